@@ -1,0 +1,1 @@
+"""Classical mappings to compare with."""

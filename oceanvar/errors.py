@@ -1,0 +1,37 @@
+"""Everything oceanvar raises on purpose.
+
+Each error also inherits the built-in exception that a caller would expect, so that both
+``except OceanVarError`` and ``except ValueError`` work.
+"""
+
+
+class OceanVarError(Exception):
+    """Base of all errors of oceanvar."""
+
+
+class PatchError(OceanVarError, ValueError):
+    """A patch, overlap, taper or periodic axis does not fit the grid."""
+
+
+class MissingVariableError(OceanVarError, ValueError):
+    """A dataset lacks a variable or a dimension that the model needs."""
+
+
+class GridMismatchError(OceanVarError, ValueError):
+    """Two datasets that must share a grid do not."""
+
+
+class UnitsMismatchError(OceanVarError, ValueError):
+    """A variable is given in other units than the model was trained with."""
+
+
+class ModelMismatchError(OceanVarError, ValueError):
+    """A model file is damaged, foreign, or does not fit the parts it is loaded into."""
+
+
+class ConfigError(OceanVarError, ValueError):
+    """A configuration has an unknown key or an impossible value."""
+
+
+class StoreError(OceanVarError, OSError):
+    """An archive cannot be read, or an output cannot be written."""

@@ -1,0 +1,1 @@
+"""Differentiable maps with hand-written adjoints: the material of operators and priors."""

@@ -1,0 +1,151 @@
+"""Ways to put maps together. The adjoint of a composition is the composition of the adjoints."""
+
+from typing import cast, final
+
+import torch
+from torch import Tensor, nn
+
+from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.registry import registered
+
+
+@registered
+@final
+class Identity(AbstractMap):
+    """The map that changes nothing: every point of the state is observed directly."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value: `x` itself."""
+        return x
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back, both the identity."""
+        return x, lambda r: r
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Tangent itself."""
+        del x
+        return tangent
+
+
+@registered
+@final
+class Chain(AbstractMap):
+    """One map after the other: ``Chain(f, g)(x) = g(f(x))``."""
+
+    def __init__(self, *maps: AbstractMap):
+        super().__init__()
+        self.maps = cast("list[AbstractMap]", nn.ModuleList(maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the maps in the order given."""
+        for each in self.maps:
+            x = each(x)
+        return x
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back: the chain rule, last map first."""
+        pullbacks = []
+        for each in self.maps:
+            x, pullback = each.linearize(x)
+            pullbacks.append(pullback)
+
+        def chained(cotangent: Tensor) -> Tensor:
+            for pullback in reversed(pullbacks):
+                cotangent = pullback(cotangent)
+            return cotangent
+
+        return x, chained
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Push the tangent through map after map."""
+        for each in self.maps:
+            tangent = each.jvp(x, tangent)
+            x = each(x)
+        return tangent
+
+
+@registered
+@final
+class Sum(AbstractMap):
+    """Sum of the values of several maps: ``Sum(f, g)(x) = f(x) + g(x)``."""
+
+    def __init__(self, *maps: AbstractMap):
+        super().__init__()
+        self.maps = cast("list[AbstractMap]", nn.ModuleList(maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the values."""
+        return _total([each(x) for each in self.maps])
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back: the sum of the pull-backs."""
+        values, pullbacks = zip(*(each.linearize(x) for each in self.maps), strict=True)
+        return _total(values), lambda r: _total([pullback(r) for pullback in pullbacks])
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Sum of the tangents."""
+        return _total([each.jvp(x, tangent) for each in self.maps])
+
+
+def _total(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total
+
+
+@registered
+@final
+class Product(AbstractMap):
+    """Pointwise product of two maps: ``Product(f, g)(x) = f(x) g(x)``."""
+
+    def __init__(self, left: AbstractMap, right: AbstractMap):
+        super().__init__()
+        self.left = left
+        self.right = right
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply the values."""
+        return self.left(x) * self.right(x)
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back: the product rule."""
+        left, pull_left = self.left.linearize(x)
+        right, pull_right = self.right.linearize(x)
+        return left * right, lambda r: pull_left(r * right) + pull_right(r * left)
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Product rule."""
+        return self.left.jvp(x, tangent) * self.right(x) + self.left(x) * self.right.jvp(x, tangent)
+
+
+@registered
+@final
+class Concatenate(AbstractMap):
+    """Values of two maps side by side along the channel axis."""
+
+    def __init__(self, left: AbstractMap, right: AbstractMap):
+        super().__init__()
+        self.left = left
+        self.right = right
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Concatenate the values."""
+        return torch.cat((self.left(x), self.right(x)), dim=1)
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back: split the cotangent and add what comes back."""
+        left, pull_left = self.left.linearize(x)
+        right, pull_right = self.right.linearize(x)
+        sizes = [left.shape[1], right.shape[1]]
+
+        def pullback(cotangent: Tensor) -> Tensor:
+            to_left, to_right = cotangent.split(sizes, dim=1)
+            return pull_left(to_left) + pull_right(to_right)
+
+        return torch.cat((left, right), dim=1), pullback
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Concatenate the tangents."""
+        return torch.cat((self.left.jvp(x, tangent), self.right.jvp(x, tangent)), dim=1)

@@ -1,0 +1,118 @@
+"""Fit any field size to a network that halves its axes, and time to the channel axis."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.registry import registered
+
+
+@registered
+@final
+class PadToMultiple(AbstractMap):
+    """Pad every axis at its end to a multiple, apply a map, and crop the result back.
+
+    A periodic axis is continued with its own beginning, another with its last value, so that no
+    edge appears inside the padded field. Axes that fit already are left alone.
+
+    Parameters
+    ----------
+    inner : AbstractMap
+        Map on fields whose axes are multiples of `multiples` and that keeps their size.
+    multiples : sequence of int
+        One per convolution axis.
+    periodic : sequence of bool, optional
+        Axes that wrap. Default: none.
+    """
+
+    def __init__(self, inner: AbstractMap, multiples: Sequence[int], periodic: Sequence[bool] = ()):
+        super().__init__()
+        self.inner = inner
+        self.multiples = list(multiples)
+        self.periodic = list(periodic) or [False] * len(self.multiples)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value for ``(B, C, *axes)`` of any size."""
+        return self._crop(self.inner(self._pad(x)), x.shape)
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back: zero-fill the crop, pull back, and fold the padding."""
+        padded = self._pad(x)
+        value, inner_pullback = self.inner.linearize(padded)
+        shape, padded_shape = x.shape, padded.shape
+
+        def pullback(cotangent: Tensor) -> Tensor:
+            full = cotangent.new_zeros(*cotangent.shape[:2], *padded_shape[2:])
+            self._crop(full, shape).copy_(cotangent)
+            return self._fold(inner_pullback(full), shape)
+
+        return self._crop(value, shape), pullback
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Pad both, push forward, crop."""
+        return self._crop(self.inner.jvp(self._pad(x), self._pad(tangent)), x.shape)
+
+    def _source(self, axis: int, n: int, device: torch.device) -> Tensor | None:
+        """Index of the point that each padded point copies; None where no padding is needed."""
+        multiple = self.multiples[axis]
+        if n % multiple == 0:
+            return None
+        index = torch.arange(-(-n // multiple) * multiple, device=device)
+        return index % n if self.periodic[axis] else index.clamp(max=n - 1)
+
+    def _pad(self, x: Tensor) -> Tensor:
+        for axis, n in enumerate(x.shape[2:]):
+            source = self._source(axis, n, x.device)
+            x = x if source is None else x.index_select(axis + 2, source)
+        return x
+
+    def _fold(self, x: Tensor, shape: torch.Size) -> Tensor:
+        for axis, n in enumerate(shape[2:]):
+            source = self._source(axis, n, x.device)
+            if source is not None:
+                sizes = [*x.shape[: axis + 2], n, *x.shape[axis + 3 :]]
+                x = x.new_zeros(sizes).index_add(axis + 2, source, x)
+        return x
+
+    @staticmethod
+    def _crop(x: Tensor, shape: torch.Size) -> Tensor:
+        for axis, n in enumerate(shape[2:], start=2):
+            x = x.narrow(axis, 0, n)
+        return x
+
+
+@registered
+@final
+class FoldTime(AbstractMap):
+    """Let a map see time as channels: ``(B, C, T, *S)`` becomes ``(B, C T, *S)`` and comes back.
+
+    Parameters
+    ----------
+    inner : AbstractMap
+        Map from ``(B, C T, *S)`` to ``(B, C' T, *S)``. The window length T is thereby fixed.
+    """
+
+    def __init__(self, inner: AbstractMap):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value for ``(B, C, T, *S)``."""
+        return self._unfold(self.inner(x.flatten(1, 2)), x.shape[2])
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back, both folded."""
+        n_times = x.shape[2]
+        value, pullback = self.inner.linearize(x.flatten(1, 2))
+        return self._unfold(value, n_times), lambda r: self._unfold(pullback(r.flatten(1, 2)), n_times)
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Push the folded tangent forward."""
+        return self._unfold(self.inner.jvp(x.flatten(1, 2), tangent.flatten(1, 2)), x.shape[2])
+
+    @staticmethod
+    def _unfold(x: Tensor, n_times: int) -> Tensor:
+        return x.unflatten(1, (-1, n_times))

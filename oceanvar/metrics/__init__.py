@@ -1,0 +1,1 @@
+"""Scores of an analysis against the truth."""

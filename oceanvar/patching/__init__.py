@@ -1,0 +1,1 @@
+"""Where patches lie, and how they are stitched."""

@@ -1,0 +1,106 @@
+"""The closed list of classes that a model file may name.
+
+A saved model holds class names and constructor arguments, never code. `registered` puts a class on
+the list and remembers the arguments of each instance; `describe` and `build` translate between
+instances and plain JSON.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from oceanvar.errors import ModelMismatchError
+
+_CLASSES: dict[str, type] = {}
+_PLAIN = (bool, int, float, str, type(None))
+
+T = TypeVar("T")
+
+
+def registered(cls: type[T]) -> type[T]:
+    """Let `cls` be named in model files; its constructor arguments are kept on each instance."""
+    original: Callable[..., None] = vars(cls).get("__init__", _no_arguments)
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        original(self, *args, **kwargs)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        self._constructor_arguments = {k: v for k, v in bound.arguments.items() if k != "self"}
+
+    type.__setattr__(cls, "__init__", __init__)
+    _CLASSES[cls.__name__] = cls
+    return cls
+
+
+def _no_arguments(self: Any) -> None:
+    super(type(self), self).__init__()
+
+
+def is_described(obj: object) -> bool:
+    """Say whether `obj` and all the parts it was made of can be written to a model file."""
+    try:
+        describe(obj)
+    except ModelMismatchError:
+        return False
+    return True
+
+
+def describe(obj: Any) -> Any:
+    """Turn an instance of registered classes into plain JSON values.
+
+    Raises
+    ------
+    ModelMismatchError
+        If a part is of a class that is not registered.
+    """
+    if isinstance(obj, _PLAIN):
+        return obj
+    if isinstance(obj, list | tuple):
+        return [describe(item) for item in obj]
+    if isinstance(obj, dict):
+        return {str(key): describe(value) for key, value in obj.items()}
+    name = type(obj).__name__
+    if _CLASSES.get(name) is not type(obj):
+        raise ModelMismatchError(
+            f"{type(obj).__module__}.{type(obj).__qualname__} is not one of oceanvar's own classes "
+            "and cannot be described in a model file"
+        )
+    return {"class": name, "arguments": describe(vars(obj)["_constructor_arguments"])}
+
+
+def build(description: Any) -> Any:
+    """Make the instance that `describe` described.
+
+    Raises
+    ------
+    ModelMismatchError
+        If a class is not on the list, or does not take the arguments given.
+    """
+    if isinstance(description, list):
+        return [build(item) for item in description]
+    if not isinstance(description, dict):
+        return description
+    if set(description) != {"class", "arguments"}:
+        return {key: build(value) for key, value in description.items()}
+    return _construct(description["class"], build(description["arguments"]))
+
+
+def _construct(name: Any, arguments: Any) -> Any:
+    cls = _CLASSES.get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise ModelMismatchError(
+            f"the model names the class {name!r}, which oceanvar does not know; nothing was loaded. "
+            "If it is your own class, pass the finished part: oceanvar.load(path, assimilator=...)"
+        )
+    parameters = inspect.signature(cls).parameters
+    positional = [n for n, p in parameters.items() if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    try:
+        args = [item for n in positional for item in arguments.pop(n, ())]
+        return cls(*args, **arguments)
+    except (TypeError, AttributeError) as error:
+        raise ModelMismatchError(
+            f"the arguments given for {name} in the model do not fit: {error}"
+        ) from error

@@ -1,0 +1,1 @@
+"""The variational core: terms, costs, solvers, assimilators."""

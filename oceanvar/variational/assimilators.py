@@ -1,0 +1,85 @@
+"""Cost + solver = assimilator."""
+
+import collections
+from collections.abc import Iterator
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from oceanvar.registry import registered
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.starts import AbstractStart, InterpolatedStart
+from oceanvar.variational.unrolling import Unroll
+
+
+@registered
+@final
+class Assimilator(nn.Module):
+    """Minimise a variational cost with an iterative solver.
+
+    Parameters
+    ----------
+    cost : VariationalCost
+        What is minimised.
+    solver : AbstractSolver
+        How.
+    n_steps : int
+        Iterations K.
+    start : AbstractStart, optional
+        First guess where no background is given. Default: observations interpolated in time.
+    unroll : Unroll, optional
+        How training differentiates through the iterations. Default: through all of them.
+    """
+
+    def __init__(
+        self,
+        cost: VariationalCost,
+        solver: AbstractSolver,
+        n_steps: int,
+        start: AbstractStart | None = None,
+        unroll: Unroll | None = None,
+    ):
+        super().__init__()
+        if n_steps < 0:
+            raise ValueError(f"n_steps must be at least 0, got {n_steps}")
+        self.cost = cost
+        self.solver = solver
+        self.n_steps = n_steps
+        self.start = start or InterpolatedStart()
+        self.unroll = unroll or Unroll()
+
+    def forward(self, obs: Observations, n_steps: int | None = None) -> Tensor:
+        """Analysis x^a ``(B, V, T, *S)`` with the graph that training needs.
+
+        Parameters
+        ----------
+        obs : Observations
+            Observations of a batch of windows.
+        n_steps : int, optional
+            Iterations; default: the assimilator's own.
+        """
+        n_steps = self.n_steps if n_steps is None else n_steps
+        return self.unroll.run(self.solver, self.cost, obs, self.first_guess(obs), n_steps)
+
+    @torch.no_grad()
+    def solve(self, obs: Observations) -> Tensor:
+        """Analysis x^a ``(B, V, T, *S)``, no graph kept: for inference."""
+        return collections.deque(self.iterates(obs), maxlen=1).pop()
+
+    def iterates(self, obs: Observations) -> Iterator[Tensor]:
+        """Every iterate from the first guess to the analysis, without graphs: K + 1 states."""
+        with torch.no_grad():
+            state = self.first_guess(obs)
+            carry = self.solver.init(self.cost, obs, state)
+        yield state
+        for _ in range(self.n_steps):
+            with torch.no_grad():
+                state, carry = self.solver.step(self.cost, obs, state, carry)
+            yield state
+
+    def first_guess(self, obs: Observations) -> Tensor:
+        """Background if there is one, else the start made from the observations."""
+        return self.start(obs) if obs.background is None else obs.background

@@ -1,0 +1,71 @@
+"""The variational cost: a sum of terms."""
+
+from typing import cast, final
+
+from torch import Tensor, nn
+
+from oceanvar.maps.base import AbstractMap
+from oceanvar.registry import registered
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.terms import AbstractTerm, PriorTerm
+
+
+@registered
+@final
+class VariationalCost(nn.Module):
+    """U(x) = sum_i lambda_i sum_p w_ip rho_i(r_i(x)_p) / N.
+
+    Generalises equation 2 of Fablet, Drumetz and Rousseau (2020), which is
+    ``VariationalCost(ObservationTerm(), PriorTerm(prior))``.
+
+    Parameters
+    ----------
+    *terms : AbstractTerm
+        Terms to add up.
+    """
+
+    def __init__(self, *terms: AbstractTerm):
+        super().__init__()
+        if not terms:
+            raise ValueError("a variational cost needs at least one term")
+        self.terms = cast("list[AbstractTerm]", nn.ModuleList(terms))
+
+    def forward(self, state: Tensor, obs: Observations) -> Tensor:
+        """Cost of each window, ``(B,)``."""
+        cost = self.terms[0].cost(state, obs)
+        for term in self.terms[1:]:
+            cost = cost + term.cost(state, obs)
+        return cost
+
+    def cost_and_gradient(self, state: Tensor, obs: Observations) -> tuple[Tensor, Tensor]:
+        """Cost ``(B,)`` and its gradient, shaped like the state."""
+        cost, gradient = self.terms[0].cost_and_gradient(state, obs)
+        for term in self.terms[1:]:
+            more_cost, more_gradient = term.cost_and_gradient(state, obs)
+            cost, gradient = cost + more_cost, gradient + more_gradient
+        return cost, gradient
+
+    def gradient(self, state: Tensor, obs: Observations) -> Tensor:
+        """Gradient of the cost of each window, shaped like the state."""
+        return self.cost_and_gradient(state, obs)[1]
+
+    def gauss_newton(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """Product of the Gauss-Newton matrix with a tangent shaped like the state."""
+        product = self.terms[0].gauss_newton(state, obs, tangent)
+        for term in self.terms[1:]:
+            product = product + term.gauss_newton(state, obs, tangent)
+        return product
+
+    @property
+    def prior(self) -> AbstractMap:
+        """The one prior Phi of the cost.
+
+        Raises
+        ------
+        ValueError
+            If the cost has no prior term, or several.
+        """
+        priors = [term.prior for term in self.terms if isinstance(term, PriorTerm)]
+        if len(priors) != 1:
+            raise ValueError(f"expected exactly one prior term in the cost, found {len(priors)}")
+        return priors[0]

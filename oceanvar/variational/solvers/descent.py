@@ -1,0 +1,100 @@
+"""Solvers without learned parts."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from oceanvar.registry import registered
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.solvers.base import AbstractSolver, dot
+
+
+@registered
+@final
+class GradientDescent(AbstractSolver):
+    """Fixed-step gradient descent: x <- x - alpha grad U(x).
+
+    The FSGD of Fablet, Drumetz and Rousseau (2020), section 2.
+
+    Parameters
+    ----------
+    step_size : float
+        alpha. The cost is divided by the number of state points, so useful steps are of that order.
+    """
+
+    def __init__(self, step_size: float):
+        super().__init__()
+        self.step_size = step_size
+
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
+        """Nothing is remembered."""
+
+    def step(
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: None
+    ) -> tuple[Tensor, None]:
+        """One step downhill."""
+        return state - self.step_size * cost.gradient(state, obs), carry
+
+
+@registered
+@final
+class FixedPoint(AbstractSolver):
+    """Keep what was observed and project the rest: x <- y on Omega, Phi(x) elsewhere.
+
+    The fixed-point solver of Fablet, Drumetz and Rousseau (2020), section 4.1; one iteration of it is
+    their FP(1). For observations of the state itself, through the prior of the cost.
+
+    Parameters
+    ----------
+    name : str
+        Which observations to keep.
+    """
+
+    def __init__(self, name: str = "state"):
+        super().__init__()
+        self.name = name
+
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
+        """Nothing is remembered."""
+
+    def step(
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: None
+    ) -> tuple[Tensor, None]:
+        """Project, then put the observations back."""
+        observed = obs.weights[self.name] > 0
+        return torch.where(observed, obs.values[self.name], cost.prior(state)), carry
+
+
+@registered
+@final
+class ConjugateGradients(AbstractSolver):
+    """Conjugate gradients (Hestenes and Stiefel, 1952) for quadratic costs, one step length per window.
+
+    The matrix is the Gauss-Newton product, which is the exact Hessian when the penalties are squared
+    and the operators and the prior are linear (affine). A window that has converged stands still.
+    """
+
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual of the normal equations and first direction."""
+        residual = -cost.gradient(state, obs)
+        return residual, residual
+
+    def step(
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Exact line search along the direction, then the next conjugate direction."""
+        residual, direction = carry
+        curved = cost.gauss_newton(state, obs, direction)
+        size = dot(residual, residual)
+        length = _ratio(size, dot(direction, curved))
+        next_residual = residual - length * curved
+        next_direction = next_residual + _ratio(dot(next_residual, next_residual), size) * direction
+        return state + length * direction, (next_residual, next_direction)
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Quotient that is 0 where the denominator is 0: a converged window takes no step."""
+    alive = denominator > 0
+    return torch.where(alive, numerator / torch.where(alive, denominator, 1.0), 0.0)

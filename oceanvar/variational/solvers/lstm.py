@@ -1,0 +1,78 @@
+"""The learned solver of 4DVarNet."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from oceanvar.maps.layers import Conv
+from oceanvar.registry import registered
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.solvers.base import AbstractSolver
+
+Memory = tuple[Tensor, Tensor, Tensor]
+"""Hidden state h, cell c, and the size of the first gradient of each window."""
+
+
+@registered
+@final
+class LSTMSolver(AbstractSolver):
+    """Convolutional LSTM fed with the gradient of the cost.
+
+    Equation 4 of Fablet, Drumetz and Rousseau (2020): g = LSTM[alpha grad U, h, c], x <- x - H(g), with H
+    a pointwise convolution. alpha is one over the root mean square of the first gradient *of each
+    window*, so that a window is solved alike in any batch.
+
+    Parameters
+    ----------
+    n_channels : int
+        Variables V of the state (times the window length if time is folded).
+    n_hidden : int
+        Channels of h and c.
+    kernel : sequence of int
+        Odd kernel of the gates, one size per convolution axis (time first, unless folded).
+    periodic : sequence of bool, optional
+        Convolution axes that wrap. Default: none.
+    fold_time : bool
+        Treat the times of a window as channels and convolve in space only.
+    """
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_hidden: int,
+        kernel: Sequence[int],
+        periodic: Sequence[bool] = (),
+        fold_time: bool = False,
+    ):
+        super().__init__()
+        self.n_hidden = n_hidden
+        self.fold_time = fold_time
+        self.gates = Conv(n_channels + n_hidden, 4 * n_hidden, kernel, periodic, bias=True)
+        self.update = Conv(n_hidden, n_channels, [1] * len(kernel))
+
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
+        """Empty memory and the size of the first gradient."""
+        gradient = self._fold(cost.gradient(state, obs))
+        memory = gradient.new_zeros(len(gradient), self.n_hidden, *gradient.shape[2:])
+        size = gradient.flatten(1).square().mean(1).sqrt()
+        # A window where nothing pulls keeps a zero gradient instead of dividing by zero.
+        size = torch.where(size > 0, size, 1.0).view(-1, *[1] * (gradient.ndim - 1))
+        return memory, memory, size
+
+    def step(
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory
+    ) -> tuple[Tensor, Memory]:
+        """One learned update."""
+        hidden, cell, size = carry
+        gradient = self._fold(cost.gradient(state, obs)) / size
+        gates = self.gates(torch.cat((gradient, hidden), dim=1))
+        take, forget, give, content = gates.chunk(4, dim=1)
+        cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(content)
+        hidden = torch.sigmoid(give) * torch.tanh(cell)
+        return state - self.update(hidden).view_as(state), (hidden, cell, size)
+
+    def _fold(self, x: Tensor) -> Tensor:
+        return x.flatten(1, 2) if self.fold_time else x

@@ -1,0 +1,266 @@
+"""Terms of the variational cost: weighted penalties of residuals.
+
+Each term is ``lambda sum_p w_p rho(r(x)_p) / N`` per window, where N is the number of points of the
+state: a constant, so that a window with few observations is not pulled harder by them.
+"""
+
+import abc
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.compositions import Identity
+from oceanvar.registry import registered
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.penalties import AbstractPenalty, Squared
+
+
+def per_window(x: Tensor) -> Tensor:
+    """Sum everything but the batch: ``(B, ...)`` to ``(B,)``."""
+    return x.flatten(1).sum(1)
+
+
+class AbstractTerm(nn.Module, abc.ABC):
+    """One term of the cost.
+
+    Parameters
+    ----------
+    weight : float
+        lambda > 0; learned with the rest of the model.
+    penalty : AbstractPenalty, optional
+        rho. Default: squared.
+    """
+
+    def __init__(self, weight: float = 1.0, penalty: AbstractPenalty | None = None):
+        super().__init__()
+        if weight <= 0:
+            raise ValueError(f"the weight of a term must be positive, got {weight}")
+        self.log_weight = nn.Parameter(torch.tensor(float(weight)).log())
+        self.penalty = penalty or Squared()
+
+    @abc.abstractmethod
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """Residual r(x) and the pull-back u -> J(x)^T u."""
+
+    @abc.abstractmethod
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """Residual r(x)."""
+
+    @abc.abstractmethod
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """Product J(x) v of the residual's Jacobian with a tangent shaped like the state."""
+
+    def residual_weights(self, obs: Observations) -> Tensor | None:
+        """Weights w of the residuals; None where all are 1."""
+        del obs
+        return None
+
+    @property
+    def weight(self) -> Tensor:
+        """lambda, always positive."""
+        return self.log_weight.exp()
+
+    @final
+    def cost(self, state: Tensor, obs: Observations) -> Tensor:
+        """Cost of each window, ``(B,)``."""
+        return self._sum(self.penalty.value(self.residual(state, obs)), state, obs)
+
+    @final
+    def cost_and_gradient(self, state: Tensor, obs: Observations) -> tuple[Tensor, Tensor]:
+        """Cost ``(B,)`` and its gradient, shaped like the state."""
+        residual, pullback = self.linearize(state, obs)
+        cost = self._sum(self.penalty.value(residual), state, obs)
+        return cost, pullback(self._scale(self.penalty.derivative(residual), state, obs))
+
+    @final
+    def gauss_newton(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """Product J^T [w rho''(r) J v] of the Gauss-Newton matrix with a tangent."""
+        residual, pullback = self.linearize(state, obs)
+        pushed = self.penalty.curvature(residual) * self.jvp(state, obs, tangent)
+        return pullback(self._scale(pushed, state, obs))
+
+    def _scale(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
+        weights = self.residual_weights(obs)
+        factor = self.weight / state[0].numel()
+        return x * factor if weights is None else x * weights * factor
+
+    def _sum(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
+        return per_window(self._scale(x, state, obs))
+
+
+@registered
+@final
+class ObservationTerm(AbstractTerm):
+    """Misfit to observations: r = H(x) - y, with the mask (or mask / error variance) as weights.
+
+    The first term of equation 2 of Fablet, Drumetz and Rousseau (2020).
+
+    Parameters
+    ----------
+    operator : AbstractMap, optional
+        Observation operator H. Default: the state itself is observed.
+    name : str
+        Which observations: a key of `Observations.values`.
+    weight : float
+        lambda_1.
+    penalty : AbstractPenalty, optional
+        rho. Default: squared.
+    """
+
+    def __init__(
+        self,
+        operator: AbstractMap | None = None,
+        name: str = "state",
+        weight: float = 1.0,
+        penalty: AbstractPenalty | None = None,
+    ):
+        super().__init__(weight, penalty)
+        self.operator = operator or Identity()
+        self.name = name
+
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """H(x) - y."""
+        return self.operator(state) - obs.values[self.name]
+
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """H(x) - y and H'^T."""
+        value, pullback = self.operator.linearize(state)
+        return value - obs.values[self.name], pullback
+
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """H' v."""
+        del obs
+        return self.operator.jvp(state, tangent)
+
+    def residual_weights(self, obs: Observations) -> Tensor:
+        """Mask, or mask over error variance."""
+        return obs.weights[self.name]
+
+
+@registered
+@final
+class PriorTerm(AbstractTerm):
+    """Distance of the state to its own projection: r = x - Phi(x).
+
+    The second term of equation 2 of Fablet, Drumetz and Rousseau (2020).
+
+    Parameters
+    ----------
+    prior : AbstractMap
+        Phi, from ``(B, V, T, *S)`` to the same shape.
+    weight : float
+        lambda_2.
+    penalty : AbstractPenalty, optional
+        rho. Default: squared.
+    """
+
+    def __init__(self, prior: AbstractMap, weight: float = 1.0, penalty: AbstractPenalty | None = None):
+        super().__init__(weight, penalty)
+        self.prior = prior
+
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """x - Phi(x)."""
+        del obs
+        return state - self.prior(state)
+
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """x - Phi(x) and I - Phi'^T."""
+        del obs
+        value, pullback = self.prior.linearize(state)
+        return state - value, lambda u: u - pullback(u)
+
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """v - Phi' v."""
+        del obs
+        return tangent - self.prior.jvp(state, tangent)
+
+
+@registered
+@final
+class DynamicsTerm(AbstractTerm):
+    """Weak-constraint dynamics: r_t = x_t - M(x_{t-1}) for every time but the first.
+
+    The model-error term of weak-constraint 4D-Var (Tremolet, 2006); `weight` is 1/Q in normalised units.
+
+    Parameters
+    ----------
+    step : AbstractMap
+        Model M of one time step.
+    weight : float
+        Inverse model-error variance.
+    penalty : AbstractPenalty, optional
+        rho. Default: squared.
+    """
+
+    def __init__(self, step: AbstractMap, weight: float = 1.0, penalty: AbstractPenalty | None = None):
+        super().__init__(weight, penalty)
+        self.step = step
+
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """x_t - M(x_{t-1}), one time shorter than the state."""
+        del obs
+        return state[:, :, 1:] - self.step(state[:, :, :-1])
+
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """Residual and its pull-back onto both times."""
+        del obs
+        forecast, step_pullback = self.step.linearize(state[:, :, :-1])
+
+        def pullback(cotangent: Tensor) -> Tensor:
+            edge = torch.zeros_like(state[:, :, :1])
+            onto_next = torch.cat((edge, cotangent), dim=2)
+            return onto_next - torch.cat((step_pullback(cotangent), edge), dim=2)
+
+        return state[:, :, 1:] - forecast, pullback
+
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """v_t - M' v_{t-1}."""
+        del obs
+        return tangent[:, :, 1:] - self.step.jvp(state[:, :, :-1], tangent[:, :, :-1])
+
+
+@registered
+@final
+class BackgroundTerm(AbstractTerm):
+    """Distance to a first guess: r = B^{-1/2} (x - x^b).
+
+    The first guess comes with the observations (`Observations.background`).
+
+    Parameters
+    ----------
+    whitening : AbstractMap, optional
+        Linear map B^{-1/2}. Default: the identity, for uncorrelated errors of variance 1 / `weight`.
+    weight : float
+        Weight of the term.
+    penalty : AbstractPenalty, optional
+        rho. Default: squared.
+    """
+
+    def __init__(
+        self,
+        whitening: AbstractMap | None = None,
+        weight: float = 1.0,
+        penalty: AbstractPenalty | None = None,
+    ):
+        super().__init__(weight, penalty)
+        self.whitening = whitening or Identity()
+
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """B^{-1/2} (x - x^b)."""
+        return self.whitening(state - self._background(obs))
+
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """Residual and B^{-T/2}."""
+        return self.whitening.linearize(state - self._background(obs))
+
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """B^{-1/2} v."""
+        return self.whitening.jvp(state - self._background(obs), tangent)
+
+    @staticmethod
+    def _background(obs: Observations) -> Tensor:
+        if obs.background is None:
+            raise ValueError("the cost has a background term but no background was given: pass background=")
+        return obs.background

@@ -1,0 +1,164 @@
+import pytest
+import torch
+
+from oceanvar.maps.base import AbstractMap
+from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Sum
+from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
+from oceanvar.maps.padding import FoldTime, PadToMultiple
+from oceanvar.variational.operators import BlockAverage
+from oceanvar.variational.priors.eof import EOFPrior
+from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.two_scale import two_scale_prior
+from oceanvar.variational.priors.unet import unet
+
+
+def physical_units() -> AbstractMap:
+    units = PhysicalUnits(Chain(Conv(2, 2, [1]), SiLU()), 2)
+    units.mean.copy_(torch.tensor([1.0, -2.0]))
+    units.std.copy_(torch.tensor([3.0, 0.5]))
+    return units
+
+
+def eof() -> AbstractMap:
+    return EOFPrior((1, 3, 4), 2).fit_(torch.randn(9, 1, 3, 4))
+
+
+MAPS = {
+    "conv1d": (lambda: Conv(2, 3, [5], bias=True), (2, 9)),
+    "conv2d_periodic": (lambda: Conv(2, 3, [3, 5], [False, True]), (2, 6, 7)),
+    "conv_wraps_more_than_once": (lambda: Conv(1, 1, [7], [True]), (1, 2)),
+    "conv3d": (lambda: Conv(1, 2, [3, 3, 1], [True, False, False]), (1, 4, 5, 3)),
+    "pool": (lambda: AveragePool([2, 3]), (2, 4, 6)),
+    "upsample": (lambda: Upsample(3, 2, [2, 3]), (3, 4, 5)),
+    "relu": (ReLU, (2, 7)),
+    "silu": (SiLU, (2, 7)),
+    "identity": (Identity, (2, 7)),
+    "product": (lambda: Product(SiLU(), Conv(2, 2, [3])), (2, 7)),
+    "concatenate": (lambda: Concatenate(SiLU(), Conv(2, 3, [3])), (2, 7)),
+    "sum": (lambda: Sum(Identity(), Conv(2, 2, [3]), SiLU()), (2, 7)),
+    "pad_replicate": (lambda: PadToMultiple(Chain(AveragePool([4]), Upsample(2, 2, [4])), [4]), (2, 7)),
+    "pad_periodic": (lambda: PadToMultiple(Conv(1, 1, [3, 3], [False, True]), [2, 4], [False, True]), (1, 4, 6)),
+    "fold_time": (lambda: FoldTime(Conv(6, 6, [3])), (2, 3, 5)),
+    "block_average": (lambda: BlockAverage([2, 2]), (1, 4, 6)),
+    "eof": (eof, (1, 3, 4)),
+    "flow": (lambda: FlowPrior(Chain(Conv(2, 2, [1]), SiLU())), (2, 6)),
+    "physical_units": (physical_units, (2, 6)),
+    "two_scale_1d": (lambda: two_scale_prior(3, 4, [5], [4]), (3, 10)),
+    "two_scale_2d": (lambda: two_scale_prior(1, 4, [3, 5], [1, 4], [False, True]), (1, 5, 8)),
+    "two_scale_3d": (lambda: two_scale_prior(1, 3, [3, 3, 3], [1, 2, 2]), (1, 3, 5, 4)),
+    "two_scale_folded": (lambda: two_scale_prior(1, 3, [3, 3], [2, 2], n_times_folded=3), (1, 3, 5, 4)),
+    "unet_1d": (lambda: unet(2, 2, (4, 6), [3]), (2, 7)),
+    "unet_2d": (lambda: unet(1, 1, (4, 4, 4), [3, 3], [False, True]), (1, 6, 8)),
+}
+
+
+@pytest.fixture(params=MAPS)
+def case(request) -> tuple[AbstractMap, torch.Tensor]:
+    torch.manual_seed(0)
+    make, shape = MAPS[request.param]
+    return make().double(), torch.randn(3, *shape, dtype=torch.float64)
+
+
+def test_adjoint_and_tangent_agree_with_automatic_differentiation(case):
+    each, x = case
+    tangent = torch.randn_like(x)
+    value, pushed = torch.func.jvp(each.forward, (x,), (tangent,))
+    cotangent = torch.randn_like(value)
+    (expected,) = torch.func.vjp(each.forward, x)[1](cotangent)
+    linear_value, pullback = each.linearize(x)
+    torch.testing.assert_close(linear_value, value, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(pullback(cotangent), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(each.vjp(x, cotangent), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(each.jvp(x, tangent), pushed, rtol=1e-12, atol=1e-12)
+
+
+def test_dot_product(case):
+    each, x = case
+    tangent = torch.randn_like(x)
+    pushed = each.jvp(x, tangent)
+    cotangent = torch.randn_like(pushed)
+    left = (pushed * cotangent).sum()
+    right = (tangent * each.vjp(x, cotangent)).sum()
+    torch.testing.assert_close(left, right, rtol=1e-11, atol=1e-11)
+
+
+def test_taylor_remainder_has_slope_two(case):
+    each, x = case
+    tangent = torch.randn_like(x) * 0.1
+    first = each.jvp(x, tangent)
+
+    def remainder(h: float) -> float:
+        return (each(x + h * tangent) - each(x) - h * first).norm().item()
+
+    large, small = remainder(1e-4), remainder(1e-5)
+    # Linear maps have no remainder; ReLU has none either unless the step crosses its kink.
+    assert small < 1e-14 or large / small > 10**1.8
+
+
+def test_adjoints_train_with_first_order_differentiation(case):
+    """The gradient of a loss of the pull-back equals the one through double differentiation."""
+    each, x = case
+    parameters = [p for p in each.parameters() if p.requires_grad]
+    if not parameters:
+        return
+    cotangent = torch.randn_like(each(x))
+    by_hand = torch.autograd.grad(each.vjp(x, cotangent).square().sum(), parameters, allow_unused=True)
+    point = x.clone().requires_grad_()
+    (twice,) = torch.autograd.grad(each(point), point, cotangent, create_graph=True)
+    expected = torch.autograd.grad(twice.square().sum(), parameters, allow_unused=True)
+    for one, other in zip(by_hand, expected, strict=True):
+        one = torch.zeros(()) if one is None else one
+        other = torch.zeros(()) if other is None else other
+        assert (one - other).abs().max() <= 1e-9 * (1 + other.abs().max())
+
+
+class CubeOfSum(AbstractMap):
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.gain * x.sum(1, keepdim=True) ** 3
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_fallback_works_in_every_grad_mode(mode):
+    cube = CubeOfSum()
+    with mode():
+        x = torch.tensor([[1.0, 2.0]])
+        value, pullback = cube.linearize(x)
+        gradient = pullback(torch.ones(1, 1))
+    assert value.item() == 54
+    # d/dx 2 (x1 + x2)^3 = 6 * 3^2 = 54
+    torch.testing.assert_close(gradient, torch.full((1, 2), 54.0))
+
+
+def test_fallback_trains_through_the_pullback():
+    cube = CubeOfSum()
+    x = torch.tensor([[1.0, 2.0]])
+    (gradient,) = torch.autograd.grad(cube.vjp(x, torch.ones(1, 1)).sum(), cube.gain)
+    # d/dgain of 2 * 3 gain * 3^2 = 54
+    assert gradient.item() == 54
+
+
+def test_two_scale_has_the_parameters_of_the_papers():
+    def count(prior):
+        return sum(p.numel() for p in prior.parameters())
+
+    assert count(two_scale_prior(3, 30, [11], [4])) == 15_300
+    assert count(two_scale_prior(1, 50, [1, 11, 11], [1, 4, 4])) == 55_100
+
+
+def test_periodic_convolution_commutes_with_shifts():
+    net = two_scale_prior(1, 4, [3, 5], [1, 4], [False, True])
+    x = torch.randn(2, 1, 6, 16)
+    torch.testing.assert_close(net(x.roll(4, -1)), net(x).roll(4, -1), rtol=1e-5, atol=1e-5)
+
+
+def test_eof_projection_reproduces_its_own_span():
+    fields = torch.randn(12, 1, 2, 5) * torch.tensor([5.0, 3.0, 1.0, 1.0, 1.0])
+    prior = EOFPrior((1, 2, 5), 10).fit_(fields)
+    torch.testing.assert_close(prior(fields), fields, rtol=1e-4, atol=1e-4)
+    few = EOFPrior((1, 2, 5), 3).fit_(fields)
+    torch.testing.assert_close(few(few(fields)), few(fields), rtol=1e-4, atol=1e-4)
+    assert (few(fields) - fields).norm() < fields.norm()
