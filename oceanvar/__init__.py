@@ -1,0 +1,18 @@
+"""Learned variational data assimilation (4DVarNet) for gridded ocean observations, on xarray."""
+
+import lazy_loader
+
+from oceanvar import accessor  # noqa: F401  registers ``.varnet``
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "archive": ["assimilate_archive"],
+        "errors": ["OceanVarError"],
+        "fitting": ["fit"],
+        "mapping": ["assimilate"],
+        "osse": ["lorenz63", "lorenz96", "observe", "windows"],
+        "state_space": ["StateSpace"],
+        "varnet": ["VarNet", "load"],
+    },
+)

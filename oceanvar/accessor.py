@@ -1,0 +1,92 @@
+"""The ``.varnet`` accessor: one call per method, no state.
+
+Everything heavy is imported when a method is called, so that ``import oceanvar`` stays quick.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from oceanvar.sampling import AbstractSampler
+    from oceanvar.varnet import VarNet
+
+
+@xr.register_dataset_accessor("varnet")
+class DatasetAccessor:
+    """Assimilation, training and scores of a Dataset."""
+
+    def __init__(self, ds: xr.Dataset):
+        self._ds = ds
+
+    def assimilate(self, model: "VarNet | str | Path", **options: Any) -> xr.Dataset:
+        """Map these observations to complete fields: see `oceanvar.mapping.assimilate`."""
+        from oceanvar.mapping import assimilate
+
+        return assimilate(self._ds, model, **options)
+
+    def fit(
+        self, model: "VarNet", observations: "xr.Dataset | AbstractSampler", **options: Any
+    ) -> xr.Dataset:
+        """Train `model` with this truth: see `oceanvar.fitting.fit`."""
+        from oceanvar.fitting import fit
+
+        return fit(self._ds, model, observations, **options)
+
+    def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.Dataset:
+        """Observe this truth in a twin experiment: see `oceanvar.osse.observe`."""
+        from oceanvar.osse import observe
+
+        return observe(self._ds, sampler, **options)
+
+    def score(self, truth: xr.Dataset, obs: xr.Dataset | None = None, **options: Any) -> xr.Dataset:
+        """Score this analysis against the truth: see `oceanvar.metrics.scores.score`."""
+        from oceanvar.metrics.scores import score
+
+        return score(self._ds, truth, obs, **options)
+
+    def interpolate_linear(self, **options: Any) -> xr.Dataset:
+        """Interpolate these observations linearly in time: see `oceanvar.baselines.linear`."""
+        from oceanvar.baselines.linear import interpolate_linear
+
+        return interpolate_linear(self._ds, **options)
+
+
+@xr.register_dataarray_accessor("varnet")
+class DataArrayAccessor:
+    """The same for one variable, and its pictures."""
+
+    def __init__(self, da: xr.DataArray):
+        self._da = da
+
+    def assimilate(self, model: "VarNet | str | Path", **options: Any) -> xr.DataArray:
+        """Map these observations to a complete field: see `oceanvar.mapping.assimilate`."""
+        from oceanvar.mapping import assimilate_array
+
+        return assimilate_array(self._da, model, **options)
+
+    def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.DataArray:
+        """Observe this truth in a twin experiment: see `oceanvar.osse.observe`."""
+        from oceanvar.osse import observe
+
+        return observe(self._da, sampler, **options)
+
+    def score(self, truth: xr.DataArray, obs: xr.DataArray | None = None, **options: Any) -> xr.Dataset:
+        """Score this analysis against the truth: see `oceanvar.metrics.scores.score`."""
+        from oceanvar.metrics.scores import score
+
+        return score(self._da, truth, obs, **options)
+
+    def plot_map(self, **options: Any) -> Any:
+        """Draw a map of this field, at one time (``time=...``): see `oceanvar.plots.plot_map`."""
+        from oceanvar.plots import plot_map
+
+        return plot_map(self._da, **options)
+
+    def plot_time_site(self, **options: Any) -> Any:
+        """Draw this field over time and site: see `oceanvar.plots.plot_time_site`."""
+        from oceanvar.plots import plot_time_site
+
+        return plot_time_site(self._da, **options)

@@ -1,0 +1,155 @@
+"""Train a model on labelled fields."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from oceanvar.bridge import TrainingWindows
+from oceanvar.errors import ConfigError, PatchError
+from oceanvar.sampling import AbstractSampler
+from oceanvar.training.loop import train
+from oceanvar.training.settings import TrainingSettings
+from oceanvar.varnet import VarNet
+from oceanvar.window_source import WindowSource
+
+MOST_VALIDATION_WINDOWS = 256
+
+
+def fit(
+    truth: xr.Dataset,
+    model: VarNet,
+    observations: xr.Dataset | AbstractSampler,
+    *,
+    noise_std: float | Mapping[str, float] = 0.0,
+    validation: float | xr.Dataset | tuple[xr.Dataset, xr.Dataset] = 0.1,
+    n_samples: int | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> xr.Dataset:
+    """Train `model` in place to map observations to the truth.
+
+    Parameters
+    ----------
+    truth : Dataset
+        True fields, in memory or lazy (larger than memory is fine): windows are read as they are drawn.
+    model : VarNet
+        Model to train. Its normalisation comes from `truth` unless its state space has one.
+    observations : Dataset or AbstractSampler
+        Given observations on the grid of `truth` with NaN where nothing was observed, or a sampler
+        with which every window of every epoch is observed afresh.
+    noise_std : float or mapping of str to float
+        Noise of sampled observations, in the variables' units.
+    validation : float, Dataset or (Dataset, Dataset)
+        Share of the time axis withheld at its end, or other true fields (with their observations if
+        `observations` is a Dataset). Losses on them choose the weights that are kept.
+    n_samples : int, optional
+        Windows per epoch. Default: as many as patches cover the truth.
+    checkpoint : path-like, optional
+        Folder for ``last.ckpt`` and ``best.ckpt``.
+    resume : bool
+        Continue from `checkpoint` where a run was broken off, to the same weights as without the break.
+    progress : bool
+        Show a bar with loss and time left.
+    **settings
+        Fields of `oceanvar.training.settings.TrainingSettings`: n_epochs, batch_size, seed...
+
+    Returns
+    -------
+    Dataset
+        History over ``epoch``: loss and validation_loss (mean square errors in normalised units),
+        learning_rate, n_steps, seconds.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown setting, or a withheld stretch shorter than a patch.
+    """
+    choices = _settings(settings)
+    learning, withheld = _split(truth, observations, model, validation)
+    space = model.state_space.normalised_by(learning[0])
+    model.normalise(space)
+    training = WindowSource(learning[0], space, learning[1], noise_std)
+    checking = WindowSource(withheld[0], space, withheld[1], noise_std)
+    size, seed = choices.batch_size, choices.seed
+    n_checks = min(checking.n_windows, MOST_VALIDATION_WINDOWS)
+    records = train(
+        model.assimilator,
+        TrainingWindows(training, space, n_samples or training.n_windows, size, seed),
+        TrainingWindows(checking, space, n_checks, min(size, n_checks), seed + 1, fixed=True),
+        choices,
+        None if checkpoint is None else Path(checkpoint),
+        resume,
+        progress,
+    )
+    history = _history(records)
+    model.provenance["training"] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "n_epochs": len(records),
+        "best_validation_loss": float(history["validation_loss"].min()),
+        "settings": str(choices),
+    }
+    return history
+
+
+def _settings(given: dict[str, Any]) -> TrainingSettings:
+    known = [each.name for each in fields(TrainingSettings)]
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1) or known
+            raise ConfigError(
+                f"there is no training setting {name!r}; did you mean {close[0]!r}? Known: {known}"
+            )
+    return TrainingSettings(**given)
+
+
+Pair = tuple[xr.Dataset, xr.Dataset | AbstractSampler]
+
+
+def _split(
+    truth: xr.Dataset, observations: xr.Dataset | AbstractSampler, model: VarNet, validation: Any
+) -> tuple[Pair, Pair]:
+    """Divide into what is learned from and what is withheld."""
+    if isinstance(validation, tuple):
+        return (truth, observations), validation
+    if isinstance(validation, xr.Dataset):
+        if isinstance(observations, xr.Dataset):
+            raise ConfigError("give the validation observations too: validation=(truth, observations)")
+        return (truth, observations), (validation, observations)
+    space = model.state_space
+    space.check(truth, "the truth")
+    time, n_times = space.dims[0], truth.sizes[space.dims[0]]
+    n_withheld = max(round(validation * n_times), space.patch[time])
+    if n_times - n_withheld < space.patch[time]:
+        raise PatchError(
+            f"{n_times} steps of {time!r} cannot be divided into training and validation of at least "
+            f"{space.patch[time]} steps (one patch) each: give validation=other_truth"
+        )
+
+    def part(ds: Any, steps: slice) -> Any:
+        return ds.isel({time: steps}) if isinstance(ds, xr.Dataset) else ds
+
+    first, last = slice(0, n_times - n_withheld), slice(n_times - n_withheld, None)
+    return (part(truth, first), part(observations, first)), (part(truth, last), part(observations, last))
+
+
+def _history(records: list[dict[str, float]]) -> xr.Dataset:
+    history = xr.Dataset(
+        {name: ("epoch", [record[name] for record in records]) for name in records[0]},
+        coords={"epoch": range(1, len(records) + 1)},
+    )
+    for name, text in {
+        "loss": "mean square error on training windows, normalised units",
+        "validation_loss": "mean square error on withheld windows, normalised units",
+        "learning_rate": "learning rate at the end of the epoch",
+        "n_steps": "solver iterations",
+        "seconds": "time of the epoch",
+    }.items():
+        history[name].attrs = {"long_name": text, "units": "s" if name == "seconds" else "1"}
+    return history

@@ -1,0 +1,210 @@
+"""Observations in, analysed fields out: patches -> solve -> stitch, lazy or eager."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from oceanvar.alignment import check_same_grid
+from oceanvar.errors import ConfigError
+from oceanvar.handles import PatchSolver, automatic_batch_size
+from oceanvar.patching.graphs import map_patches
+from oceanvar.patching.grids import PatchGrid
+from oceanvar.patching.tapers import taper_factors
+from oceanvar.state_space import StateSpace
+from oceanvar.varnet import VarNet, load
+
+Taper = str | Callable[[int], np.ndarray] | Mapping[str, str | Callable[[int], np.ndarray]]
+
+PRECISIONS = ("float32", "float64", "bfloat16")
+
+_PACKED = (
+    "valid_min",
+    "valid_max",
+    "valid_range",
+    "scale_factor",
+    "add_offset",
+    "_FillValue",
+    "missing_value",
+)
+"""Attributes about the stored numbers of the observations, wrong for an analysis."""
+
+
+def assimilate(
+    ds: xr.Dataset,
+    model: VarNet | str | Path,
+    *,
+    patch: Mapping[str, int] | None = None,
+    overlap: Mapping[str, int] | None = None,
+    background: xr.Dataset | None = None,
+    periodic: Sequence[str] | None = None,
+    taper: Taper = "triangle",
+    batch_size: int | str = "auto",
+    device: str = "auto",
+    precision: str = "float32",
+    chunks: Mapping[str, Any] | None = None,
+    mask: xr.DataArray | None = None,
+    progress: bool = False,
+) -> xr.Dataset:
+    """Map gappy observations to complete fields.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Observations on a grid, NaN where nothing was observed, with the variables and dimensions of
+        the model. Further dimensions (an ensemble, a set of windows) are carried along.
+    model : VarNet or path-like
+        Model, its file, or the name of a packaged one.
+    patch, overlap : mapping of str to int, optional
+        Points of a patch and points shared by neighbours, for the dimensions where they are to differ
+        from the model's own.
+    background : Dataset, optional
+        First guess on the same grid, instead of the model's own start.
+    periodic : sequence of str, optional
+        Dimensions that wrap. Default: the model's own.
+    taper : str, callable or mapping
+        Weights of a patch in stitching: "triangle", "hann", "boxcar", a function of the patch size, or
+        one of these per dimension.
+    batch_size : int or "auto"
+        Patches solved at once.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    precision : {"float32", "float64", "bfloat16"}
+        Arithmetic; the result is float64 with "float64", else float32.
+    chunks : mapping, optional
+        Chunks of a lazy result, by dimension. Default: like the observations'.
+    mask : DataArray of bool, optional
+        Where the analysis is kept; elsewhere (land) it is NaN. It may change in time.
+    progress : bool
+        Show a bar while solving data in memory; for lazy data use `dask.diagnostics.ProgressBar`.
+
+    Returns
+    -------
+    Dataset
+        Analysis of the model's variables on the grid of `ds`: lazy if `ds` is, else computed.
+
+    Raises
+    ------
+    MissingVariableError, UnitsMismatchError, GridMismatchError, PatchError, ConfigError
+        Where `ds`, `background` or the patches do not fit the model.
+    """
+    model = model if isinstance(model, VarNet) else load(model)
+    space = _adapted(model.state_space, patch, overlap, periodic)
+    space.scales()
+    space.check(ds, "the observations")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    array = space.stack(ds)
+    if background is not None:
+        array = _with_background(array, background, ds, space)
+    grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
+    n_points = space.n_variables * prod(grid.patch_shape)
+    with _bar(progress, array, grid) as bar:
+        field = map_patches(
+            array.data,
+            grid,
+            PatchSolver(model, device, precision, background is not None),
+            taper_factors(taper, grid),
+            n_out=space.n_variables,
+            batch_size=automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size),
+            chunks=chunks,
+            dtype=np.float64 if precision == "float64" else np.float32,
+            progress=bar.update if bar else None,
+        )
+    analysis = _labelled(xr.Variable(array.dims, field), ds, space, model)
+    return analysis if mask is None else _masked(analysis, mask, space)
+
+
+def _adapted(
+    space: StateSpace,
+    patch: Mapping[str, int] | None,
+    overlap: Mapping[str, int] | None,
+    periodic: Sequence[str] | None,
+) -> StateSpace:
+    return StateSpace(
+        **{
+            **space.to_json(),
+            "patch": {**space.patch, **(patch or {})},
+            "overlap": {**space.overlap, **(overlap or {})},
+            "periodic": space.periodic if periodic is None else tuple(periodic),
+        }
+    )
+
+
+def _with_background(
+    array: xr.Variable, background: xr.Dataset, ds: xr.Dataset, space: StateSpace
+) -> xr.Variable:
+    """Append the background's channels to those of the observations."""
+    space.check(background, "the background")
+    check_same_grid(ds, background, (*space.extra_dims(ds), *space.dims), "observations and background")
+    guess = space.stack(background).transpose(*array.dims)
+    if isinstance(array.data, da.Array) != isinstance(guess.data, da.Array):
+        raise ConfigError(
+            "observations and background must both be lazy (dask) or both in memory: "
+            "use .chunk() or .load() on one of them"
+        )
+    return xr.Variable.concat([array, guess], "variable")
+
+
+def _bar(progress: bool, array: xr.Variable, grid: PatchGrid) -> Any:
+    if not progress or isinstance(array.data, da.Array):
+        return nullcontext()
+    n_extra = prod(array.shape[: -len(grid.dims) - 1])
+    return tqdm(total=n_extra * grid.n_patches, unit="patch", desc="assimilate")
+
+
+def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarNet) -> xr.Dataset:
+    """Put the variables back under their names, with attributes but without packing or chunk encoding."""
+    analysis = xr.Dataset(attrs=dict(ds.attrs))
+    for i, name in enumerate(space.variables):
+        attrs = {key: value for key, value in ds[name].attrs.items() if key not in _PACKED}
+        units = {"units": space.units[name]} if name in space.units else {}
+        each = field.isel(variable=i)
+        analysis[name] = (each.dims, each.data, {**units, **attrs})
+    coords = {name: coord for name, coord in ds.coords.items() if set(coord.dims) <= set(analysis.sizes)}
+    analysis = analysis.assign_coords(coords)
+    line = (
+        f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} oceanvar {version('oceanvar')}: 4DVarNet analysis, "
+        f"model {model.digest[:16]}, patch {dict(space.patch)}, overlap {dict(space.overlap)}"
+    )
+    analysis.attrs["Conventions"] = "CF-1.11"
+    analysis.attrs["history"] = "\n".join(filter(None, [line, str(ds.attrs.get("history", ""))]))
+    return analysis
+
+
+def _masked(analysis: xr.Dataset, mask: xr.DataArray, space: StateSpace) -> xr.Dataset:
+    check_same_grid(analysis, mask, [dim for dim in space.dims if dim in mask.dims], "observations and mask")
+    kept = mask.reset_coords(drop=True)
+    for name in space.variables:
+        attrs = analysis[name].attrs
+        analysis[name] = analysis[name].where(kept).transpose(*analysis[name].dims)
+        analysis[name].attrs = attrs
+    return analysis
+
+
+def assimilate_array(obs: xr.DataArray, model: VarNet | str | Path, **options: Any) -> xr.DataArray:
+    """Map one gappy variable to a complete field, for models of one variable; see `assimilate`.
+
+    Parameters
+    ----------
+    obs : DataArray
+        Observations. Without a name it is taken for the model's variable.
+    model : VarNet or path-like
+        Model of one variable.
+    **options
+        As for `assimilate`; `background` may be a DataArray.
+    """
+    model = model if isinstance(model, VarNet) else load(model)
+    name = str(obs.name or model.state_space.variables[0])
+    background = options.pop("background", None)
+    if isinstance(background, xr.DataArray):
+        background = background.to_dataset(name=name)
+    return assimilate(obs.to_dataset(name=name), model, background=background, **options)[name]

@@ -1,0 +1,240 @@
+"""The training loop: it reads from top to bottom."""
+
+import copy
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
+from oceanvar.training.losses import LossWeights, Sample, training_loss
+from oceanvar.training.settings import SCHEDULES, TrainingSettings
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.terms import PriorTerm
+
+Record = dict[str, float]
+
+
+class Samples(Protocol):
+    """Source of training windows: the same for the same epoch and share, whatever happened before."""
+
+    def n_batches(self, n_ranks: int) -> int:
+        """Batches of each process in an epoch."""
+
+    def batches(self, epoch: int, rank: int, n_ranks: int) -> Iterable[Sample]:
+        """Batches of one epoch for process `rank` of `n_ranks`."""
+
+
+class _Objective(nn.Module):
+    """The loss as a module, so that a wrapper for several processes sees one forward call."""
+
+    def __init__(self, assimilator: Assimilator, weights: LossWeights):
+        super().__init__()
+        self.assimilator = assimilator
+        self.weights = weights
+
+    def forward(self, sample: Sample, n_steps: int) -> tuple[Tensor, Tensor]:
+        return training_loss(self.assimilator, sample, self.weights, n_steps)
+
+
+def train(
+    assimilator: Assimilator,
+    training: Samples,
+    validation: Samples | None,
+    settings: TrainingSettings,
+    folder: Path | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> list[Record]:
+    """Train an assimilator in place; it ends with the weights of the best validation loss.
+
+    Parameters
+    ----------
+    assimilator : Assimilator
+        Model to train.
+    training, validation : Samples
+        Sources of windows. Without validation the last weights are kept.
+    settings : TrainingSettings
+        Choices of the run.
+    folder : Path, optional
+        Where ``last.ckpt`` and ``best.ckpt`` go after every epoch.
+    resume : bool
+        Continue from ``last.ckpt`` where there is one; the weights end as those of an unbroken run.
+    progress : bool
+        Show a bar with loss and time left.
+
+    Returns
+    -------
+    list of dict
+        One record per epoch.
+    """
+    fabric = Fabric(
+        accelerator={"cuda": "gpu"}.get(settings.device, settings.device),
+        devices=settings.n_processes,
+        strategy="auto" if settings.n_processes == 1 else "ddp_spawn",
+        precision=settings.precision,  # type: ignore[arg-type]
+    )
+    job = (assimilator, training, validation, settings, folder, resume, progress)
+    if settings.n_processes == 1:
+        weights, records = _run(fabric, *job)
+    else:
+        weights, records = fabric.launch(_run, *job)  # type: ignore[arg-type]
+    assimilator.load_state_dict(weights)
+    assimilator.to("cpu")
+    return records
+
+
+def _run(
+    fabric: Fabric,
+    assimilator: Assimilator,
+    training: Samples,
+    validation: Samples | None,
+    settings: TrainingSettings,
+    folder: Path | None,
+    resume: bool,
+    progress: bool,
+) -> tuple[dict[str, Tensor], list[Record]]:
+    optimizer = _optimizer(assimilator, settings)
+    model, optimizer = fabric.setup(_Objective(assimilator, settings.weights), optimizer)
+    records: list[Record] = []
+    best = _weights(assimilator)
+    if resume and folder is not None and (folder / "last.ckpt").exists():
+        content = load_checkpoint(folder / "last.ckpt", _fingerprint(settings))
+        assimilator.load_state_dict(content["weights"])
+        optimizer.load_state_dict(content["optimizer"])
+        records, best = content["records"], content["best"]
+    first = len(records)
+    bar = tqdm(range(first, settings.n_epochs), disable=not progress or fabric.global_rank > 0, unit="epoch")
+    for epoch in bar:
+        if _is_over(records, settings):
+            break
+        record = _epoch(fabric, model, optimizer, training, settings, epoch)
+        record["validation_loss"] = _validate(fabric, model, validation, record["n_steps"])
+        if not math.isfinite(record["loss"]):
+            raise FloatingPointError(
+                f"the training loss became {record['loss']} in epoch {epoch}: "
+                "lower learning_rate, or look for infinite values in the truth"
+            )
+        records.append(record)
+        if validation is None or record["validation_loss"] <= _lowest(records):
+            best = _weights(assimilator)
+        bar.set_postfix(loss=f"{record['loss']:.3g}", validation=f"{record['validation_loss']:.3g}")
+        if folder is not None and fabric.global_rank == 0:
+            _checkpoint(folder, assimilator, optimizer, records, best, settings)
+    return best, records
+
+
+def _optimizer(assimilator: Assimilator, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """AdamW with a rate of its own for Phi."""
+    priors = [term.prior for term in assimilator.cost.terms if isinstance(term, PriorTerm)]
+    of_priors = {id(p) for prior in priors for p in prior.parameters()}
+    trainable = [p for p in assimilator.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in trainable if id(p) not in of_priors], "factor": 1.0},
+            {"params": [p for p in trainable if id(p) in of_priors], "factor": settings.prior_rate},
+        ],
+        lr=settings.learning_rate,
+        weight_decay=1e-5,
+    )
+
+
+def _epoch(
+    fabric: Fabric,
+    model: Any,
+    optimizer: Any,
+    training: Samples,
+    settings: TrainingSettings,
+    epoch: int,
+) -> Record:
+    model.train()
+    began = time.perf_counter()
+    n_steps = settings.solver_steps(epoch, model.assimilator.n_steps)
+    n_batches = training.n_batches(fabric.world_size)
+    losses = []
+    for i, sample in enumerate(training.batches(epoch, fabric.global_rank, fabric.world_size)):
+        done = epoch * n_batches + i
+        rate = settings.learning_rate * min(1.0, (done + 1) / settings.n_warmup)
+        rate *= SCHEDULES[settings.schedule](done / (settings.n_epochs * n_batches))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        optimizer.zero_grad()
+        loss, error = model(_to(sample, fabric.device), n_steps)
+        fabric.backward(loss)
+        fabric.clip_gradients(model, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+        optimizer.step()
+        losses.append(error)
+    return {
+        "loss": _mean(fabric, losses),
+        "learning_rate": rate,
+        "n_steps": n_steps,
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _validate(fabric: Fabric, model: Any, validation: Samples | None, n_steps: float) -> float:
+    """Mean square error on the validation windows, normalised units; NaN without validation."""
+    if validation is None:
+        return math.nan
+    model.eval()
+    with torch.no_grad():
+        batches = validation.batches(0, fabric.global_rank, fabric.world_size)
+        return _mean(fabric, [model(_to(sample, fabric.device), int(n_steps))[1] for sample in batches])
+
+
+def _to(sample: Sample, device: torch.device) -> Sample:
+    return Sample(sample.truth.to(device), sample.known.to(device), sample.obs.to(device))
+
+
+def _mean(fabric: Fabric, values: list[Tensor]) -> float:
+    total = torch.stack(
+        [torch.stack(values).sum(), torch.tensor(float(len(values)), device=values[0].device)]
+    )
+    total = fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
+    return float(total[0] / total[1])
+
+
+def _lowest(records: list[Record]) -> float:
+    return min(record["validation_loss"] for record in records)
+
+
+def _is_over(records: list[Record], settings: TrainingSettings) -> bool:
+    """Early stopping: no better validation loss for `patience` epochs."""
+    losses = [record["validation_loss"] for record in records]
+    if settings.patience is None or not losses:
+        return False
+    return len(losses) - 1 - losses.index(min(losses)) >= settings.patience
+
+
+def _weights(assimilator: Assimilator) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in assimilator.state_dict().items()}
+
+
+def _fingerprint(settings: TrainingSettings) -> str:
+    return str(settings)
+
+
+def _checkpoint(
+    folder: Path,
+    assimilator: Assimilator,
+    optimizer: Any,
+    records: list[Record],
+    best: dict[str, Tensor],
+    settings: TrainingSettings,
+) -> None:
+    content = {
+        "weights": _weights(assimilator),
+        "optimizer": copy.deepcopy(optimizer.state_dict()),
+        "records": records,
+        "best": best,
+        "settings": _fingerprint(settings),
+    }
+    save_checkpoint(folder / "last.ckpt", content)
+    if records[-1]["validation_loss"] <= _lowest(records):
+        save_checkpoint(folder / "best.ckpt", {"weights": best, "records": records})

@@ -1,0 +1,82 @@
+"""What training minimises."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.terms import PriorTerm
+
+
+class Sample(NamedTuple):
+    """A batch of training windows.
+
+    `truth` is ``(B, V, T, *S)``, normalised, 0 where `known` is 0 (land, gaps of the truth).
+    """
+
+    truth: Tensor
+    known: Tensor
+    obs: Observations
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights nu of the training loss, equation 5 of Fablet, Drumetz and Rousseau (2020).
+
+    Parameters
+    ----------
+    reconstruction : float
+        nu_1, of the analysis error ``|x^a - x^t|^2``.
+    truth_projection : float
+        nu_2, of ``|x^t - Phi(x^t)|^2``.
+    analysis_projection : float
+        nu_3, of ``|x^a - Phi(x^a)|^2``.
+    start : float
+        Of the error of the first guess, for a learned start; not in the paper.
+    """
+
+    reconstruction: float = 1.0
+    truth_projection: float = 0.05
+    analysis_projection: float = 0.05
+    start: float = 0.0
+
+
+def training_loss(
+    assimilator: Assimilator, sample: Sample, weights: LossWeights, n_steps: int
+) -> tuple[Tensor, Tensor]:
+    """Loss to differentiate and the mean square error in it, both scalars.
+
+    Parameters
+    ----------
+    assimilator : Assimilator
+        Model in training.
+    sample : Sample
+        Batch of windows.
+    weights : LossWeights
+        nu.
+    n_steps : int
+        Iterations of the solver.
+    """
+    analysis = assimilator(sample.obs, n_steps=n_steps)
+    error = mean_square(analysis - sample.truth, sample.known)
+    loss = weights.reconstruction * error
+    if weights.start:
+        guess = assimilator.first_guess(sample.obs)
+        loss = loss + weights.start * mean_square(guess - sample.truth, sample.known)
+    for term in assimilator.cost.terms:
+        if isinstance(term, PriorTerm):
+            loss = loss + weights.truth_projection * _projection(term, sample.truth, sample)
+            loss = loss + weights.analysis_projection * _projection(term, analysis, sample)
+    return loss, error.detach()
+
+
+def _projection(term: PriorTerm, state: Tensor, sample: Sample) -> Tensor:
+    return mean_square(state - term.prior(state), sample.known)
+
+
+def mean_square(x: Tensor, known: Tensor) -> Tensor:
+    """Mean of squares over the known points of a batch."""
+    return (x.square() * known).sum() / torch.clamp(known.sum(), min=1)

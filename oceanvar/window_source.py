@@ -1,0 +1,162 @@
+"""Random training windows from labelled fields, read lazily where the fields are lazy."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import dask
+import numpy as np
+import xarray as xr
+
+from oceanvar.alignment import check_same_grid
+from oceanvar.errors import ConfigError, PatchError
+from oceanvar.patching.grids import PatchGrid
+from oceanvar.sampling import AbstractSampler
+from oceanvar.state_space import StateSpace
+
+N_ATTEMPTS = 200
+
+
+@dataclass(frozen=True)
+class WindowSource:
+    """Pairs of a true window and what was observed of it.
+
+    Parameters
+    ----------
+    truth : Dataset
+        True fields; NaN (land) is not learned from. Dimensions beyond those of the state (members,
+        trajectories) are further places to draw from.
+    space : StateSpace
+        What a window is.
+    observations : Dataset or AbstractSampler
+        Given observations on the grid of `truth`, or a rule by which every window is observed afresh.
+    noise_std : float or mapping of str to float
+        Standard deviation of the noise added to sampled observations, in the variables' units.
+    """
+
+    truth: xr.Dataset
+    space: StateSpace
+    observations: xr.Dataset | AbstractSampler
+    noise_std: float | Mapping[str, float] = 0.0
+
+    def __post_init__(self) -> None:
+        self.space.check(self.truth, "the truth")
+        if isinstance(self.observations, xr.Dataset):
+            self.space.check(self.observations, "the observations")
+            dims = (*self.space.extra_dims(self.truth), *self.space.dims)
+            check_same_grid(self.truth, self.observations, dims, "truth and observations")
+        self._grid()
+
+    def _grid(self) -> PatchGrid:
+        sizes = {dim: self.truth.sizes[dim] for dim in self.space.dims}
+        return PatchGrid(sizes, self.space.patch, self.space.overlap, self.space.periodic)
+
+    @property
+    def n_windows(self) -> int:
+        """Number of patches that would cover the truth: a natural length of an epoch."""
+        members = [self.truth.sizes[dim] for dim in self.space.extra_dims(self.truth)]
+        return len(self._grid()) * math.prod(members)
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One window at a random place: truth and observations, each ``(V, *patch)``, NaN where unknown.
+
+        Raises
+        ------
+        PatchError
+            If no place with a finite truth was found.
+        """
+        for _ in range(N_ATTEMPTS):
+            place = self._place(rng)
+            truth = self._truth.read(place)
+            if np.isfinite(truth).any():
+                return truth, self._observe(truth, place, rng)
+        raise PatchError(
+            f"none of {N_ATTEMPTS} random windows of {dict(self.space.patch)} points "
+            "holds a finite value of the truth"
+        )
+
+    def _place(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        place = {
+            dim: rng.integers(self.truth.sizes[dim], size=1) for dim in self.space.extra_dims(self.truth)
+        }
+        for dim in self.space.dims:
+            size, n = self.truth.sizes[dim], self.space.patch[dim]
+            start = rng.integers(size if dim in self.space.periodic else size - n + 1)
+            place[dim] = np.arange(start, start + n) % size
+        return place
+
+    def _observe(
+        self, truth: np.ndarray, place: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        if self._observed is not None:
+            return self._observed.read(place)
+        assert isinstance(self.observations, AbstractSampler)
+        sizes = dict(zip(("variable", *self.space.dims), truth.shape, strict=True))
+        coords = {dim: values[place[dim]] for dim, values in self._coords.items()}
+        mask = self.observations.mask(sizes, coords, rng)
+        noise = rng.standard_normal(truth.shape, dtype=np.float32) * self._noise
+        return np.where(mask, truth + noise, np.float32(np.nan))
+
+    @cached_property
+    def _truth(self) -> "_Reader":
+        return _Reader.of(self.truth, self.space)
+
+    @cached_property
+    def _observed(self) -> "_Reader | None":
+        return (
+            None
+            if isinstance(self.observations, AbstractSampler)
+            else _Reader.of(self.observations, self.space)
+        )
+
+    @cached_property
+    def _coords(self) -> dict[str, np.ndarray]:
+        return {dim: self.truth[dim].values for dim in self.space.dims if dim in self.truth.coords}
+
+    @cached_property
+    def _noise(self) -> np.ndarray:
+        std = self.noise_std
+        by_name = std if isinstance(std, Mapping) else dict.fromkeys(self.space.variables, std)
+        if set(by_name) != set(self.space.variables) or min(by_name.values()) < 0:
+            raise ConfigError(
+                f"noise_std must give a number >= 0 for each of {self.space.variables}, got {std}"
+            )
+        values = np.array([by_name[name] for name in self.space.variables], np.float32)
+        return values.reshape(-1, *[1] * len(self.space.dims))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Windows of the stacked variables: from one array in memory, or piecewise from lazy data."""
+
+    ds: xr.Dataset
+    space: StateSpace
+    in_memory: xr.Variable | None
+
+    @classmethod
+    def of(cls, ds: xr.Dataset, space: StateSpace) -> "_Reader":
+        ds = ds[list(space.variables)]
+        loaded = all(isinstance(ds[name].variable._data, np.ndarray) for name in space.variables)
+        return cls(ds, space, space.stack(ds).astype(np.float32) if loaded else None)
+
+    def read(self, place: dict[str, np.ndarray]) -> np.ndarray:
+        if self.in_memory is not None:
+            return _take(self.in_memory, place).values.squeeze(self._extra_axes())
+        with dask.config.set(scheduler="synchronous"):
+            piece = self.ds.isel({dim: _as_slice(index) for dim, index in place.items()}).load()
+        return self.space.stack(piece).values.astype(np.float32).squeeze(self._extra_axes())
+
+    def _extra_axes(self) -> tuple[int, ...]:
+        return tuple(range(len(self.space.extra_dims(self.ds))))
+
+
+def _take(array: xr.Variable, place: dict[str, np.ndarray]) -> xr.Variable:
+    return array.isel({dim: _as_slice(index) for dim, index in place.items()})
+
+
+def _as_slice(index: np.ndarray) -> slice | np.ndarray:
+    """Slice where the points are consecutive (not wrapped): reads one block, copies nothing."""
+    if index[-1] - index[0] == len(index) - 1:
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
