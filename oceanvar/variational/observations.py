@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+# Not frozen: lightning-fabric moves the tensors of a dataclass by setting its fields.
+@dataclass
 class Observations:
     """Observations of a batch of windows, by the name of the instrument.
 

@@ -1,0 +1,269 @@
+"""Pointwise error statistics as sums that can be added.
+
+An archive is scored piece by piece: each piece gives an `ErrorSums`, the pieces are added, and the
+statistics of the sum are those of the whole.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Hashable
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
+
+# A variance below this part of the mean square is rounding of the two sums it is the difference of.
+_ROUNDING = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class ErrorSums:
+    """Sums over the cells where analysis and truth both have a value.
+
+    All sums are float64 and lazy when they were made from dask arrays; `dask.compute(sums)` evaluates
+    them together. The statistics are NaN where no cell was counted or where the truth (or analysis)
+    they are divided by is zero or constant, and an error if no cell was counted at all.
+
+    Attributes
+    ----------
+    n : xarray.DataArray
+        Number of cells.
+    error, squared_error : xarray.DataArray
+        Sums of analysis - truth and of its square.
+    truth, squared_truth, analysis, squared_analysis, product : xarray.DataArray
+        Sums of the truth, the analysis, their squares and their product.
+
+    Notes
+    -----
+    Variances are differences of sums, so they lose digits when the mean exceeds the standard deviation
+    by a factor of 1e5 or more; a variance below 1e-12 of the mean square counts as zero.
+    """
+
+    n: xr.DataArray
+    error: xr.DataArray
+    squared_error: xr.DataArray
+    truth: xr.DataArray
+    squared_truth: xr.DataArray
+    analysis: xr.DataArray
+    squared_analysis: xr.DataArray
+    product: xr.DataArray
+
+    @classmethod
+    def from_arrays(
+        cls,
+        analysis: xr.DataArray,
+        truth: xr.DataArray,
+        where: xr.DataArray | None = None,
+        dims: str | Collection[Hashable] | None = None,
+    ) -> Self:
+        """Sums of one pair of fields; nothing is computed for dask arrays.
+
+        Parameters
+        ----------
+        analysis, truth : xarray.DataArray
+            Fields on the same grid; NaN marks cells that do not count.
+        where : xarray.DataArray, optional
+            Boolean, True where a cell counts; its dimensions are some or all of the truth's.
+        dims : str or collection of hashable, optional
+            Dimensions to sum over, all by default; the others stay.
+
+        Raises
+        ------
+        GridMismatchError
+            If dimensions, sizes or coordinates differ.
+        MissingVariableError
+            If the truth lacks one of `dims`.
+        ConfigError
+            If `where` is not boolean.
+        """
+        over = reduced_dims(truth, dims)
+        bare = truth.reset_coords(drop=True).drop_attrs(deep=False).rename(None).astype(np.float64)
+        x = on_truth_grid(analysis, bare).astype(np.float64)
+        valid = bare.notnull() & x.notnull()
+        if where is not None:
+            valid = valid & _checked_mask(where, truth)
+        t, x = bare.where(valid, 0.0), x.where(valid, 0.0)
+        e = x - t
+        totals = (valid, e, e * e, t, t * t, x, x * x, t * x)
+        return cls(*(total.sum(over, skipna=False) for total in totals))
+
+    def __add__(self, other: "ErrorSums") -> "ErrorSums":
+        if not isinstance(other, ErrorSums):
+            return NotImplemented
+        try:
+            xr.align(self.n, other.n, join="exact")
+            same = set(self.n.dims) == set(other.n.dims)
+        except ValueError:
+            same = False
+        if not same:
+            raise GridMismatchError(
+                f"sums kept over {dict(self.n.sizes)} and over {dict(other.n.sizes)} cannot be added, or "
+                "their coordinates differ: keep the same dimensions in both, or add sum(dims) of each"
+            )
+        return ErrorSums(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
+
+    def sum(self, dims: str | Collection[Hashable]) -> "ErrorSums":
+        """Sums over dimensions that had been kept."""
+        over = reduced_dims(self.n, dims)
+        return self._map(lambda total: total.sum(over))
+
+    def _map(self, function: Callable[[xr.DataArray], xr.DataArray]) -> "ErrorSums":
+        return ErrorSums(*(function(total) for total in _values(self)))
+
+    def _mean(self, total: xr.DataArray) -> xr.DataArray:
+        # The check sits inside the graph, so that a lazy statistic cannot pass it by.
+        return xr.apply_ufunc(
+            _mean_of_counted, total, self.n, self.n.sum(), dask="parallelized", output_dtypes=[np.float64]
+        )
+
+    @property
+    def mse(self) -> xr.DataArray:
+        """Mean square error, in squared units of the variable."""
+        return self._mean(self.squared_error)
+
+    @property
+    def rmse(self) -> xr.DataArray:
+        """Root mean square error, in units of the variable."""
+        return self.mse**0.5
+
+    @property
+    def bias(self) -> xr.DataArray:
+        """Mean of analysis - truth, in units of the variable."""
+        return self._mean(self.error)
+
+    @property
+    def truth_mean_square(self) -> xr.DataArray:
+        """Mean of the squared truth, its mean not removed."""
+        return self._mean(self.squared_truth)
+
+    @property
+    def truth_variance(self) -> xr.DataArray:
+        """Variance of the truth about its mean (divided by n)."""
+        return self._variance(self.truth, self.squared_truth)
+
+    @property
+    def correlation(self) -> xr.DataArray:
+        """Pearson correlation of analysis and truth."""
+        covariance = self._mean(self.product) - self._mean(self.analysis) * self._mean(self.truth)
+        variances = self._variance(self.analysis, self.squared_analysis) * self.truth_variance
+        return quotient(covariance, variances**0.5).clip(-1.0, 1.0)
+
+    @property
+    def normalised_error(self) -> xr.DataArray:
+        """Mean square error divided by the mean square of the truth."""
+        return quotient(self.mse, self.truth_mean_square)
+
+    @property
+    def variance_normalised_error(self) -> xr.DataArray:
+        """Mean square error divided by the variance of the truth."""
+        return quotient(self.mse, self.truth_variance)
+
+    @property
+    def rms_score(self) -> xr.DataArray:
+        """One minus the ratio of the root mean squares of the error and of the truth."""
+        return 1.0 - self.normalised_error**0.5
+
+    def _variance(self, total: xr.DataArray, squares: xr.DataArray) -> xr.DataArray:
+        mean_square = self._mean(squares)
+        variance = mean_square - self._mean(total) ** 2
+        return xr.where(variance <= _ROUNDING * mean_square, 0.0, variance)
+
+
+def quotient(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
+    """Quotient that is NaN, without a warning, where the denominator is zero."""
+    return numerator / denominator.where(denominator != 0)
+
+
+def reduced_dims(field: xr.DataArray, dims: str | Collection[Hashable] | None) -> tuple[Hashable, ...]:
+    """Dimensions to reduce over, all of the field's if None.
+
+    Raises
+    ------
+    MissingVariableError
+        If the field lacks one of them.
+    """
+    if dims is None:
+        return tuple(field.dims)
+    names = (dims,) if isinstance(dims, str) else tuple(dims)
+    absent = [name for name in names if name not in field.dims]
+    if absent:
+        raise MissingVariableError(
+            f"variable {field.name!r} has no dimension {absent[0]!r}: choose from {list(field.dims)}"
+        )
+    return names
+
+
+def on_truth_grid(field: xr.DataArray, truth: xr.DataArray, name: str = "the analysis") -> xr.DataArray:
+    """Values of a field with the truth's order of dimensions, coordinates and name.
+
+    Coordinates must be equal number by number: alignment by position or by nearest value would hide a
+    shifted grid.
+
+    Raises
+    ------
+    GridMismatchError
+        If dimensions, sizes or coordinates differ; the text names the dimension and the difference.
+    """
+    if set(field.dims) != set(truth.dims):
+        raise GridMismatchError(
+            f"{name} has dimensions {list(field.dims)} and the truth {list(truth.dims)}: "
+            "select or broadcast them to the same ones"
+        )
+    for dim in truth.dims:
+        _require_same_axis(field, truth, dim, name)
+    return truth.copy(data=field.transpose(*truth.dims).data)
+
+
+def _values(sums: ErrorSums) -> list[xr.DataArray]:
+    return [getattr(sums, field.name) for field in dataclasses.fields(sums)]
+
+
+def _mean_of_counted(total: np.ndarray, n: np.ndarray, n_total: np.ndarray) -> np.ndarray:
+    if not np.any(n_total):
+        raise GridMismatchError(
+            "0 cells are left to score: the analysis and the truth never have a value in the same cell that "
+            "counts; check the NaN of both and the mask"
+        )
+    return total / np.where(n > 0, n, np.nan)
+
+
+def _checked_mask(where: xr.DataArray, truth: xr.DataArray) -> xr.Variable:
+    if where.dtype != np.bool_:
+        raise ConfigError(
+            f"where has dtype {where.dtype} and must be boolean: use for instance where=mask == 1"
+        )
+    for dim in where.dims:
+        if dim not in truth.dims:
+            raise GridMismatchError(
+                f"where has dimension {dim!r}, which the truth lacks: it has {list(truth.dims)}"
+            )
+        _require_same_axis(where, truth, dim, "where")
+    return xr.Variable(where.dims, where.data)
+
+
+def _require_same_axis(field: xr.DataArray, truth: xr.DataArray, dim: Hashable, name: str) -> None:
+    if field.sizes[dim] != truth.sizes[dim]:
+        raise GridMismatchError(
+            f"dimension {dim!r} has size {field.sizes[dim]} in {name} and {truth.sizes[dim]} in the truth: "
+            "select the same part of both"
+        )
+    if dim not in field.coords or dim not in truth.coords:
+        return
+    ours, theirs = field[dim].to_numpy(), truth[dim].to_numpy()
+    if not np.array_equal(ours, theirs):
+        raise GridMismatchError(
+            f"coordinate {dim!r} of {name} ({ours.dtype}) and of the truth ({theirs.dtype}) differ "
+            f"{_difference(ours, theirs)}: if the grids are meant to be the same, use "
+            f"assign_coords({dim}=truth[{dim!r}]), else interpolate to one of them"
+        )
+
+
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> str:
+    kinds = {ours.dtype.kind, theirs.dtype.kind}
+    if kinds <= set("iuf"):
+        return f"by up to {np.abs(ours.astype(float) - theirs.astype(float)).max():.3g}"
+    if kinds == {"M"}:
+        return f"by up to {pd.Timedelta(np.abs(ours - theirs).max())}"
+    return f"at {np.count_nonzero(ours != theirs)} of {ours.size} points"

@@ -1,0 +1,228 @@
+"""Map every patch of an array through a function, eagerly or as a dask graph that solves each patch once.
+
+Patches are grouped by the output chunk that owns their start. One task per group reads the box around its
+patches and returns their weighted sum over that box; one task per output chunk adds the sums that reach it
+and divides by the sum of the weights. A box may run past the end of a periodic axis.
+"""
+
+import itertools
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import DTypeLike
+
+from oceanvar.errors import PatchError
+from oceanvar.patching.grids import Origin, PatchGrid, common_boxes, cut
+from oceanvar.patching.groups import Blocks, Chunk, Division, Group, joined
+from oceanvar.patching.stitching import normalise, overlap_add
+from oceanvar.patching.tapers import Factors, outer, weight_sums
+
+PatchFunction = Callable[[np.ndarray], np.ndarray]
+Progress = Callable[[int], object]
+Array = TypeVar("Array", np.ndarray, da.Array)
+_N_NAMED = 8
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What all tasks of one graph share; the graph holds it once."""
+
+    grid: PatchGrid
+    function: PatchFunction
+    factors: Factors
+    sums: Factors
+    n_out: int
+    batch_size: int
+    dtype: np.dtype
+
+
+def map_patches(
+    array: Array,
+    grid: PatchGrid,
+    function: PatchFunction,
+    factors: Factors,
+    *,
+    n_out: int,
+    batch_size: int,
+    chunks: Mapping[str, Any] | None = None,
+    dtype: DTypeLike = np.float32,
+    progress: Progress | None = None,
+) -> Array:
+    """Map every patch of `array` through `function` and stitch the results to a field.
+
+    A numpy array gives a numpy array at once, a dask array a lazy one: then `function` is not called before
+    the result is computed, and each patch that the computed part needs is solved once.
+
+    Parameters
+    ----------
+    array
+        Shape (*batch, C, *grid.shape).
+    grid
+        Where the patches lie.
+    function
+        From patches of shape (n, C, *grid.patch_shape), in the type of `array`, to patches of shape
+        (n, n_out, *grid.patch_shape). The graph holds it once and pickles it, so it should be a small handle.
+    factors
+        Taper of each axis, from `taper_factors`.
+    n_out
+        Number of variables that `function` returns.
+    batch_size
+        Greatest number n of patches in one call.
+    chunks
+        Output chunks of a lazy result by dimension, as `dask.array.core.normalize_chunks` takes them. For
+        dimensions not named: the chunks of `array`, joined where they are smaller than the patch.
+    dtype
+        Type of the result.
+    progress
+        Called after each batch of an eager call with the number of patches in it, like ``tqdm.update``.
+
+    Returns
+    -------
+    ndarray or dask.array.Array
+        Shape (*batch, n_out, *grid.shape).
+
+    Raises
+    ------
+    PatchError
+        If the shape of `array`, of the factors, of the chunks or of a returned batch does not fit. An error
+        of `function` is raised again with a note that names its patches.
+    """
+    _check(array, grid, n_out, batch_size)
+    job = _Job(grid, function, factors, weight_sums(grid, factors), n_out, batch_size, np.dtype(dtype))
+    if isinstance(array, da.Array):
+        if progress is not None:
+            raise PatchError(
+                "progress follows eager calls: use dask.diagnostics.ProgressBar for a dask array"
+            )
+        return _lazy(array, job, chunks or {})
+    if chunks is not None:
+        raise PatchError(
+            f"chunks={dict(chunks)} is for dask arrays, but the input is in memory: chunk it first"
+        )
+    field = _weighted_sum(array, list(grid), (0,) * len(grid.shape), job, progress)
+    normalise(field, job.sums)
+    return field
+
+
+def _check(array: np.ndarray | da.Array, grid: PatchGrid, n_out: int, batch_size: int) -> None:
+    if array.ndim <= len(grid.shape) or array.shape[-len(grid.shape) :] != grid.shape:
+        raise PatchError(
+            f"an array of shape {array.shape} is not (*batch, variable, {', '.join(grid.dims)}) with sizes "
+            f"{grid.shape}: transpose it, or make the PatchGrid from its sizes"
+        )
+    if min(n_out, batch_size) < 1:
+        raise PatchError(f"n_out is {n_out} and batch_size {batch_size}: both must be at least 1")
+
+
+def _weighted_sum(
+    box: np.ndarray, origins: list[Origin], corner: Origin, job: _Job, progress: Progress | None = None
+) -> np.ndarray:
+    """Map the patches at `origins` on the grid out of a box at `corner`, and add them up over the box."""
+    n_axes = len(corner)
+    batch_shape = box.shape[: -n_axes - 1]
+    total = np.zeros((*batch_shape, job.n_out, *box.shape[-n_axes:]), job.dtype)
+    weights = outer(job.factors)
+    weighted = np.empty((job.n_out, *weights.shape), job.dtype)
+    items = list(itertools.product(np.ndindex(batch_shape), origins))
+    for first in range(0, len(items), job.batch_size):
+        batch = items[first : first + job.batch_size]
+        places = [(member, tuple(map(operator.sub, origin, corner))) for member, origin in batch]
+        patches = np.stack([cut(box[member], place, weights.shape) for member, place in places])
+        results = _call(patches, [origin for _, origin in batch], job)
+        for (member, place), result in zip(places, results, strict=True):
+            np.multiply(result, weights, out=weighted, casting="same_kind")
+            overlap_add(total[member], place, weighted)
+        if progress is not None:
+            progress(len(batch))
+    return total
+
+
+def _call(patches: np.ndarray, origins: list[Origin], job: _Job) -> np.ndarray:
+    try:
+        results = np.asarray(job.function(patches))
+        expected = (len(patches), job.n_out, *job.grid.patch_shape)
+        if results.shape != expected:
+            raise PatchError(
+                f"the function returned shape {results.shape} for patches of shape {patches.shape}: "
+                f"it must return {expected}, or n_out must be changed from {job.n_out}"
+            )
+    except Exception as error:
+        named = list(dict.fromkeys(origins))
+        more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
+        error.add_note(f"in the patches that start at {job.grid.dims} = {named[:_N_NAMED]}{more}")
+        raise
+    return results
+
+
+def _lazy(array: da.Array, job: _Job, spec: Mapping[str, Any]) -> da.Array:
+    n_batch = array.ndim - len(job.grid.shape) - 1
+    array = array.rechunk({n_batch: -1})  # the function needs all variables at once
+    batch_chunks, block_sizes = array.chunks[:n_batch], array.chunks[n_batch + 1 :]
+    chunk_sizes = _chunk_sizes(block_sizes, job.grid, spec)
+    division = Division(job.grid, block_sizes, chunk_sizes)
+    token = tokenize(array, job, chunk_sizes)
+    name, solve_name, job_key = f"map-patches-{token}", f"solve-patches-{token}", f"patch-job-{token}"
+    graph: dict[Any, Any] = {job_key: job}
+    for member in itertools.product(*(range(len(sizes)) for sizes in batch_chunks)):
+        for place, (group, sources) in division.groups.items():
+            blocks = [(array.name, *member, 0, *source) for source in sources]
+            graph[(solve_name, *member, *place)] = (_solve_group, job_key, group, blocks)
+        for place, (chunk, sources) in division.chunks.items():
+            parts = [(solve_name, *member, *source) for source in sources]
+            graph[(name, *member, 0, *place)] = (_add_parts, job_key, chunk, parts)
+    layered = HighLevelGraph.from_collections(name, graph, dependencies=[array])  # type: ignore[list-item]
+    return da.Array(layered, name, (*batch_chunks, (job.n_out,), *chunk_sizes), dtype=job.dtype)
+
+
+def _chunk_sizes(block_sizes: Blocks, grid: PatchGrid, spec: Mapping[str, Any]) -> Blocks:
+    unknown = [dim for dim in spec if dim not in grid.dims]
+    if unknown:
+        raise PatchError(f"chunks names the dimensions {unknown}, but the grid has {list(grid.dims)}")
+    wanted = tuple(
+        spec[dim] if dim in spec else joined(sizes, grid.patch[dim])
+        for dim, sizes in zip(grid.dims, block_sizes, strict=True)
+    )
+    try:
+        return da.core.normalize_chunks(wanted, grid.shape, dtype=np.float32)
+    except ValueError as error:
+        raise PatchError(f"chunks={dict(spec)} do not fit the sizes {grid.sizes}: {error}") from error
+
+
+def _solve_group(job: _Job, group: Group, blocks: list[np.ndarray]) -> np.ndarray:
+    box = _read_box(blocks, group, job.grid.shape)
+    return _weighted_sum(box, group.patch_origins, group.origin, job)
+
+
+def _read_box(blocks: list[np.ndarray], group: Group, sizes: tuple[int, ...]) -> np.ndarray:
+    """Put the box of a group together: a view where one block holds it."""
+    n_axes = len(sizes)
+    pieces = [
+        (block, inside, where)
+        for block, corner in zip(blocks, group.corners, strict=True)
+        for inside, where in common_boxes(group.origin, group.shape, corner, block.shape[-n_axes:], sizes)
+    ]
+    if len(pieces) == 1:
+        block, _, where = pieces[0]
+        return block[where]
+    box = np.empty((*blocks[0].shape[:-n_axes], *group.shape), blocks[0].dtype)
+    for block, inside, where in pieces:
+        box[inside] = block[where]
+    return box
+
+
+def _add_parts(job: _Job, chunk: Chunk, parts: list[np.ndarray]) -> np.ndarray:
+    n_axes = len(chunk.shape)
+    total = np.zeros((*parts[0].shape[:-n_axes], *chunk.shape), job.dtype)
+    for part, origin in zip(parts, chunk.origins, strict=True):
+        boxes = common_boxes(origin, part.shape[-n_axes:], chunk.corner, chunk.shape, job.grid.shape)
+        for inside, where in boxes:
+            total[where] += part[inside]
+    windows = (slice(first, first + n) for first, n in zip(chunk.corner, chunk.shape, strict=True))
+    normalise(total, tuple(sums[window] for sums, window in zip(job.sums, windows, strict=True)))
+    return total

@@ -1,0 +1,148 @@
+"""Along-track observations: reading, passes, binning onto a grid, and a field seen along tracks."""
+
+import os
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.errors import GridMismatchError, StoreError
+
+GAP_SECONDS = 120.0
+"""A pause longer than this between two measurements begins a new pass."""
+
+EPOCH = "1950-01-01"
+
+
+def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m") -> xr.Dataset:
+    """Read a text file with the columns longitude, latitude, days since 1950-01-01, value.
+
+    Parameters
+    ----------
+    path : path-like
+        File; further columns are ignored.
+    name, units : str
+        Of the fourth column.
+
+    Returns
+    -------
+    Dataset
+        Dimension ``sample``, ordered in time, with coordinates longitude, latitude, time and ``track``, the
+        number of the pass.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, has fewer columns, or holds values that are not finite.
+    """
+    try:
+        columns = np.loadtxt(path, ndmin=2, usecols=(0, 1, 2, 3))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"cannot read the columns longitude, latitude, days, value from {path}: {error}"
+        ) from error
+    if not len(columns) or not np.isfinite(columns).all():
+        raise StoreError(
+            f"{path} has {len(columns)} rows, {int((~np.isfinite(columns)).sum())} values not finite"
+        )
+    columns = columns[np.argsort(columns[:, 2], kind="stable")]
+    longitude, latitude, days, values = columns.T
+    seconds = np.round(days * 86_400_000).astype("timedelta64[ms]")
+    track = np.concatenate(([0], np.cumsum(np.diff(days) * 86_400 > GAP_SECONDS)))
+    return xr.Dataset(
+        {name: ("sample", values, {"units": units})},
+        coords={
+            "longitude": ("sample", longitude, {"units": "degrees_east"}),
+            "latitude": ("sample", latitude, {"units": "degrees_north"}),
+            "time": ("sample", (np.datetime64(EPOCH, "ms") + seconds).astype("datetime64[ns]")),
+            "track": ("sample", track),
+        },
+    )
+
+
+def withhold_passes(tracks: xr.Dataset, fraction: float, seed: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
+    """Divide tracks into those kept and those withheld, whole passes at a time.
+
+    Parameters
+    ----------
+    tracks : Dataset
+        With a coordinate ``track``.
+    fraction : float
+        Share of the passes to withhold.
+    seed : int
+        Of the choice.
+    """
+    passes = np.unique(tracks["track"])
+    n_withheld = round(fraction * len(passes))
+    chosen = np.random.default_rng(seed).permutation(passes)[:n_withheld]
+    withheld = np.isin(tracks["track"], chosen)
+    return tracks.isel(sample=~withheld), tracks.isel(sample=withheld)
+
+
+def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
+    """Average along-track values over the cells of a grid.
+
+    Parameters
+    ----------
+    tracks : DataArray
+        Values over ``sample`` with coordinates longitude, latitude, time.
+    grid : Dataset
+        Evenly spaced coordinates time, latitude, longitude: centres of the cells.
+
+    Returns
+    -------
+    DataArray
+        Dimensions time, latitude, longitude; NaN where no sample fell, float32.
+    """
+    dims = ("time", "latitude", "longitude")
+    index, inside = [], np.ones(tracks.sizes["sample"], bool)
+    for dim in dims:
+        position = _position(tracks[dim].values, grid[dim].values, dim)
+        nearest = np.floor(position + 0.5).astype(int)
+        inside &= (nearest >= 0) & (nearest < grid.sizes[dim])
+        index.append(nearest)
+    flat = np.ravel_multi_index([each[inside] for each in index], [grid.sizes[dim] for dim in dims])
+    n_cells = int(np.prod([grid.sizes[dim] for dim in dims]))
+    counts = np.bincount(flat, minlength=n_cells)
+    sums = np.bincount(flat, tracks.values[inside], minlength=n_cells)
+    mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).astype(np.float32)
+    coords = {dim: grid[dim] for dim in dims}
+    shape = [grid.sizes[dim] for dim in dims]
+    return xr.DataArray(mean.reshape(shape), coords, dims, tracks.name, attrs=tracks.attrs)
+
+
+def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.DataArray:
+    """Value of a gridded field at the positions and times of tracks.
+
+    Bilinear in space and linear in time; before the first and after the last time of the field the
+    first and the last map hold. Next to land, where a corner is NaN, the nearest cell serves.
+
+    Parameters
+    ----------
+    field : DataArray
+        Dimensions latitude, longitude and, optionally, time.
+    tracks : Dataset or DataArray
+        Coordinates longitude, latitude, time over ``sample``.
+
+    Returns
+    -------
+    DataArray
+        Over ``sample``; NaN outside the grid and on land.
+    """
+    where = {"latitude": tracks["latitude"], "longitude": tracks["longitude"]}
+    if "time" in field.dims:
+        first, last = field["time"].values[[0, -1]]
+        where["time"] = tracks["time"].clip(first, last)
+    smooth = field.interp(where)
+    nearest = field.interp(where, method="nearest")
+    return smooth.where(smooth.notnull(), nearest)
+
+
+def _position(values: np.ndarray, centres: np.ndarray, dim: str) -> np.ndarray:
+    """Position in units of grid points: 0 at the first centre, 1 at the second."""
+    if np.issubdtype(centres.dtype, np.datetime64):
+        centres = (centres - np.datetime64(EPOCH)) / np.timedelta64(1, "D")
+        values = (values - np.datetime64(EPOCH)) / np.timedelta64(1, "D")
+    steps = np.diff(centres.astype(np.float64))
+    if len(steps) == 0 or np.abs(steps - steps.mean()).max() > 0.01 * abs(steps.mean()):
+        raise GridMismatchError(f"binning needs an evenly spaced coordinate {dim!r} of at least two points")
+    return (values - float(centres[0])) / steps.mean()

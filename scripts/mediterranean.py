@@ -1,0 +1,295 @@
+"""Map the Mediterranean's sea level: learn on maps of 2005, assimilate the real tracks of 2014.
+
+    python scripts/mediterranean.py --out runs/mediterranean
+
+The data are looked for in the folder named by OCEANVAR_DATA, or in ../shared/data; other maps and
+tracks are given by --maps and --tracks. The steps: simulate Gaussian fields with a spread of scales on
+the grid of the maps, train on them and on days 0 to 60 of the maps, then (a) a twin experiment on days
+61 to 90 and (b) the real tracks with a fifth of the passes withheld. Both beside the mean map and
+optimal interpolation, whose scales are chosen on training days (a) and on assimilated passes (b).
+"""
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import click
+import numpy as np
+import xarray as xr
+
+import oceanvar
+from oceanvar.baselines.points import interpolate_tracks
+from oceanvar.errors import StoreError
+from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
+from oceanvar.plots import plot_comparison
+from oceanvar.presets import fourdvarnet
+from oceanvar.random_fields import GaussianScales, gaussian_fields
+from oceanvar.sampling import ShuffledTracks, TrackPositions
+from oceanvar.tracks import bin_tracks, read_tracks, sample_field, withhold_passes
+from oceanvar.training.losses import LossWeights
+
+MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"
+TRACKS = "med_tracks_2014/along_track_adt_20140515_20140603.txt"
+N_LEARN = 61
+NOISE = 0.02
+PATCH = {"time": 20, "latitude": 64, "longitude": 64}
+OVERLAP = {"time": 10, "latitude": 32, "longitude": 32}
+SCALES = [
+    GaussianScales((0.01, 0.05), {"time": (7, 25), "latitude": (30, 60), "longitude": (30, 60)}),
+    GaussianScales((0.01, 0.04), {"time": (7, 30), "latitude": (60, 130), "longitude": (60, 130)}),
+    GaussianScales((0.01, 0.04), {"time": (4, 20), "latitude": (150, 500), "longitude": (150, 500)}),
+]
+
+
+def find(name: str) -> Path:
+    """Path of a data file in OCEANVAR_DATA or ../shared/data."""
+    folders = [os.environ.get("OCEANVAR_DATA"), "../shared/data"]
+    for folder in filter(None, folders):
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise StoreError(
+        f"needs {name}, a piece of public altimetry: set OCEANVAR_DATA to the folder that holds it, "
+        "or give your own files with --maps and --tracks"
+    )
+
+
+def training_truth(maps: xr.DataArray, n_members: int, seed: int) -> xr.Dataset:
+    """Simulated anomalies and, for every four of them, the real ones with a random sign and size."""
+    simulated = gaussian_fields(maps, SCALES, n_members, seed)
+    rng = np.random.default_rng(seed)
+    factors = rng.choice([-1, 1], n_members // 4) * rng.uniform(0.6, 1.6, n_members // 4)
+    real = maps.astype("float32") * xr.DataArray(factors.astype("float32"), dims="member")
+    members = xr.concat(
+        [simulated, real.transpose(*simulated.dims)], "member", coords="minimal", compat="override"
+    )
+    return members.to_dataset(name="adt")
+
+
+def train(maps: xr.DataArray, tracks: xr.Dataset, out: Path, options: dict) -> oceanvar.VarNet:
+    """Train on simulated and real anomalies, observed where passes of the tracks lie."""
+    learned = out / "mediterranean.varnet"
+    if learned.exists():
+        print(f"using {learned}; delete it to train anew")
+        return oceanvar.load(learned)
+    space = oceanvar.StateSpace(
+        ("adt",), ("time", "latitude", "longitude"), PATCH, OVERLAP, mean={"adt": 0.0}, std={"adt": 0.05}
+    )
+    model = fourdvarnet(
+        space, n_steps=options["n_steps"], n_features=24, n_hidden=32, start_widths=(48, 64, 96, 128)
+    )
+    positions = TrackPositions(tracks["longitude"].values, tracks["latitude"].values, days(tracks))
+    n_epochs, seed = options["n_epochs"], options["seed"]
+    history = training_truth(maps, options["n_members"], seed).varnet.fit(
+        model,
+        ShuffledTracks(positions, tracks["track"].values),
+        noise_std=NOISE,
+        validation=training_truth(maps, 8, seed + 1),
+        n_samples=options["n_samples"],
+        n_epochs=n_epochs,
+        batch_size=8,
+        learning_rate=2e-3,
+        n_steps={0: 0, n_epochs // 2: options["n_steps"]},
+        weights=LossWeights(1.0, 0.05, 0.05, start=0.5),
+        precision="bf16-mixed",
+        seed=seed,
+        checkpoint=out / "checkpoints",
+        resume=True,
+        progress=True,
+    )
+    history.to_netcdf(out / "history.nc")
+    model.save(learned)
+    return model
+
+
+def days(tracks: xr.Dataset) -> np.ndarray:
+    """Times of tracks in days since 1950-01-01."""
+    return (tracks["time"].values - np.datetime64("1950-01-01")) / np.timedelta64(1, "D")
+
+
+def interpolate(
+    obs: xr.Dataset, targets: xr.Dataset, length_km: float, length_days: float, std: float
+) -> np.ndarray:
+    """Optimal interpolation from points to points, anomalies."""
+    return interpolate_tracks(
+        obs["longitude"].values, obs["latitude"].values, days(obs), obs["adt"].values,
+        targets["longitude"].values, targets["latitude"].values, days(targets),
+        length_km=length_km, length_days=length_days, noise_std=NOISE, std=std,
+    )[0]  # fmt: skip
+
+
+def choose_scales(obs: xr.Dataset, targets: xr.Dataset, std: float) -> tuple[float, float]:
+    """Length and time scale whose optimal interpolation of `obs` is nearest to the values of `targets`."""
+    candidates = list(itertools.product((40, 50, 60, 75, 100), (7, 10, 15, 20)))
+    errors = [float(((interpolate(obs, targets, *c, std) - targets["adt"]) ** 2).mean()) for c in candidates]
+    return candidates[int(np.argmin(errors))]
+
+
+def as_points(field: xr.DataArray, every: int = 1) -> xr.Dataset:
+    """Finite cells of a field as samples."""
+    stacked = field.stack(sample=field.dims).dropna("sample").isel(sample=slice(None, None, every))
+    return stacked.reset_index("sample").to_dataset(name="adt")
+
+
+def twin_experiment(maps: xr.DataArray, tracks: xr.Dataset, model: oceanvar.VarNet, out: Path) -> dict:
+    """Days 61 to 90, observed at the positions of the tracks, starting on day 61 and again on day 71."""
+    learn, test = maps[:N_LEARN], maps[N_LEARN:]
+    first = days(tracks).min()
+
+    def observed(truth: xr.DataArray, seed: int) -> xr.DataArray:
+        starts = range(0, truth.sizes["time"], 20)
+        shifts = [
+            (truth.time.values[s] - np.datetime64("1950-01-01")) / np.timedelta64(1, "D") for s in starts
+        ]
+        pieces = []
+        for start, shift in zip(starts, shifts, strict=True):
+            sampler = TrackPositions(
+                tracks["longitude"].values,
+                tracks["latitude"].values,
+                days(tracks),
+                shift=shift - np.floor(first),
+            )
+            piece = truth.isel(time=slice(start, start + 20))
+            pieces.append(piece.varnet.observe(sampler, noise_std=NOISE, seed=seed + start))
+        return xr.concat(pieces, "time")
+
+    std = float(learn.std())
+    training_obs = observed(learn[20:40], 1)
+    scales = choose_scales(as_points(training_obs), as_points(learn[30:31], every=7), std)
+    obs = observed(test, 100)
+    analysis = obs.varnet.assimilate(model, mask=test.notnull(), progress=True)
+    grid = as_points(test)
+    by_oi = xr.full_like(test, np.nan)
+    by_oi.values[test.notnull().values] = interpolate(as_points(obs), grid, *scales, std)
+    errors = {"mean map": -test, "optimal interpolation": by_oi - test, "oceanvar": analysis - test}
+    squares = {name: (error**2).mean(("latitude", "longitude")).values for name, error in errors.items()}
+    when = test.time.values[15]
+    show = {"observations": obs, "optimal interpolation": by_oi, "oceanvar": analysis}
+    figure = plot_comparison({k: v.sel(time=when) for k, v in show.items()}, truth=test.sel(time=when))
+    figure.savefig(out / "twin.png", dpi=120)
+    return {"scales": scales, "unit": "days", "squares": squares}
+
+
+def real_experiment(
+    maps: xr.DataArray,
+    mean: xr.DataArray,
+    kept: xr.Dataset,
+    checks: xr.Dataset,
+    model: oceanvar.VarNet,
+    out: Path,
+) -> dict:
+    """Assimilate the kept passes; score at the withheld ones."""
+
+    def anomalies(tracks: xr.Dataset) -> xr.Dataset:
+        return tracks.assign(adt=tracks["adt"] - sample_field(mean, tracks)).dropna("sample")
+
+    kept, checks = anomalies(kept), anomalies(checks)
+    mean_offset = float(kept["adt"].mean())
+    kept, checks = (each.assign(adt=each["adt"] - mean_offset) for each in (kept, checks))
+    first, last = (kept["time"].values[i].astype("datetime64[D]") for i in (0, -1))
+    noon = np.arange(first, last + 1).astype("datetime64[ns]") + np.timedelta64(12, "h")
+    grid = xr.Dataset(coords={"time": noon, "latitude": maps.latitude, "longitude": maps.longitude})
+    obs = bin_tracks(kept["adt"], grid)
+    analysis = obs.varnet.assimilate(model, mask=maps[0].notnull(), progress=True)
+    tuning, tuning_checks = withhold_passes(kept, 0.2, seed=1)
+    std = float(kept["adt"].std())
+    scales = choose_scales(tuning, tuning_checks, std)
+    errors = {
+        "mean map": -checks["adt"],
+        "optimal interpolation": interpolate(kept, checks, *scales, std) - checks["adt"],
+        "oceanvar": sample_field(analysis, checks) - checks["adt"],
+    }
+    scored = np.isfinite(errors["oceanvar"])
+    tracks = checks["track"].values
+    squares = {
+        name: [np.asarray(error**2)[(tracks == t) & scored.values] for t in np.unique(tracks[scored])]
+        for name, error in errors.items()
+    }
+    field = (analysis + mean + mean_offset).transpose(*analysis.dims)
+    field.attrs = {
+        "units": "m",
+        "standard_name": "sea_surface_height_above_geoid",
+        "long_name": "absolute dynamic topography",
+    }
+    write(
+        field.to_dataset(name="adt").assign_attrs(
+            title="Sea level of the Mediterranean", Conventions="CF-1.11"
+        ),
+        out,
+    )
+    return {"scales": scales, "unit": "passes", "squares": squares}
+
+
+def write(analysis: xr.Dataset, out: Path) -> None:
+    """Zarr store, one NetCDF file a day, and maps of three dates."""
+    analysis.to_zarr(out / "analysis.zarr", mode="w")
+    (out / "daily").mkdir(exist_ok=True)
+    for i in range(analysis.sizes["time"]):
+        day = analysis.isel(time=[i])
+        day.to_netcdf(out / "daily" / f"{str(day.time.values[0])[:10]}.nc")
+    times = analysis.time.values[[2, analysis.sizes["time"] // 2, -3]]
+    fields = {str(t)[:10]: analysis["adt"].sel(time=t) for t in times}
+    plot_comparison(fields).savefig(out / "maps.png", dpi=120)
+
+
+def table(result: dict) -> dict[str, dict]:
+    """RMSE in cm with a 95 % bootstrap interval over days or passes, and the difference to OI."""
+    rows = {}
+    units = {name: np.array([np.sum(u) for u in each]) for name, each in result["squares"].items()}
+    sizes = np.array([np.size(u) for u in result["squares"]["oceanvar"]])
+    weight = sizes / sizes.mean()
+    for name, sums in units.items():
+        values = sums / sizes.mean()
+        low, high = bootstrap_interval(values)
+        rows[name] = {
+            "rmse_cm": 100 * np.sqrt(values.mean()),
+            "interval_cm": [100 * np.sqrt(low), 100 * np.sqrt(high)],
+        }
+    ours, oi = units["oceanvar"] / sizes.mean(), units["optimal interpolation"] / sizes.mean()
+    rows["oceanvar"]["mse_minus_oi_cm2"] = [
+        1e4 * (ours - oi).mean(),
+        *(1e4 * np.array(bootstrap_difference(ours, oi))),
+    ]
+    rows["n"] = {"units": result["unit"], "count": len(weight), "oi_scales_km_days": list(result["scales"])}
+    return rows
+
+
+@click.command()
+@click.option(
+    "--maps",
+    type=click.Path(path_type=Path),
+    help="NetCDF with adt(time, latitude, longitude) to learn from.",
+)
+@click.option(
+    "--tracks", type=click.Path(path_type=Path), help="Text: longitude, latitude, days since 1950, adt."
+)
+@click.option("--score-at", type=click.Path(path_type=Path), help="Score at these tracks and withhold none.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/mediterranean"), show_default=True)
+@click.option("--n-epochs", default=40, show_default=True, help="Half of them train the first guess alone.")
+@click.option("--n-samples", default=800, show_default=True, help="Windows per epoch.")
+@click.option("--n-members", default=60, show_default=True, help="Simulated fields to learn from.")
+@click.option("--n-steps", default=3, show_default=True, help="Solver iterations.")
+@click.option("--seed", default=0, show_default=True)
+def main(maps: Path, tracks: Path, score_at: Path, out: Path, **options: int) -> None:
+    """Learn on daily maps, then map real tracks; print scores beside the mean map and optimal interpolation."""
+    out.mkdir(parents=True, exist_ok=True)
+    adt = xr.open_dataset(maps or find(MAPS))["adt"].load()
+    mean = adt[:N_LEARN].mean("time")
+    anomaly = (adt - mean).astype("float32")
+    all_tracks = read_tracks(tracks or find(TRACKS))
+    if score_at:
+        kept, checks = all_tracks, read_tracks(score_at)
+    else:
+        kept, checks = withhold_passes(all_tracks, 0.2, seed=2014)
+    model = train(anomaly[:N_LEARN], kept, out, options)
+    results = {
+        "real tracks": table(real_experiment(anomaly, mean, kept, checks, model, out)),
+    }
+    if anomaly.sizes["time"] > N_LEARN + PATCH["time"]:
+        results["twin experiment"] = table(twin_experiment(anomaly, all_tracks, model, out))
+    (out / "scores.json").write_text(json.dumps(results, indent=1))
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

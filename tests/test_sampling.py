@@ -1,0 +1,193 @@
+"""Samplers: exact counts, the recipes of the papers, tracks on a grid."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
+from oceanvar.sampling import EveryNthStep, RandomComponents, RandomFraction, TrackPositions
+
+SIZES_63 = {"variable": 3, "time": 200}
+SIZES_96 = {"variable": 1, "time": 200, "site": 40}
+OCEAN = {"variable": 2, "time": 4, "latitude": 5, "longitude": 6}
+GRID = {
+    "time": np.arange(10.0, 14.0),
+    "latitude": np.linspace(30.0, 31.0, 5),
+    "longitude": np.linspace(-1.0, 1.5, 6),
+}
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_lorenz63_recipe_observes_steps_16_to_184() -> None:
+    mask = EveryNthStep(8, n_unobserved_edge=10).mask(SIZES_63, {}, rng())
+    assert mask.dtype == bool
+    assert mask.shape == (3, 200)
+    for variable in mask:
+        np.testing.assert_array_equal(np.flatnonzero(variable), np.arange(16, 185, 8))
+
+
+@given(n=st.integers(1, 9), start=st.integers(0, 9), edge=st.integers(0, 9), n_times=st.integers(1, 30))
+@settings(max_examples=50, deadline=None)
+def test_every_nth_step_is_the_set_of_its_definition(n: int, start: int, edge: int, n_times: int) -> None:
+    mask = EveryNthStep(n, start, edge).mask({"variable": 1, "time": n_times, "site": 2}, {}, rng())
+    expected = [t for t in range(start, n_times, n) if edge <= t < n_times - edge]
+    for site in range(2):
+        assert np.flatnonzero(mask[0, :, site]).tolist() == expected
+
+
+def test_lorenz96_recipe_observes_20_of_40_sites_at_every_fourth_step() -> None:
+    mask = RandomComponents(20, every=4).mask(SIZES_96, {}, rng())[0]
+    assert mask.mean() == 0.125
+    np.testing.assert_array_equal(mask.sum(axis=1), np.where(np.arange(200) % 4 == 0, 20, 0))
+    assert len({row.tobytes() for row in mask[::4]}) == 50
+    # Each site is drawn in half of the 50 times: 25, standard deviation 3.5.
+    assert np.abs(mask.sum(axis=0) - 25).max() < 5 * 3.54
+
+
+def test_random_components_do_not_depend_on_the_order_of_dimensions() -> None:
+    sampler = RandomComponents(2, dim="variable", every=3)
+    mask = sampler.mask({"variable": 3, "time": 7}, {}, rng())
+    np.testing.assert_array_equal(mask.sum(axis=0), [2, 0, 0, 2, 0, 0, 2])
+    turned = RandomComponents(3).mask({"variable": 2, "site": 5, "time": 4}, {}, rng(1))
+    straight = RandomComponents(3).mask({"variable": 2, "time": 4, "site": 5}, {}, rng(1))
+    np.testing.assert_array_equal(turned.swapaxes(1, 2), straight)
+    np.testing.assert_array_equal(turned[0], turned[1])
+
+
+def test_random_fraction() -> None:
+    assert RandomFraction(1.0).mask(SIZES_96, {}, rng()).all()
+    assert not RandomFraction(0.0).mask(SIZES_96, {}, rng()).any()
+    mask = RandomFraction(0.3).mask(SIZES_96, {}, rng())
+    assert mask.shape == (1, 200, 40)
+    assert abs(mask.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / mask.size)
+
+
+def test_randomness_comes_from_the_generator_only() -> None:
+    for sampler in (RandomComponents(20), RandomFraction(0.5)):
+        np.testing.assert_array_equal(sampler.mask(SIZES_96, {}, rng(1)), sampler.mask(SIZES_96, {}, rng(1)))
+        assert (sampler.mask(SIZES_96, {}, rng(1)) != sampler.mask(SIZES_96, {}, rng(2))).any()
+
+
+def cells(sampler: TrackPositions, coords: dict[str, np.ndarray] = GRID) -> set[tuple[int, ...]]:
+    mask = sampler.mask(OCEAN, coords, rng())
+    np.testing.assert_array_equal(mask[0], mask[1])
+    return {tuple(map(int, cell)) for cell in np.argwhere(mask[0])}
+
+
+def test_a_track_marks_the_nearest_cell() -> None:
+    track = TrackPositions([-0.6, -0.8], [30.6, 30.1], [11.4, 13.5])
+    assert cells(track) == {(1, 2, 1), (3, 0, 0)}
+
+
+@given(
+    position=st.tuples(st.floats(-1.4, 1.9), st.floats(29.8, 31.2), st.floats(9.3, 13.7)), flip=st.booleans()
+)
+@settings(max_examples=100, deadline=None)
+def test_the_nearest_cell_is_the_nearest(position: tuple[float, float, float], flip: bool) -> None:
+    coords = {dim: values[::-1] if flip else values for dim, values in GRID.items()}
+    found = cells(TrackPositions(*([value] for value in position)), coords)
+    longitude, latitude, time = position
+    distances = [
+        np.abs(coords[dim] - value)
+        for dim, value in (("time", time), ("latitude", latitude), ("longitude", longitude))
+    ]
+    inside = all(d.min() <= w / 2 for d, w in zip(distances, (1.0, 0.25, 0.5), strict=True))
+    assert len(found) == inside
+    for cell in found:
+        assert all(d[i] <= d.min() + 1e-12 for d, i in zip(distances, cell, strict=True))
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [(-1.26, 30.5, 11), (1.76, 30.5, 11), (0, 29.87, 11), (0, 31.13, 11), (0, 30.5, 9.4), (0, 30.5, 13.6)],
+)
+def test_positions_more_than_half_a_cell_away_are_ignored(outside: tuple[float, float, float]) -> None:
+    assert cells(TrackPositions(*([value] for value in outside))) == set()
+
+
+def test_positions_that_are_not_numbers_are_ignored() -> None:
+    assert cells(TrackPositions([np.nan, 0.0], [30.5, np.nan], [11.0, 11.0])) == set()
+
+
+def test_longitudes_are_compared_on_the_circle() -> None:
+    assert cells(TrackPositions([359.4], [30.6], [11.4])) == {(1, 2, 1)}
+    far = {**GRID, "longitude": np.linspace(359.0, 361.5, 6)}
+    assert cells(TrackPositions([-0.6], [30.6], [11.4]), far) == {(1, 2, 1)}
+
+
+def test_tracks_of_another_year_are_shifted() -> None:
+    track = TrackPositions([-0.6], [30.6], [11.4 + 365], shift=-365.0)
+    assert cells(track) == {(1, 2, 1)}
+
+
+def test_dates_are_matched_through_the_epoch() -> None:
+    dated = {**GRID, "time": np.datetime64("2005-04-01", "ns") + np.arange(4) * np.timedelta64(1, "D")}
+    day = float((np.datetime64("2005-04-02") - np.datetime64("1950-01-01")).astype(int))
+    assert cells(TrackPositions([-0.6], [30.6], [day + 0.4]), dated) == {(1, 2, 1)}
+    assert cells(TrackPositions([-0.6], [30.6], [1.4], epoch="2005-04-01"), dated) == {(1, 2, 1)}
+    relative = {**GRID, "time": np.arange(4) * np.timedelta64(1, "D")}
+    assert cells(TrackPositions([-0.6], [30.6], [1.4]), relative) == {(1, 2, 1)}
+
+
+def test_a_window_may_order_and_name_its_dimensions_freely() -> None:
+    sampler = TrackPositions([-0.6], [30.6], [11.4], longitude_dim="lon", latitude_dim="lat", time_dim="day")
+    coords = {"lon": GRID["longitude"], "lat": GRID["latitude"], "day": GRID["time"]}
+    mask = sampler.mask({"variable": 1, "lon": 6, "day": 4, "lat": 5}, coords, rng())
+    assert np.argwhere(mask).tolist() == [[0, 1, 1, 2]]
+
+
+def test_tracks_are_read_from_text(tmp_path) -> None:
+    path = tmp_path / "tracks.txt"
+    path.write_text("# lon lat days adt\n-0.6 30.6 11.4 -0.03\n-0.8 30.1 13.5 0.02\n")
+    assert cells(TrackPositions.from_text(path)) == {(1, 2, 1), (3, 0, 0)}
+    assert cells(TrackPositions.from_text(path, shift=1.0)) == {(2, 2, 1)}
+    path.write_text("-0.6 30.6 11.4\n")
+    assert cells(TrackPositions.from_text(path)) == {(1, 2, 1)}
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "1.0 2.0\n", "a b c\n"])
+def test_a_bad_track_file_is_an_error(tmp_path, text: str) -> None:
+    path = tmp_path / "tracks.txt"
+    path.write_text(text)
+    with pytest.raises(StoreError, match=r"tracks\.txt"):
+        TrackPositions.from_text(path)
+    with pytest.raises(StoreError, match=r"missing\.txt"):
+        TrackPositions.from_text(tmp_path / "missing.txt")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EveryNthStep(0),
+        lambda: EveryNthStep(2, start=-1),
+        lambda: RandomComponents(-1),
+        lambda: RandomComponents(2, every=0),
+        lambda: RandomFraction(1.1),
+        lambda: RandomFraction(float("nan")),
+        lambda: TrackPositions([0.0, 1.0], [0.0], [0.0]),
+        lambda: RandomComponents(41).mask(SIZES_96, {}, rng()),
+    ],
+)
+def test_impossible_numbers_are_named(make) -> None:
+    with pytest.raises(ConfigError):
+        make()
+
+
+def test_windows_that_do_not_fit_the_rule_are_named() -> None:
+    with pytest.raises(MissingVariableError, match=r"'day'.*'variable', 'time'"):
+        EveryNthStep(2, dim="day").mask(SIZES_63, {}, rng())
+    with pytest.raises(MissingVariableError, match="'site'"):
+        RandomComponents(2).mask(SIZES_63, {}, rng())
+    track = TrackPositions([0.0], [30.0], [11.0])
+    with pytest.raises(MissingVariableError, match="'time'"):
+        track.mask(OCEAN, {}, rng())
+    with pytest.raises(GridMismatchError, match="two points"):
+        track.mask(OCEAN, {**GRID, "latitude": np.array([30.0])}, rng())
+    with pytest.raises(GridMismatchError, match="increase or decrease"):
+        track.mask(OCEAN, {**GRID, "latitude": np.array([1.0, 2, 2, 3, 4])}, rng())
+    with pytest.raises(GridMismatchError, match="2 dimensions"):
+        track.mask(OCEAN, {**GRID, "latitude": np.ones((5, 6))}, rng())
