@@ -17,7 +17,7 @@ from oceanvar.training.settings import TrainingSettings
 from oceanvar.varnet import VarNet
 from oceanvar.window_source import WindowSource
 
-MOST_VALIDATION_WINDOWS = 256
+MOST_VALIDATION_WINDOWS = 64
 
 
 def fit(

@@ -1,5 +1,6 @@
 """Models as dask tasks see them: a small handle, one copy per process, one solve at a time."""
 
+import copy
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from oceanvar import registry
 from oceanvar.varnet import VarNet, from_bytes
 
 _LOCK = threading.RLock()
@@ -22,13 +24,14 @@ _POINTS_AT_ONCE = 4_000_000
 class PatchSolver:
     """Solves batches of patches given as arrays; the function that patch graphs carry.
 
-    It pickles as the contents of the model file, and every process keeps one copy of the model per
-    device and precision, however many tasks it runs.
+    It holds the contents of the model's file (or, with parts of a user's own classes, a copy of the
+    model) as they were when it was made. Every process keeps one working copy per device and
+    precision, however many tasks it runs.
 
     Parameters
     ----------
     model : VarNet
-        Model to solve with; later changes of it do not matter.
+        Model to solve with.
     device : str
         "auto", "cpu", "cuda" or "cuda:1".
     precision : str
@@ -45,9 +48,13 @@ class PatchSolver:
     content: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
-        if self.model is not None:
-            self.digest = self.model.digest
-            self.content = self.model.to_bytes()
+        if self.model is None:
+            return
+        self.digest = self.model.digest
+        if registry.is_described(self.model.assimilator):
+            self.content, self.model = self.model.to_bytes(), None
+        else:
+            self.model = copy.deepcopy(self.model)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (self.digest, self.device, self.precision, self.has_background)
@@ -80,7 +87,7 @@ class PatchSolver:
     def _copy(self, device: str) -> VarNet:
         key = (self.digest, device, self.precision)
         if key not in _COPIES:
-            model = from_bytes(self.content)
+            model = copy.deepcopy(self.model) or from_bytes(self.content)
             dtype = torch.float64 if self.precision == "float64" else torch.float32
             model.assimilator.to(device, dtype).eval()
             _COPIES[key] = model

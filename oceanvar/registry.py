@@ -68,7 +68,17 @@ def describe(obj: Any) -> Any:
             f"{type(obj).__module__}.{type(obj).__qualname__} is not one of oceanvar's own classes "
             "and cannot be described in a model file"
         )
-    return {"class": name, "arguments": describe(vars(obj)["_constructor_arguments"])}
+    arguments = {key: _current(obj, key, value) for key, value in vars(obj)["_constructor_arguments"].items()}
+    return {"class": name, "arguments": describe(arguments)}
+
+
+def _current(obj: Any, name: str, given: Any) -> Any:
+    """Value of a constructor argument now: what the attribute of that name holds, if it was changed."""
+    held = vars(obj).get(name, vars(obj).get("_modules", {}).get(name))
+    if _CLASSES.get(type(held).__name__) is type(held):
+        return held
+    is_setting = name in vars(obj) and isinstance(held, _PLAIN) and isinstance(given, _PLAIN)
+    return held if is_setting else given
 
 
 def build(description: Any) -> Any:

@@ -33,6 +33,7 @@ MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"
 TRACKS = "med_tracks_2014/along_track_adt_20140515_20140603.txt"
 N_LEARN = 61
 NOISE = 0.02
+START_SHARE = 0.82
 PATCH = {"time": 20, "latitude": 64, "longitude": 64}
 OVERLAP = {"time": 10, "latitude": 32, "longitude": 32}
 SCALES = [
@@ -89,7 +90,7 @@ def train(maps: xr.DataArray, tracks: xr.Dataset, out: Path, options: dict) -> o
         n_epochs=n_epochs,
         batch_size=8,
         learning_rate=2e-3,
-        n_steps={0: 0, n_epochs // 2: options["n_steps"]},
+        n_steps={0: 0, round(START_SHARE * n_epochs): options["n_steps"]},
         weights=LossWeights(1.0, 0.05, 0.05, start=0.5),
         precision="bf16-mixed",
         seed=seed,
@@ -265,7 +266,9 @@ def table(result: dict) -> dict[str, dict]:
 )
 @click.option("--score-at", type=click.Path(path_type=Path), help="Score at these tracks and withhold none.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/mediterranean"), show_default=True)
-@click.option("--n-epochs", default=40, show_default=True, help="Half of them train the first guess alone.")
+@click.option(
+    "--n-epochs", default=34, show_default=True, help="The first 82 % of them train the first guess alone."
+)
 @click.option("--n-samples", default=800, show_default=True, help="Windows per epoch.")
 @click.option("--n-members", default=60, show_default=True, help="Simulated fields to learn from.")
 @click.option("--n-steps", default=3, show_default=True, help="Solver iterations.")

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
+from oceanvar.dynamics.integrators import FlowStep
+from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, PatchError
 from oceanvar.osse import lorenz63, lorenz96, observe, windows
 from oceanvar.sampling import AbstractSampler, EveryNthStep, RandomComponents, RandomFraction
@@ -36,6 +39,15 @@ def test_lorenz96_climatology(many96: xr.Dataset) -> None:
     assert float((x**2).mean()) == pytest.approx(18.7, rel=0.02)
     # Theorem: energy is conserved by the advection, so <x^2> = F <x>.
     assert float((x**2).mean()) == pytest.approx(8 * float(x.mean()), rel=0.01)
+
+
+def test_every_trajectory_follows_the_equations(many63: xr.Dataset, many96: xr.Dataset) -> None:
+    three = torch.from_numpy(many63.to_array().transpose("trajectory", "variable", "time").values)
+    step = FlowStep(Lorenz63(), 0.01)
+    torch.testing.assert_close(step(three[..., :-1]), three[..., 1:], rtol=0, atol=1e-12)
+    sites = torch.from_numpy(many96["x"].values)
+    step = FlowStep(Lorenz96(), 0.05)
+    torch.testing.assert_close(step(sites[:, :-1]), sites[:, 1:], rtol=0, atol=1e-12)
 
 
 def test_trajectories_are_independent(many63: xr.Dataset, many96: xr.Dataset) -> None:

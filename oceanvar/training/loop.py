@@ -4,9 +4,11 @@ import copy
 import math
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -80,13 +82,19 @@ def train(
         strategy="auto" if settings.n_processes == 1 else "ddp_spawn",
         precision=settings.precision,  # type: ignore[arg-type]
     )
-    job = (assimilator, training, validation, settings, folder, resume, progress)
-    if settings.n_processes == 1:
-        weights, records = _run(fabric, *job)
-    else:
-        weights, records = fabric.launch(_run, *job)  # type: ignore[arg-type]
-    assimilator.load_state_dict(weights)
+    job = partial(
+        _run,
+        assimilator=assimilator,
+        training=training,
+        validation=validation,
+        settings=settings,
+        folder=folder,
+        resume=resume,
+        progress=progress,
+    )
+    weights, records = job(fabric) if settings.n_processes == 1 else fabric.launch(job)
     assimilator.to("cpu")
+    assimilator.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     return records
 
 
@@ -99,7 +107,7 @@ def _run(
     folder: Path | None,
     resume: bool,
     progress: bool,
-) -> tuple[dict[str, Tensor], list[Record]]:
+) -> tuple[dict[str, np.ndarray], list[Record]]:
     optimizer = _optimizer(assimilator, settings)
     model, optimizer = fabric.setup(_Objective(assimilator, settings.weights), optimizer)
     records: list[Record] = []
@@ -127,7 +135,8 @@ def _run(
         bar.set_postfix(loss=f"{record['loss']:.3g}", validation=f"{record['validation_loss']:.3g}")
         if folder is not None and fabric.global_rank == 0:
             _checkpoint(folder, assimilator, optimizer, records, best, settings)
-    return best, records
+    # Arrays, not tensors: a tensor sent between processes lives in memory that ends with its sender.
+    return {name: tensor.numpy() for name, tensor in best.items()}, records
 
 
 def _optimizer(assimilator: Assimilator, settings: TrainingSettings) -> torch.optim.Optimizer:
