@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The main job on simulated fields: an archive of gappy files in, a Zarr store, scores and a picture out.
+set -euo pipefail
+source "$(dirname "$0")/environment.sh" ""
+rm -rf demo
+python scripts/demo.py simulate demo
+oceanvar assimilate "demo/obs/*.nc" --model lorenz96 --output demo/analysis.zarr
+python scripts/demo.py report demo
