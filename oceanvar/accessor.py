@@ -80,13 +80,13 @@ class DataArrayAccessor:
         return score(self._da, truth, obs, **options)
 
     def plot_map(self, **options: Any) -> Any:
-        """Draw a map of this field, at one time (``time=...``): see `oceanvar.plots.plot_map`."""
-        from oceanvar.plots import plot_map
+        """Draw a map of this field, at one time (``time=...``): see `oceanvar.plots.panels.plot_map`."""
+        from oceanvar.plots.panels import plot_map
 
         return plot_map(self._da, **options)
 
     def plot_time_site(self, **options: Any) -> Any:
-        """Draw this field over time and site: see `oceanvar.plots.plot_time_site`."""
-        from oceanvar.plots import plot_time_site
+        """Draw this field over time and site: see `oceanvar.plots.panels.plot_time_site`."""
+        from oceanvar.plots.panels import plot_time_site
 
         return plot_time_site(self._da, **options)

@@ -1,6 +1,6 @@
 """Checks that labelled arrays share a grid, with numbers in the message when they do not."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import xarray as xr
@@ -10,17 +10,17 @@ from oceanvar.errors import GridMismatchError, MissingVariableError
 Labelled = xr.Dataset | xr.DataArray
 
 
-def check_same_grid(first: Labelled, second: Labelled, dims: Iterable[str], what: str) -> None:
+def check_same_grid(first: Labelled, second: Labelled, dims: Iterable[Hashable], what: str) -> None:
     """Demand equal sizes and coordinates along `dims`.
 
-    xarray would join differing coordinates to what they have in common, silently to nothing when one
-    is float32 and the other float64.
+    Coordinates must be equal number by number, whatever their types. xarray would join differing ones to
+    what they have in common, silently to nothing when one is float32 and the other float64.
 
     Parameters
     ----------
     first, second : Dataset or DataArray
         Arrays to compare.
-    dims : iterable of str
+    dims : iterable of hashable
         Dimensions that must agree.
     what : str
         Names of the two for the message, as in "observations and background".
@@ -45,21 +45,57 @@ def check_same_grid(first: Labelled, second: Labelled, dims: Iterable[str], what
             _check_equal(first[dim], second[dim], dim, what)
 
 
-def _check_equal(first: xr.DataArray, second: xr.DataArray, dim: str, what: str) -> None:
-    a, b = first.values, second.values
-    if a.dtype == b.dtype and np.array_equal(a, b):
-        return
-    if not (np.issubdtype(a.dtype, np.number) and np.issubdtype(b.dtype, np.number)):
-        if np.array_equal(a, b):
-            return
-        n = int((a != b).sum())
-        raise GridMismatchError(f"{what} differ in {n} of {len(a)} values along {dim!r}: align them first")
-    if not np.array_equal(a, b):
-        largest = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
+def check_broadcasts(field: xr.DataArray, grid: xr.DataArray, what: str) -> None:
+    """Demand that `field` lies on the grid, of which it may lack dimensions.
+
+    Raises
+    ------
+    GridMismatchError
+        If `field` has a dimension that the grid lacks, or sizes or coordinates differ.
+    """
+    extra = [dim for dim in field.dims if dim not in grid.dims]
+    if extra:
         raise GridMismatchError(
-            f"coordinate {dim!r} of {what} differs by up to {largest:.3g} ({a.dtype} against {b.dtype}); "
-            f"if they mean the same grid, copy one: second.assign_coords({dim}=first.{dim})"
+            f"{what} do not go together: the first has the dimensions {extra} and the second has only "
+            f"{list(grid.dims)}; select along them first"
         )
+    check_same_grid(field, grid, field.dims, what)
+
+
+def on_grid(field: xr.DataArray, grid: xr.DataArray, what: str) -> xr.DataArray:
+    """Values of `field` with the order of dimensions, the coordinates, attributes and name of `grid`.
+
+    Raises
+    ------
+    GridMismatchError
+        If dimensions, sizes or coordinates differ.
+    """
+    if set(field.dims) != set(grid.dims):
+        raise GridMismatchError(
+            f"{what} have the dimensions {list(field.dims)} and {list(grid.dims)}: "
+            "select or broadcast them to the same ones"
+        )
+    check_same_grid(field, grid, grid.dims, what)
+    return grid.copy(data=field.transpose(*grid.dims).data)
+
+
+def _check_equal(first: xr.DataArray, second: xr.DataArray, dim: Hashable, what: str) -> None:
+    kinds = {first.dtype.kind, second.dtype.kind}
+    numeric = kinds <= set("iuf")
+    if np.array_equal(first.values, second.values, equal_nan=numeric):
+        return
+    if numeric:
+        largest = np.abs(first.values.astype(np.float64) - second.values.astype(np.float64)).max()
+        difference = f"by up to {largest:.3g}"
+    elif kinds in ({"M"}, {"m"}):
+        difference = f"by up to {abs(first.to_index() - second.to_index()).max()}"
+    else:
+        difference = f"at {np.count_nonzero(first.values != second.values)} of {first.size} points"
+    raise GridMismatchError(
+        f"coordinate {dim!r} of {what} differs {difference} ({first.dtype} against {second.dtype}); if the "
+        f"grids are meant to be the same, copy one: second.assign_coords({dim}=first[{dim!r}]); else "
+        "interpolate to one of them"
+    )
 
 
 def check_variables(ds: xr.Dataset, names: Iterable[str], dims: Iterable[str], what: str) -> None:

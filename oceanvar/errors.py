@@ -18,7 +18,11 @@ class MissingVariableError(OceanVarError, ValueError):
 
 
 class GridMismatchError(OceanVarError, ValueError):
-    """Two datasets that must share a grid do not."""
+    """Two datasets that must share a grid do not, or a grid is not as even as a method needs it."""
+
+
+class ScoreError(OceanVarError, ValueError):
+    """Data that cannot be scored: nothing left, NaN in a spectrum, uneven spacing."""
 
 
 class UnitsMismatchError(OceanVarError, ValueError):

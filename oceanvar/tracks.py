@@ -1,11 +1,13 @@
 """Along-track observations: reading, passes, binning onto a grid, and a field seen along tracks."""
 
 import os
+import warnings
 
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import GridMismatchError, StoreError
+from oceanvar.coordinates import even_step, numbers
+from oceanvar.errors import StoreError
 
 GAP_SECONDS = 120.0
 """A pause longer than this between two measurements begins a new pass."""
@@ -35,7 +37,9 @@ def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m
         If the file cannot be read, has fewer columns, or holds values that are not finite.
     """
     try:
-        columns = np.loadtxt(path, ndmin=2, usecols=(0, 1, 2, 3))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*input contained no data", category=UserWarning)
+            columns = np.loadtxt(path, ndmin=2, usecols=(0, 1, 2, 3))
     except (OSError, ValueError) as error:
         raise StoreError(
             f"cannot read the columns longitude, latitude, days, value from {path}: {error}"
@@ -91,13 +95,20 @@ def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Dimensions time, latitude, longitude; NaN where no sample fell, float32.
+        Dimensions time, latitude, longitude; NaN where no sample fell, float32. A sample more than half a
+        cell outside the grid is ignored.
+
+    Raises
+    ------
+    GridMismatchError
+        If a coordinate of the grid is not evenly spaced.
     """
     dims = ("time", "latitude", "longitude")
     index, inside = [], np.ones(tracks.sizes["sample"], bool)
     for dim in dims:
-        position = _position(tracks[dim].values, grid[dim].values, dim)
-        nearest = np.floor(position + 0.5).astype(int)
+        centres = numbers(grid[dim]).values
+        distance = numbers(tracks[dim], grid[dim][0]).values - centres[0]
+        nearest = np.floor(distance / even_step(centres, dim) + 0.5).astype(int)
         inside &= (nearest >= 0) & (nearest < grid.sizes[dim])
         index.append(nearest)
     flat = np.ravel_multi_index([each[inside] for each in index], [grid.sizes[dim] for dim in dims])
@@ -135,14 +146,3 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     smooth = field.interp(where)
     nearest = field.interp(where, method="nearest")
     return smooth.where(smooth.notnull(), nearest)
-
-
-def _position(values: np.ndarray, centres: np.ndarray, dim: str) -> np.ndarray:
-    """Position in units of grid points: 0 at the first centre, 1 at the second."""
-    if np.issubdtype(centres.dtype, np.datetime64):
-        centres = (centres - np.datetime64(EPOCH)) / np.timedelta64(1, "D")
-        values = (values - np.datetime64(EPOCH)) / np.timedelta64(1, "D")
-    steps = np.diff(centres.astype(np.float64))
-    if len(steps) == 0 or np.abs(steps - steps.mean()).max() > 0.01 * abs(steps.mean()):
-        raise GridMismatchError(f"binning needs an evenly spaced coordinate {dim!r} of at least two points")
-    return (values - float(centres[0])) / steps.mean()

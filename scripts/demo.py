@@ -1,8 +1,8 @@
 """Parts of the demo around the command line: make an archive, and report on its analysis.
 
-    python scripts/demo.py simulate demo
-    oceanvar assimilate "demo/obs/*.nc" --model lorenz96 --output demo/analysis.zarr
-    python scripts/demo.py report demo
+python scripts/demo.py simulate demo
+oceanvar assimilate "demo/obs/*.nc" --model lorenz96 --output demo/analysis.zarr
+python scripts/demo.py report demo
 """
 
 from pathlib import Path

@@ -22,7 +22,7 @@ import oceanvar
 from oceanvar.baselines.points import interpolate_tracks
 from oceanvar.errors import StoreError
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
-from oceanvar.plots import plot_comparison
+from oceanvar.plots.panels import plot_comparison
 from oceanvar.presets import fourdvarnet
 from oceanvar.random_fields import GaussianScales, gaussian_fields
 from oceanvar.sampling import ShuffledTracks, TrackPositions

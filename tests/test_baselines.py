@@ -5,11 +5,12 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oceanvar.baselines.covariance import EARTH_RADIUS, GaussianCovariance
+from oceanvar.baselines.covariance import GaussianCovariance
 from oceanvar.baselines.linear import interpolate_linear
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.baselines.points import interpolate_points, interpolate_tracks
 from oceanvar.baselines.tuning import fit_lengths
+from oceanvar.coordinates import KM_PER_DEGREE
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 
 LENGTHS = {"time": 4.0, "latitude": 150.0, "longitude": 150.0}
@@ -198,7 +199,7 @@ def test_periodic_axis_joins_its_ends():
 
 def test_positions_on_the_sphere_are_in_km():
     covariance = GaussianCovariance(1.0, {"latitude": 100.0, "longitude": 100.0})
-    degree = EARTH_RADIUS * np.pi / 180
+    degree = KM_PER_DEGREE
     for target, point, distance in (
         ([60.0, 10.0], [60.0, 11.0], degree / 2),
         ([0.0, 179.8], [0.0, -179.6], 0.6 * degree),
@@ -391,7 +392,8 @@ def test_calendars_and_plain_numbers_are_times_too():
     other = obs.assign_coords(
         time=xr.date_range("2001-01-01", periods=12, calendar="365_day", use_cftime=True)
     )
-    for one in (other, obs.assign_coords(time=np.arange(12)), obs.drop_vars("time")):
+    elapsed = obs.assign_coords(time=np.arange(12) * np.timedelta64(24, "h"))
+    for one in (other, elapsed, obs.assign_coords(time=np.arange(12)), obs.drop_vars("time")):
         np.testing.assert_allclose(
             optimal_interpolation(one, LENGTHS, 0.02)["ssh"], expected, rtol=0, atol=1e-12
         )

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.canvas import UNOBSERVED, colour_limits
-from oceanvar.curves import plot_history, plot_score, plot_spectra
 from oceanvar.errors import ConfigError
-from oceanvar.plots import plot_comparison, plot_map, plot_time_site
+from oceanvar.plots.canvas import UNOBSERVED, colour_limits
+from oceanvar.plots.curves import plot_history, plot_score, plot_spectra
+from oceanvar.plots.panels import plot_comparison, plot_map, plot_time_site
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_curvilinear_map_and_a_map_across_the_date_line(truth):
 
 
 def test_coastlines_only_from_the_disk(tmp_path):
-    from oceanvar.canvas import _coastline_on_disk
+    from oceanvar.plots.canvas import _coastline_on_disk
 
     assert _coastline_on_disk() is None
     for resolution in ("110m", "50m"):
@@ -277,7 +277,7 @@ def test_spectra_mark_where_the_error_has_half_the_power(score):
 
 
 def test_importing_the_pictures_imports_no_drawing_library():
-    modules = "oceanvar.plots, oceanvar.curves"
+    modules = "oceanvar.plots.panels, oceanvar.plots.curves"
     code = f"import sys, {modules}; print({{'matplotlib', 'cartopy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

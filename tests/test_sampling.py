@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
-from oceanvar.sampling import EveryNthStep, RandomComponents, RandomFraction, TrackPositions
+from oceanvar.sampling import EveryNthStep, RandomComponents, RandomFraction, ShuffledTracks, TrackPositions
 
 SIZES_63 = {"variable": 3, "time": 200}
 SIZES_96 = {"variable": 1, "time": 200, "site": 40}
@@ -149,6 +149,67 @@ def test_tracks_are_read_from_text(tmp_path) -> None:
     assert cells(TrackPositions.from_text(path)) == {(1, 2, 1)}
 
 
+def passes_of_the_grid() -> tuple[TrackPositions, np.ndarray]:
+    """Five passes of four positions: pass i on day 5000 + i, on the parallel i, at longitudes 1 to 4."""
+    number = np.repeat(np.arange(5), 4)
+    longitude = np.tile(GRID["longitude"][1:5], 5)
+    return TrackPositions(longitude, GRID["latitude"][number], 5000.3 + 1.1 * number), 10 * number
+
+
+FIVE_DAYS = {**OCEAN, "time": 5}
+
+
+def days_of_passes(mask: np.ndarray) -> list[set[int]]:
+    """Days on which each parallel was observed."""
+    return [set(np.flatnonzero(mask[0, :, i].any(axis=1)).tolist()) for i in range(5)]
+
+
+def test_shuffled_tracks_are_shifted_on_a_circle_of_days() -> None:
+    tracks, number = passes_of_the_grid()
+    sampler = ShuffledTracks(tracks, number, most_left_out=0.0)
+    coords = {**GRID, "time": np.arange(10.0, 15.0)}
+    shifts = set()
+    for seed in range(40):
+        mask = sampler.mask(FIVE_DAYS, coords, rng(seed))
+        assert int(mask[0].sum()) == 20
+        np.testing.assert_array_equal(mask[0], mask[1])
+        days = [each.pop() for each in days_of_passes(mask)]
+        assert days == [(days[0] + i) % 5 for i in range(5)]
+        shifts.add(days[0])
+    assert shifts == set(range(5))
+
+
+def test_passes_are_left_out_whole() -> None:
+    tracks, number = passes_of_the_grid()
+    coords = {**GRID, "time": np.arange(10.0, 15.0)}
+    counts = []
+    for seed in range(40):
+        mask = ShuffledTracks(tracks, number, most_left_out=0.8).mask(FIVE_DAYS, coords, rng(seed))
+        per_pass = mask[0].sum(axis=(0, 2))
+        assert set(per_pass.tolist()) <= {0, 4}
+        counts.append(int((per_pass > 0).sum()))
+    # The share left out is uniform from 0 to 0.8, so 0.4 on average, of 200 passes: 120 stay, deviation 10.
+    assert abs(sum(counts) - 120) < 5 * 10
+    assert len(set(counts)) > 2
+
+
+def test_dates_of_the_window_do_not_matter_to_shuffled_tracks() -> None:
+    tracks, number = passes_of_the_grid()
+    sampler = ShuffledTracks(tracks, number)
+    starts = (np.arange(5.0), 1e4 + np.arange(5.0))
+    days = np.arange(5) * np.timedelta64(1, "D")
+    times = (
+        *starts,
+        np.datetime64("1993-07-04", "ns") + days,
+        np.datetime64("2030-01-01T12", "ns") + days,
+        days,
+    )
+    masks = [sampler.mask(FIVE_DAYS, {**GRID, "time": time}, rng(3)) for time in times]
+    assert masks[0].any()
+    for mask in masks[1:]:
+        np.testing.assert_array_equal(mask, masks[0])
+
+
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "1.0 2.0\n", "a b c\n"])
 def test_a_bad_track_file_is_an_error(tmp_path, text: str) -> None:
     path = tmp_path / "tracks.txt"
@@ -169,6 +230,8 @@ def test_a_bad_track_file_is_an_error(tmp_path, text: str) -> None:
         lambda: RandomFraction(1.1),
         lambda: RandomFraction(float("nan")),
         lambda: TrackPositions([0.0, 1.0], [0.0], [0.0]),
+        lambda: ShuffledTracks(TrackPositions([0.0], [0.0], [0.0]), [1, 2]),
+        lambda: ShuffledTracks(TrackPositions([0.0], [0.0], [0.0]), [1], most_left_out=1.1),
         lambda: RandomComponents(41).mask(SIZES_96, {}, rng()),
     ],
 )

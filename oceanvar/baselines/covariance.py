@@ -1,16 +1,12 @@
-"""Separable Gaussian covariances on points of space and time, and the metric that they live in."""
+"""Separable Gaussian covariances on points of space and time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from oceanvar.coordinates import EARTH_RADIUS, KM_PER_DEGREE, LATITUDE, LONGITUDE
 from oceanvar.errors import ConfigError
-
-EARTH_RADIUS = 6371.0
-"""Mean radius of the Earth, in km."""
-
-LATITUDE, LONGITUDE = "latitude", "longitude"
 
 
 @dataclass(frozen=True)
@@ -114,4 +110,4 @@ class GaussianCovariance:
 
     def _unit(self, name: str) -> float:
         """Units of the length in one unit of the coordinate: km in a degree, or 1."""
-        return EARTH_RADIUS * np.pi / 180 if name in (LATITUDE, LONGITUDE) else 1.0
+        return KM_PER_DEGREE if name in (LATITUDE, LONGITUDE) else 1.0

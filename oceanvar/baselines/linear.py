@@ -5,7 +5,9 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from oceanvar.baselines.fields import coordinate_of, numeric_coordinate, observed_mean, require_same_grid
+from oceanvar.alignment import check_broadcasts
+from oceanvar.baselines.fields import observed_mean
+from oceanvar.coordinates import coordinate_of, numbers
 from oceanvar.errors import ConfigError, MissingVariableError
 
 Field = TypeVar("Field", xr.DataArray, xr.Dataset)
@@ -53,9 +55,8 @@ def _fill_gaps(obs: xr.DataArray, dim: str, fill: float | xr.DataArray | None) -
     level = (
         observed_mean(obs) if fill is None else fill if isinstance(fill, xr.DataArray) else xr.DataArray(fill)
     )
-    require_same_grid(obs.isel({dim: 0}, drop=True), level, "fill")
-    coordinate = coordinate_of(obs, dim)
-    position = numeric_coordinate(coordinate, coordinate[0]).values
+    check_broadcasts(level, obs.isel({dim: 0}, drop=True), f"fill and {obs.name!r} without {dim!r}")
+    position = numbers(coordinate_of(obs, dim)).values
     steps = np.diff(position)
     if not (np.all(steps > 0) or np.all(steps < 0)):
         raise ConfigError(

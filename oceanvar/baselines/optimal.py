@@ -6,15 +6,11 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from oceanvar.baselines.covariance import LATITUDE, LONGITUDE, GaussianCovariance
-from oceanvar.baselines.fields import (
-    coordinate_of,
-    metric_name,
-    numeric_coordinate,
-    observed_mean,
-    require_same_grid,
-)
+from oceanvar.alignment import check_broadcasts
+from oceanvar.baselines.covariance import GaussianCovariance
+from oceanvar.baselines.fields import observed_mean
 from oceanvar.baselines.points import REACH, interpolate_points
+from oceanvar.coordinates import LATITUDE, LONGITUDE, coordinate_of, metric_name, numbers
 from oceanvar.errors import ConfigError, MissingVariableError
 
 Places = dict[str, xr.DataArray]
@@ -125,7 +121,7 @@ class _Problem:
     ) -> tuple[xr.DataArray, xr.DataArray]:
         """Analysis of one variable and its error standard deviation."""
         background = observed_mean(obs) if mean is None else xr.DataArray(mean)
-        require_same_grid(obs, background, "mean")
+        check_broadcasts(background, obs, f"mean and {obs.name!r}")
         anomaly = (obs - background).astype(np.float64).rename(obs.name)
         spread = observed_mean(anomaly**2) ** 0.5 if std is None else xr.DataArray(float(std))
         anomaly = anomaly.drop_vars(list(anomaly.coords))
@@ -238,7 +234,7 @@ def _dims(places: Places) -> list[str]:
 
 
 def _plain(coordinate: xr.DataArray, origin: xr.DataArray) -> xr.DataArray:
-    number = numeric_coordinate(coordinate, origin)
+    number = numbers(coordinate, origin)
     return number.drop_vars(list(number.coords))
 
 

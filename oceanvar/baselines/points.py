@@ -7,7 +7,8 @@ experiments applied to MODE-73", Deep-Sea Research 23, 559-582 (the Gauss-Markov
 import numpy as np
 from scipy.spatial import cKDTree
 
-from oceanvar.baselines.covariance import LATITUDE, LONGITUDE, GaussianCovariance
+from oceanvar.baselines.covariance import GaussianCovariance
+from oceanvar.coordinates import LATITUDE, LONGITUDE
 from oceanvar.errors import ConfigError
 
 REACH = 5.0

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.baselines.fields import coordinate_of, require_same_grid
+from oceanvar.alignment import check_broadcasts
 from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.coordinates import coordinate_of
 from oceanvar.errors import ConfigError
 
 
@@ -69,7 +70,7 @@ def fit_lengths(
     dims = list(dict.fromkeys(dim for one in coordinates.values() for dim in one.dims))
     obs = obs.compute()
     reference = obs if truth is None else truth.compute()
-    require_same_grid(obs, reference, "truth")
+    check_broadcasts(reference, obs, "truth and observations")
     drawn = _draw(reference, dims, 1.0 if truth is not None else fraction, seed)
     if truth is None:
         held = np.zeros([obs.sizes[dim] for dim in dims], dtype=bool)

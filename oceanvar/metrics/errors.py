@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Hashable
 from typing import Self
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
+from oceanvar.alignment import check_broadcasts, on_grid
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, ScoreError
 
 # A variance below this part of the mean square is rounding of the two sums it is the difference of.
 _ROUNDING = 1e-12
@@ -80,7 +80,7 @@ class ErrorSums:
         """
         over = reduced_dims(truth, dims)
         bare = truth.reset_coords(drop=True).drop_attrs(deep=False).rename(None).astype(np.float64)
-        x = on_truth_grid(analysis, bare).astype(np.float64)
+        x = on_grid(analysis, bare, "analysis and truth").astype(np.float64)
         valid = bare.notnull() & x.notnull()
         if where is not None:
             valid = valid & _checked_mask(where, truth)
@@ -93,15 +93,9 @@ class ErrorSums:
         if not isinstance(other, ErrorSums):
             return NotImplemented
         try:
-            xr.align(self.n, other.n, join="exact")
-            same = set(self.n.dims) == set(other.n.dims)
-        except ValueError:
-            same = False
-        if not same:
-            raise GridMismatchError(
-                f"sums kept over {dict(self.n.sizes)} and over {dict(other.n.sizes)} cannot be added, or "
-                "their coordinates differ: keep the same dimensions in both, or add sum(dims) of each"
-            )
+            on_grid(self.n, other.n, "the two sums")
+        except GridMismatchError as error:
+            raise GridMismatchError(f"sums that keep different cells cannot be added: {error}") from error
         return ErrorSums(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
 
     def sum(self, dims: str | Collection[Hashable]) -> "ErrorSums":
@@ -195,34 +189,13 @@ def reduced_dims(field: xr.DataArray, dims: str | Collection[Hashable] | None) -
     return names
 
 
-def on_truth_grid(field: xr.DataArray, truth: xr.DataArray, name: str = "the analysis") -> xr.DataArray:
-    """Values of a field with the truth's order of dimensions, coordinates and name.
-
-    Coordinates must be equal number by number: alignment by position or by nearest value would hide a
-    shifted grid.
-
-    Raises
-    ------
-    GridMismatchError
-        If dimensions, sizes or coordinates differ; the text names the dimension and the difference.
-    """
-    if set(field.dims) != set(truth.dims):
-        raise GridMismatchError(
-            f"{name} has dimensions {list(field.dims)} and the truth {list(truth.dims)}: "
-            "select or broadcast them to the same ones"
-        )
-    for dim in truth.dims:
-        _require_same_axis(field, truth, dim, name)
-    return truth.copy(data=field.transpose(*truth.dims).data)
-
-
 def _values(sums: ErrorSums) -> list[xr.DataArray]:
     return [getattr(sums, field.name) for field in dataclasses.fields(sums)]
 
 
 def _mean_of_counted(total: np.ndarray, n: np.ndarray, n_total: np.ndarray) -> np.ndarray:
     if not np.any(n_total):
-        raise GridMismatchError(
+        raise ScoreError(
             "0 cells are left to score: the analysis and the truth never have a value in the same cell that "
             "counts; check the NaN of both and the mask"
         )
@@ -234,36 +207,5 @@ def _checked_mask(where: xr.DataArray, truth: xr.DataArray) -> xr.Variable:
         raise ConfigError(
             f"where has dtype {where.dtype} and must be boolean: use for instance where=mask == 1"
         )
-    for dim in where.dims:
-        if dim not in truth.dims:
-            raise GridMismatchError(
-                f"where has dimension {dim!r}, which the truth lacks: it has {list(truth.dims)}"
-            )
-        _require_same_axis(where, truth, dim, "where")
+    check_broadcasts(where, truth, "where and truth")
     return xr.Variable(where.dims, where.data)
-
-
-def _require_same_axis(field: xr.DataArray, truth: xr.DataArray, dim: Hashable, name: str) -> None:
-    if field.sizes[dim] != truth.sizes[dim]:
-        raise GridMismatchError(
-            f"dimension {dim!r} has size {field.sizes[dim]} in {name} and {truth.sizes[dim]} in the truth: "
-            "select the same part of both"
-        )
-    if dim not in field.coords or dim not in truth.coords:
-        return
-    ours, theirs = field[dim].to_numpy(), truth[dim].to_numpy()
-    if not np.array_equal(ours, theirs):
-        raise GridMismatchError(
-            f"coordinate {dim!r} of {name} ({ours.dtype}) and of the truth ({theirs.dtype}) differ "
-            f"{_difference(ours, theirs)}: if the grids are meant to be the same, use "
-            f"assign_coords({dim}=truth[{dim!r}]), else interpolate to one of them"
-        )
-
-
-def _difference(ours: np.ndarray, theirs: np.ndarray) -> str:
-    kinds = {ours.dtype.kind, theirs.dtype.kind}
-    if kinds <= set("iuf"):
-        return f"by up to {np.abs(ours.astype(float) - theirs.astype(float)).max():.3g}"
-    if kinds == {"M"}:
-        return f"by up to {pd.Timedelta(np.abs(ours - theirs).max())}"
-    return f"at {np.count_nonzero(ours != theirs)} of {ours.size} points"

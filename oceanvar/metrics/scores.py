@@ -9,9 +9,11 @@ import dask
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
-from oceanvar.metrics.errors import ErrorSums, on_truth_grid, quotient, reduced_dims
-from oceanvar.metrics.spectra import MapDims, error_spectra, map_dims, resolved_scales, score_of_spectra
+from oceanvar.alignment import on_grid
+from oceanvar.coordinates import MapDims, map_dims
+from oceanvar.errors import ConfigError, MissingVariableError, ScoreError, UnitsMismatchError
+from oceanvar.metrics.errors import ErrorSums, quotient, reduced_dims
+from oceanvar.metrics.spectra import error_spectra, resolved_scales, score_of_spectra
 
 Fields = xr.Dataset | xr.DataArray
 POOLED = "all"
@@ -90,7 +92,9 @@ def score(
     Raises
     ------
     GridMismatchError
-        If the grids differ or no cell is left to score.
+        If the grids differ.
+    ScoreError
+        If no cell is left to score.
     MissingVariableError
         If the truth or the observations lack a variable, or a variable lacks a dimension of `dims` or `crop`.
     UnitsMismatchError
@@ -133,8 +137,8 @@ def _aligned(analysis: Fields, truth: Fields, obs: Fields | None, crop: Mapping[
         seen = None
         if observed is not None:
             seen = _variable(observed, name, "observations", "add it, all NaN if it was never observed")
-            seen = _cropped(on_truth_grid(seen, reference, "the observations"), crop)
-        field = on_truth_grid(scored[name], reference)
+            seen = _cropped(on_grid(seen, reference, "observations and truth"), crop)
+        field = on_grid(scored[name], reference, "analysis and truth")
         trios[str(name)] = _cropped(field, crop), _cropped(reference, crop), seen
     return trios
 
@@ -191,7 +195,7 @@ def _parts(
         try:
             average = [dim for dim in over if dim != axes.longitude]
             spectra = error_spectra(analysis, truth, axes, average)
-        except GridMismatchError as error:  # a grid without spectra still has all other scores
+        except ScoreError as error:  # a grid without spectra still has all other scores
             problem = str(error)
     return _Parts(ErrorSums.from_arrays(analysis, truth, None, over), unobserved, spectra, axes, problem)
 
@@ -199,13 +203,13 @@ def _parts(
 def _require_points(parts: Mapping[str, _Parts]) -> None:
     for name, part in parts.items():
         if not part.sums.n.any():
-            raise GridMismatchError(
+            raise ScoreError(
                 f"variable {name!r} has 0 cells to score: the analysis and the truth never have a value in "
                 "the same cell; check the NaN of both"
             )
     counts = [part.unobserved.n for part in parts.values() if part.unobserved is not None]
     if counts and not any(n.any() for n in counts):
-        raise GridMismatchError("0 of the scored cells are unobserved, so there is no I-score: leave obs out")
+        raise ScoreError("0 of the scored cells are unobserved, so there is no I-score: leave obs out")
 
 
 def _scores(part: _Parts) -> dict[str, xr.DataArray]:

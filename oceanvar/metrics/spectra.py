@@ -1,45 +1,18 @@
 """Which scales an analysis resolves: the space-time spectral score of the 2020a sea-level data challenge."""
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
 
-import cf_xarray  # noqa: F401 - registers the .cf accessor
 import numpy as np
-import pandas as pd
 import xarray as xr
 from scipy.signal import get_window
 
-from oceanvar.errors import GridMismatchError
-from oceanvar.metrics.errors import on_truth_grid, quotient
+from oceanvar.alignment import on_grid
+from oceanvar.coordinates import MapDims, even_step, map_dims, numbers
+from oceanvar.errors import GridMismatchError, ScoreError
+from oceanvar.metrics.errors import quotient
 
 RESOLVED = 0.5  # score from which a scale counts as resolved: error with half the energy of the truth
 _MIN_POINTS = 5  # fewest points with two positive frequencies, so that there is a contour to follow
-_MAX_UNEVEN = 0.01  # of a step; float32 longitudes of a 1/20 degree grid stay 15 times below
-
-_AXES = (
-    ("T", "time", ("time", "t")),
-    ("Y", "latitude", ("latitude", "lat", "y")),
-    ("X", "longitude", ("longitude", "lon", "x")),
-)
-
-
-class MapDims(NamedTuple):
-    """Names of the dimensions of a map that changes in time."""
-
-    time: Hashable
-    latitude: Hashable
-    longitude: Hashable
-
-
-def map_dims(field: xr.DataArray) -> MapDims | None:
-    """Names of time, latitude and longitude, from CF attributes or else from names; None if one is absent."""
-    named = field.coords.to_dataset()[[dim for dim in field.dims if dim in field.coords]]
-    guessed = named.cf.guess_coord_axis().cf
-    found = []
-    for axis, coordinate, names in _AXES:
-        candidates = [*guessed.axes.get(axis, ()), *guessed.coordinates.get(coordinate, ()), *names]
-        found += [name for name in candidates if name in field.dims][:1]
-    return MapDims(*found) if len(set(found)) == len(_AXES) else None
 
 
 def error_spectra(
@@ -68,14 +41,16 @@ def error_spectra(
     Raises
     ------
     GridMismatchError
-        If the grids differ, or time or longitude is too short, uneven or without a coordinate.
+        If the grids differ.
+    ScoreError
+        If time or longitude is too short, uneven or without a coordinate, or time is not in days.
     """
     truth = truth.drop_attrs(deep=False).astype(np.float64)
-    aligned = on_truth_grid(analysis, truth).astype(np.float64)
-    period = _positive_wavelengths(_days(truth, axes.time), axes.time, "days")
+    aligned = on_grid(analysis, truth, "analysis and truth").astype(np.float64)
     units = _length_units(truth, axes.longitude)
-    longitude = _numbers(truth, axes.longitude).astype(np.float64)
-    wavelength = _positive_wavelengths(longitude, axes.longitude, units)
+    _require_days(truth, axes.time)
+    period = _positive_wavelengths(truth, axes.time, "days")
+    wavelength = _positive_wavelengths(truth, axes.longitude, units)
     missing = truth.isnull() | aligned.isnull()
     spectra = xr.Dataset(
         {
@@ -112,7 +87,9 @@ def psd_score(analysis: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     GridMismatchError
-        If the grids differ, have no such dimensions, are uneven, or if a cell is NaN.
+        If the grids differ.
+    ScoreError
+        If they have no such dimensions or are uneven, or if a cell is NaN.
 
     Notes
     -----
@@ -121,7 +98,7 @@ def psd_score(analysis: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     """
     axes = map_dims(truth)
     if axes is None:
-        raise GridMismatchError(
+        raise ScoreError(
             f"a spectral score needs time, latitude and longitude, and the dimensions are {list(truth.dims)}"
             ": rename them or set their standard_name"
         )
@@ -134,12 +111,12 @@ def score_of_spectra(spectra: xr.Dataset) -> xr.DataArray:
 
     Raises
     ------
-    GridMismatchError
+    ScoreError
         If a cell was NaN.
     """
     n_missing = int(spectra["n_missing"])
     if n_missing:
-        raise GridMismatchError(
+        raise ScoreError(
             f"{n_missing} cells are NaN in the analysis or the truth, and a spectrum needs them all: select "
             "a box without land, for instance with .sel(longitude=slice(..., ...))"
         )
@@ -229,41 +206,32 @@ def _power(values: np.ndarray, taper: np.ndarray) -> np.ndarray:
     return np.abs(spectrum[..., 1 : (n_time + 1) // 2, 1 : (n_longitude + 1) // 2]) ** 2
 
 
-def _positive_wavelengths(values: np.ndarray, dim: Hashable, units: str) -> np.ndarray:
-    if values.size < _MIN_POINTS:
-        raise GridMismatchError(
-            f"dimension {dim!r} has {values.size} points and a spectrum needs at least {_MIN_POINTS}"
-        )
-    steps = np.diff(values)
-    step = steps.mean()
-    if step <= 0 or np.abs(steps - step).max() > _MAX_UNEVEN * step:
-        raise GridMismatchError(
-            f"dimension {dim!r} has steps from {steps.min():.6g} to {steps.max():.6g} {units}, and a "
-            "spectrum needs equal, positive ones: select an even part, use sortby, or interpolate"
-        )
-    return 1.0 / np.fft.fftfreq(values.size, step)[1 : (values.size + 1) // 2]
-
-
-def _numbers(field: xr.DataArray, dim: Hashable) -> np.ndarray:
+def _positive_wavelengths(field: xr.DataArray, dim: Hashable, units: str) -> np.ndarray:
+    size = field.sizes[dim]
     if dim not in field.coords:
-        raise GridMismatchError(
+        raise ScoreError(
             f"dimension {dim!r} has no coordinate, so its spacing is unknown: assign_coords adds one"
         )
-    return field[dim].to_numpy()
+    if size < _MIN_POINTS:
+        raise ScoreError(f"dimension {dim!r} has {size} points and a spectrum needs at least {_MIN_POINTS}")
+    try:
+        step = even_step(numbers(field[dim]).values, dim, units)
+    except GridMismatchError as error:
+        raise ScoreError(f"there is no spectrum: {error}") from error
+    if step < 0:
+        raise ScoreError(
+            f"dimension {dim!r} has steps of {step:.6g} {units}, and a spectrum needs positive ones: sort it"
+        )
+    return 1.0 / np.fft.fftfreq(size, step)[1 : (size + 1) // 2]
 
 
-def _days(field: xr.DataArray, dim: Hashable) -> np.ndarray:
-    values = _numbers(field, dim)
-    if values.dtype.kind in "iuf":
-        units = str(field[dim].attrs.get("units", "days"))
-        if not units.startswith("day"):
-            raise GridMismatchError(
-                f"dimension {dim!r} counts {units!r} as plain numbers, and days are needed: "
-                "decode it with xarray.decode_cf"
-            )
-        return values.astype(np.float64)
-    index = field.indexes[dim]  # of datetimes, cftime dates or timedeltas
-    return np.asarray((index - index[0]) / pd.Timedelta(days=1), dtype=np.float64)
+def _require_days(field: xr.DataArray, dim: Hashable) -> None:
+    units = str(field[dim].attrs.get("units", "days"))
+    if field[dim].dtype.kind in "iuf" and not units.startswith("day"):
+        raise ScoreError(
+            f"dimension {dim!r} counts {units!r} as plain numbers, and days are needed: "
+            "decode it with xarray.decode_cf"
+        )
 
 
 def _length_units(field: xr.DataArray, dim: Hashable) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.canvas import (
+from oceanvar.errors import ConfigError
+from oceanvar.plots.canvas import (
     Limits,
     add_colour_bar,
     axis_label,
@@ -27,7 +28,6 @@ from oceanvar.canvas import (
     time_axis,
     time_title,
 )
-from oceanvar.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.baselines.covariance import LATITUDE, LONGITUDE
-from oceanvar.baselines.fields import metric_name
+from oceanvar.coordinates import LATITUDE, LONGITUDE, angles, is_time
 from oceanvar.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def draw_map(
 
 def draw_time_site(field: xr.DataArray, ax: Axes, limits: Limits) -> QuadMesh:
     """Draw a field of time and one other dimension; its mesh carries the colours."""
-    times = [dim for dim in field.dims if dim == "time" or field[dim].dtype.kind in "Mm"]
+    times = [dim for dim in field.dims if is_time(field[dim])]
     if field.ndim != 2 or len(times) != 1:
         raise ConfigError(
             f"cannot draw the dimensions {field.dims}: need a map, or a time and one other dimension"
@@ -112,22 +111,18 @@ def time_axis(ax: Axes, time: xr.DataArray) -> None:
 
 def is_map(field: xr.DataArray) -> bool:
     """Whether a field has latitudes and longitudes."""
-    return set(_angles(field)) == {LATITUDE, LONGITUDE}
-
-
-def _angles(field: xr.DataArray) -> dict[str, xr.DataArray]:
-    inside = [one for one in field.coords.values() if one.ndim and set(one.dims) <= set(field.dims)]
-    return {metric_name(one): one for one in inside if metric_name(one) in (LATITUDE, LONGITUDE)}
+    found = angles(field)
+    return set(found) == {LATITUDE, LONGITUDE} and all(one.ndim for one in found.values())
 
 
 def map_coordinates(field: xr.DataArray) -> Sequence[xr.DataArray]:
     """Longitude and latitude of a field that is a map, a ConfigError otherwise."""
-    angles = _angles(field)
     if field.ndim != 2 or not is_map(field):
         raise ConfigError(
             f"a map needs latitude and longitude alone, not {field.dims}: select along the other dimensions"
         )
-    return angles[LONGITUDE], angles[LATITUDE]
+    found = angles(field)
+    return found[LONGITUDE], found[LATITUDE]
 
 
 def map_size(field: xr.DataArray) -> tuple[float, float]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from oceanvar.canvas import axis_label, new_figure
 from oceanvar.errors import ConfigError
 from oceanvar.metrics.spectra import RESOLVED, resolved_scales
+from oceanvar.plots.canvas import axis_label, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

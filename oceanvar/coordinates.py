@@ -1,0 +1,163 @@
+"""What coordinates mean: which are latitude, longitude and time, and how far apart their points lie."""
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import cf_xarray  # noqa: F401 - registers the .cf accessor
+import numpy as np
+import xarray as xr
+from cf_xarray.criteria import coordinate_criteria
+
+from oceanvar.errors import GridMismatchError, MissingVariableError
+
+EARTH_RADIUS = 6371.0
+"""Mean radius of the Earth, in km."""
+
+KM_PER_DEGREE = EARTH_RADIUS * np.pi / 180
+
+LATITUDE, LONGITUDE, TIME = "latitude", "longitude", "time"
+
+MAX_UNEVEN = 0.01
+"""Greatest departure from even steps, in steps: 15 times that of float32 longitudes of a 1/20 degree grid."""
+
+_NAMES = {TIME: ("time", "t"), LATITUDE: ("latitude", "lat"), LONGITUDE: ("longitude", "lon")}
+
+_AXES = (("T", TIME, ()), ("Y", LATITUDE, ("y",)), ("X", LONGITUDE, ("x",)))
+
+
+class MapDims(NamedTuple):
+    """Names of the dimensions of a map that changes in time."""
+
+    time: Hashable
+    latitude: Hashable
+    longitude: Hashable
+
+
+def metric_name(coordinate: xr.DataArray) -> str:
+    """Name of a coordinate in a metric: "latitude" or "longitude" by name or CF attributes, or its own."""
+    for metric in (LATITUDE, LONGITUDE):
+        if _means(coordinate, metric):
+            return metric
+    return str(coordinate.name)
+
+
+def is_time(coordinate: xr.DataArray) -> bool:
+    """Whether a coordinate is a time: by its values, its name or its CF attributes."""
+    return coordinate.dtype.kind in "mM" or _means(coordinate, TIME)
+
+
+def _means(coordinate: xr.DataArray, what: str) -> bool:
+    marks = coordinate_criteria[what].items()
+    named = str(coordinate.name).lower() in _NAMES[what]
+    return named or any(coordinate.attrs.get(key) in values for key, values in marks)
+
+
+def angles(field: xr.DataArray | xr.Dataset) -> dict[str, xr.DataArray]:
+    """Coordinates of a field that are angles on the sphere, by their name in a metric."""
+    found = {metric_name(one): one for one in field.coords.values()}
+    return {metric: one for metric, one in found.items() if metric in (LATITUDE, LONGITUDE)}
+
+
+def map_dims(field: xr.DataArray) -> MapDims | None:
+    """Dimensions of time, latitude and longitude, by CF attributes or else by names; None if one is absent.
+
+    The dimensions of a projected or curvilinear grid count too: those that run north and east.
+    """
+    named = field.coords.to_dataset()[[dim for dim in field.dims if dim in field.coords]]
+    guessed = named.cf.guess_coord_axis().cf
+    found = []
+    for axis, coordinate, others in _AXES:
+        known = [*guessed.axes.get(axis, ()), *guessed.coordinates.get(coordinate, ())]
+        found += [name for name in (*known, *_NAMES[coordinate], *others) if name in field.dims][:1]
+    return MapDims(*found) if len(set(found)) == len(_AXES) else None
+
+
+def coordinate_of(field: xr.DataArray | xr.Dataset, name: str) -> xr.DataArray:
+    """Coordinate `name` of a field, its point numbers where a dimension has none.
+
+    Raises
+    ------
+    MissingVariableError
+        When the field has neither a coordinate nor a dimension of that name.
+    """
+    if name not in field.coords and name not in field.dims:
+        known = sorted({str(key) for key in (*field.sizes, *field.coords)})
+        raise MissingVariableError(f"no coordinate or dimension {name!r}, only {known}")
+    return field[name].reset_coords(drop=True)
+
+
+def numbers(coordinate: xr.DataArray, origin: xr.DataArray | None = None) -> xr.DataArray:
+    """Coordinate as float64: days since `origin` for times of any calendar, else its own units.
+
+    Parameters
+    ----------
+    coordinate : DataArray
+        Numbers, dates or durations.
+    origin : DataArray, optional
+        A single time, by default the first value of the coordinate.
+
+    Raises
+    ------
+    GridMismatchError
+        When the values are neither numbers nor times, or `origin` is of another kind.
+    """
+    start = coordinate[(0,) * coordinate.ndim] if origin is None else origin
+    if coordinate.dtype.kind in "iuf" and start.dtype.kind in "iuf":
+        return coordinate.astype(np.float64)
+    try:
+        return (coordinate - start.drop_vars(list(start.coords))) / np.timedelta64(1, "D")
+    except TypeError as error:
+        raise GridMismatchError(
+            f"coordinate {coordinate.name!r} of type {coordinate.dtype} cannot be counted in days since "
+            f"{start.values}: it needs numbers, or dates of one kind and calendar"
+        ) from error
+
+
+def even_step(values: np.ndarray, name: Hashable, units: str = "") -> float:
+    """Step of an evenly spaced coordinate, negative where it decreases.
+
+    Raises
+    ------
+    GridMismatchError
+        When there are fewer than two values, or the steps are zero or differ by more than 1 %.
+    """
+    steps = np.diff(values)
+    if steps.size == 0:
+        raise GridMismatchError(f"dimension {name!r} has {values.size} points: a spacing needs at least two")
+    step = float(steps.mean())
+    if step == 0 or not np.abs(steps - step).max() <= MAX_UNEVEN * abs(step):
+        raise GridMismatchError(
+            f"dimension {name!r} has steps from {steps.min():.6g} to {steps.max():.6g} {units}".rstrip()
+            + ", and even ones are needed: select an even part, use sortby, or interpolate"
+        )
+    return step
+
+
+def spacing(field: xr.DataArray, dim: str) -> float:
+    """Distance of neighbouring points along an even dimension, at the mean latitude of the field.
+
+    Returns
+    -------
+    float
+        In km along latitude and longitude, in days along times, else in the coordinate's own units.
+
+    Raises
+    ------
+    GridMismatchError
+        When the coordinate is not even.
+    MissingVariableError
+        When a longitude comes without a latitude.
+    """
+    coordinate = coordinate_of(field, dim)
+    step = abs(even_step(numbers(coordinate).values, dim))
+    metric = metric_name(coordinate)
+    if metric == LATITUDE:
+        return step * KM_PER_DEGREE
+    if metric == LONGITUDE:
+        if LATITUDE not in angles(field):
+            raise MissingVariableError(
+                f"{dim!r} is a longitude, and a degree has no size without a latitude: add it as a coordinate"
+            )
+        latitude = float(angles(field)[LATITUDE].mean())
+        return step * KM_PER_DEGREE * float(np.cos(np.deg2rad(latitude)))
+    return step

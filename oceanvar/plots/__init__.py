@@ -1,0 +1,1 @@
+"""Pictures of fields, trainings and spectra."""
