@@ -15,6 +15,7 @@ _LOCK = threading.RLock()
 """Guards the copies and lets one thread of a process solve at a time: torch uses the cores itself."""
 
 _COPIES: dict[tuple[str, str, str], VarNet] = {}
+_MOST_COPIES = 8
 
 _POINTS_AT_ONCE = 4_000_000
 """State points of an automatic batch: some hundred MB of activations with the usual networks."""
@@ -87,6 +88,8 @@ class PatchSolver:
     def _copy(self, device: str) -> VarNet:
         key = (self.digest, device, self.precision)
         if key not in _COPIES:
+            while len(_COPIES) >= _MOST_COPIES:
+                del _COPIES[next(iter(_COPIES))]
             model = copy.deepcopy(self.model) or from_bytes(self.content)
             dtype = torch.float64 if self.precision == "float64" else torch.float32
             model.assimilator.to(device, dtype).eval()

@@ -1,16 +1,13 @@
 """Samplers: where and when a twin experiment observes."""
 
 import abc
-import os
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, final
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
+from oceanvar.errors import ConfigError, MissingVariableError
 
 
 class AbstractSampler(abc.ABC):
@@ -78,10 +75,10 @@ class EveryNthStep(AbstractSampler):
         self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
         """Observed cells of one window; the same every time."""
-        steps = np.arange(_size(sizes, self.dim))
+        steps = np.arange(size_of(sizes, self.dim))
         observed = (steps >= self.start) & ((steps - self.start) % self.n == 0)
         observed &= (steps >= self.n_unobserved_edge) & (steps < len(steps) - self.n_unobserved_edge)
-        return _spread(observed, (self.dim,), sizes)
+        return spread(observed, (self.dim,), sizes)
 
 
 @final
@@ -119,7 +116,7 @@ class RandomComponents(AbstractSampler):
         self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
         """Observed cells of one window."""
-        n_times, n_all = _size(sizes, self.time_dim), _size(sizes, self.dim)
+        n_times, n_all = size_of(sizes, self.time_dim), size_of(sizes, self.dim)
         if self.n_components > n_all:
             raise ConfigError(
                 f"cannot observe {self.n_components} components: dimension {self.dim!r} has {n_all} points"
@@ -128,7 +125,7 @@ class RandomComponents(AbstractSampler):
         # The order of random numbers is a random permutation: exactly n_components of its entries are small.
         ranks = rng.random(observed[:: self.every].shape).argsort(axis=1)
         observed[:: self.every] = ranks < self.n_components
-        return _spread(observed, (self.time_dim, self.dim), sizes)
+        return spread(observed, (self.time_dim, self.dim), sizes)
 
 
 @final
@@ -160,153 +157,8 @@ class RandomFraction(AbstractSampler):
         return rng.random(tuple(sizes.values())) < self.fraction
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class TrackPositions(AbstractSampler):
-    """The cells nearest to the positions of real measurements, for all variables.
-
-    A position more than half a cell outside the window, in space or time, is ignored. Longitudes are
-    compared on the circle, so tracks from 0 to 360 degrees fit a grid from -180 to 180.
-
-    Parameters
-    ----------
-    longitude, latitude : array_like
-        Positions in degrees east and north, shape (n,).
-    time : array_like
-        Days since `epoch`, shape (n,).
-    shift : float
-        Days added to the times of the tracks, to use the tracks of one year in another one.
-    epoch : str
-        Day 0, for windows whose time coordinate holds dates; a coordinate of numbers is taken as days.
-    longitude_dim, latitude_dim, time_dim : str
-        Names of the dimensions; each needs a one-dimensional coordinate of at least two points.
-
-    Raises
-    ------
-    ConfigError
-        If the three arrays are not one-dimensional and equally long.
-    """
-
-    longitude: ArrayLike
-    latitude: ArrayLike
-    time: ArrayLike
-    shift: float = 0.0
-    epoch: str = "1950-01-01"
-    longitude_dim: str = "longitude"
-    latitude_dim: str = "latitude"
-    time_dim: str = "time"
-
-    def __post_init__(self) -> None:
-        shapes = [np.shape(values) for values in (self.longitude, self.latitude, self.time)]
-        if len(shapes[0]) != 1 or len(set(shapes)) != 1:
-            raise ConfigError(f"longitude, latitude and time must be three lists of one length; got {shapes}")
-
-    @classmethod
-    def from_text(cls, path: str | os.PathLike[str], **options: Any) -> "TrackPositions":
-        """Positions of a text file with the columns longitude, latitude, days; further columns are ignored.
-
-        Parameters
-        ----------
-        path : str or path
-            File; a line that starts with ``#`` is a comment.
-        **options
-            `shift`, `epoch` and the names of the dimensions.
-
-        Raises
-        ------
-        StoreError
-            If the file cannot be read, or holds no positions.
-        """
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*input contained no data", category=UserWarning)
-                columns = np.loadtxt(path, usecols=(0, 1, 2), ndmin=2, unpack=True)
-        except (OSError, ValueError) as error:
-            problem = f"cannot read the columns longitude, latitude, days from {os.fspath(path)}: {error}"
-            raise StoreError(problem) from error
-        if columns.size == 0:
-            raise StoreError(f"{os.fspath(path)} holds no track positions")
-        return cls(*columns, **options)
-
-    def mask(
-        self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
-    ) -> np.ndarray:
-        """Observed cells of one window; the same every time."""
-        dims = (self.time_dim, self.latitude_dim, self.longitude_dim)
-        days, latitudes, longitudes = (_coordinate(coords, dim, self.epoch) for dim in dims)
-        # Every longitude is turned to within half a circle of the middle of the window.
-        middle = (longitudes.min() + longitudes.max()) / 2
-        turned = (np.asarray(self.longitude) - middle + 180) % 360 - 180 + middle
-        cells = np.stack(
-            [
-                _nearest(days, np.asarray(self.time) + self.shift, self.time_dim),
-                _nearest(latitudes, np.asarray(self.latitude), self.latitude_dim),
-                _nearest(longitudes, turned, self.longitude_dim),
-            ]
-        )
-        observed = np.zeros(tuple(_size(sizes, dim) for dim in dims), dtype=bool)
-        observed[tuple(cells[:, (cells >= 0).all(axis=0)])] = True
-        return _spread(observed, dims, sizes)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class ShuffledTracks(AbstractSampler):
-    """Passes of real tracks, drawn afresh: shifted in time by whole days, some left out.
-
-    A network that always saw the same tracks would learn them by heart. The shift is cyclic over the
-    days that the tracks span, counted from the start of the window, whatever its dates are.
-
-    Parameters
-    ----------
-    tracks : TrackPositions
-        Positions to draw from.
-    passes : array_like of int
-        Number of the pass of each position, shape (n,).
-    most_left_out : float
-        Each window leaves out a share of the passes drawn between 0 and this.
-
-    Raises
-    ------
-    ConfigError
-        If `passes` does not fit the positions, or the share is outside 0 to 1.
-    """
-
-    tracks: TrackPositions
-    passes: ArrayLike
-    most_left_out: float = 0.3
-
-    def __post_init__(self) -> None:
-        if np.shape(self.passes) != np.shape(self.tracks.time):
-            raise ConfigError(
-                f"passes must number each of the {np.shape(self.tracks.time)} positions, "
-                f"got {np.shape(self.passes)}"
-            )
-        if not 0 <= self.most_left_out <= 1:
-            raise ConfigError(f"most_left_out is a share from 0 to 1, got {self.most_left_out}")
-
-    def mask(
-        self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
-    ) -> np.ndarray:
-        """Observed cells of one window."""
-        tracks = self.tracks
-        start = _coordinate(coords, tracks.time_dim, tracks.epoch)[0]
-        days = np.asarray(tracks.time)
-        n_days = np.ceil(days.max() - days.min())
-        shifted = start - 0.5 + (days - np.floor(days.min()) + rng.integers(n_days)) % n_days
-        _, number = np.unique(np.asarray(self.passes), return_inverse=True)
-        kept = (rng.random(number.max() + 1) >= rng.uniform(0, self.most_left_out))[number]
-        chosen = replace(
-            tracks,
-            longitude=np.asarray(tracks.longitude)[kept],
-            latitude=np.asarray(tracks.latitude)[kept],
-            time=shifted[kept],
-            shift=0.0,
-        )
-        return chosen.mask(sizes, coords, rng)
-
-
-def _size(sizes: Mapping[str, int], dim: str) -> int:
+def size_of(sizes: Mapping[str, int], dim: str) -> int:
+    """Points of a dimension that a sampler needs."""
     if dim not in sizes:
         raise MissingVariableError(
             f"the sampler needs the dimension {dim!r}, but the window has {', '.join(map(repr, sizes))}"
@@ -314,42 +166,8 @@ def _size(sizes: Mapping[str, int], dim: str) -> int:
     return sizes[dim]
 
 
-def _spread(observed: np.ndarray, dims: tuple[str, ...], sizes: Mapping[str, int]) -> np.ndarray:
+def spread(observed: np.ndarray, dims: tuple[str, ...], sizes: Mapping[str, int]) -> np.ndarray:
     """Repeat a mask over some dimensions along all others, in the order of `sizes`."""
     order = sorted(range(len(dims)), key=lambda i: list(sizes).index(dims[i]))
     shape = [sizes[dim] if dim in dims else 1 for dim in sizes]
     return np.broadcast_to(observed.transpose(order).reshape(shape), tuple(sizes.values())).copy()
-
-
-def _coordinate(coords: Mapping[str, np.ndarray], dim: str, epoch: str) -> np.ndarray:
-    """Coordinate as float numbers; dates become days since the epoch, durations days."""
-    if dim not in coords:
-        raise MissingVariableError(f"the sampler needs a coordinate {dim!r} to find the cells of its tracks")
-    values = np.asarray(coords[dim])
-    if values.ndim != 1 or values.dtype.kind not in "iufmM":
-        raise GridMismatchError(
-            f"the coordinate {dim!r} has {values.ndim} dimensions and the type {values.dtype}; tracks need "
-            "one dimension of numbers or dates"
-        )
-    if values.dtype.kind == "M":
-        values = values - np.datetime64(epoch)
-    if values.dtype.kind == "m":
-        return values / np.timedelta64(1, "D")
-    return values.astype(float)
-
-
-def _nearest(centres: np.ndarray, positions: np.ndarray, dim: str) -> np.ndarray:
-    """Index of the cell that holds each position, -1 outside; cells meet half-way between their centres."""
-    steps = np.diff(centres)
-    if steps.size == 0 or not (np.all(steps > 0) or np.all(steps < 0)):
-        raise GridMismatchError(
-            f"the coordinate {dim!r} must increase or decrease strictly and have at least two points: its "
-            "cells need a size"
-        )
-    if steps[0] < 0:
-        return _nearest(-centres, -positions, dim)
-    inner = centres[:-1] + steps / 2
-    borders = np.concatenate([[centres[0] - steps[0] / 2], inner, [centres[-1] + steps[-1] / 2]])
-    cells = np.searchsorted(borders, positions, side="right") - 1
-    # Exactly half a cell away still counts; NaN is never within the last border.
-    return np.where(positions <= borders[-1], np.minimum(cells, len(centres) - 1), -1)

@@ -104,6 +104,7 @@ def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
         If a coordinate of the grid is not evenly spaced.
     """
     dims = ("time", "latitude", "longitude")
+    tracks = _turned(tracks, grid)
     index, inside = [], np.ones(tracks.sizes["sample"], bool)
     for dim in dims:
         centres = numbers(grid[dim]).values
@@ -139,6 +140,7 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     DataArray
         Over ``sample``; NaN outside the grid and on land.
     """
+    tracks = _turned(tracks, field)
     where = {"latitude": tracks["latitude"], "longitude": tracks["longitude"]}
     if "time" in field.dims:
         first, last = field["time"].values[[0, -1]]
@@ -146,3 +148,9 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     smooth = field.interp(where)
     nearest = field.interp(where, method="nearest")
     return smooth.where(smooth.notnull(), nearest)
+
+
+def _turned(tracks: xr.DataArray | xr.Dataset, grid: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
+    """Tracks with every longitude turned to within half a circle of the middle of the grid."""
+    middle = float(grid["longitude"].min() + grid["longitude"].max()) / 2
+    return tracks.assign_coords(longitude=(tracks["longitude"] - middle + 180) % 360 - 180 + middle)

@@ -1,8 +1,6 @@
 """Parts of the demo around the command line: make an archive, and report on its analysis.
 
-python scripts/demo.py simulate demo
-oceanvar assimilate "demo/obs/*.nc" --model lorenz96 --output demo/analysis.zarr
-python scripts/demo.py report demo
+In scripts/demo.sh, `simulate` comes before and `report` after ``oceanvar assimilate``.
 """
 
 from pathlib import Path
@@ -37,7 +35,9 @@ def simulate(folder: Path) -> None:
     for start in range(0, N_STEPS, N_PER_FILE):
         obs.isel(time=slice(start, start + N_PER_FILE)).to_netcdf(folder / "obs" / f"obs_{start:04d}.nc")
     share = float(obs["x"].notnull().mean())
-    print(f"{N_STEPS // N_PER_FILE} files in {folder / 'obs'}: {share:.1%} of the points observed, noise {NOISE_STD:.2f}")
+    print(
+        f"{N_STEPS // N_PER_FILE} files in {folder / 'obs'}: {share:.1%} of the points observed, noise {NOISE_STD:.2f}"
+    )
 
 
 @main.command()

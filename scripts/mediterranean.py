@@ -25,7 +25,7 @@ from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
 from oceanvar.plots.panels import plot_comparison
 from oceanvar.presets import fourdvarnet
 from oceanvar.random_fields import GaussianScales, gaussian_fields
-from oceanvar.sampling import ShuffledTracks, TrackPositions
+from oceanvar.track_sampling import ShuffledTracks, TrackPositions
 from oceanvar.tracks import bin_tracks, read_tracks, sample_field, withhold_passes
 from oceanvar.training.losses import LossWeights
 

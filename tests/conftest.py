@@ -40,7 +40,10 @@ def gappy(sizes: dict[str, int], seed: int = 0, fraction: float = 0.4, name: str
     values[rng.random(values.shape) > fraction] = np.nan
     coords = {dim: (dim, np.arange(n) / 4.0) for dim, n in sizes.items() if dim in ("lat", "lon")}
     if "time" in sizes:
-        coords["time"] = ("time", np.datetime64("2020-01-01", "ns") + np.arange(sizes["time"]) * np.timedelta64(1, "D"))
+        coords["time"] = (
+            "time",
+            np.datetime64("2020-01-01", "ns") + np.arange(sizes["time"]) * np.timedelta64(1, "D"),
+        )
     return xr.Dataset({name: (tuple(sizes), values, {"units": "m", "long_name": "sea level"})}, coords)
 
 

@@ -37,7 +37,10 @@ MAPS = {
     "concatenate": (lambda: Concatenate(SiLU(), Conv(2, 3, [3])), (2, 7)),
     "sum": (lambda: Sum(Identity(), Conv(2, 2, [3]), SiLU()), (2, 7)),
     "pad_replicate": (lambda: PadToMultiple(Chain(AveragePool([4]), Upsample(2, 2, [4])), [4]), (2, 7)),
-    "pad_periodic": (lambda: PadToMultiple(Conv(1, 1, [3, 3], [False, True]), [2, 4], [False, True]), (1, 4, 6)),
+    "pad_periodic": (
+        lambda: PadToMultiple(Conv(1, 1, [3, 3], [False, True]), [2, 4], [False, True]),
+        (1, 4, 6),
+    ),
     "fold_time": (lambda: FoldTime(Conv(6, 6, [3])), (2, 3, 5)),
     "block_average": (lambda: BlockAverage([2, 2]), (1, 4, 6)),
     "eof": (eof, (1, 3, 4)),

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
-from oceanvar.sampling import EveryNthStep, RandomComponents, RandomFraction, ShuffledTracks, TrackPositions
+from oceanvar.sampling import EveryNthStep, RandomComponents, RandomFraction
+from oceanvar.track_sampling import ShuffledTracks, TrackPositions
 
 SIZES_63 = {"variable": 3, "time": 200}
 SIZES_96 = {"variable": 1, "time": 200, "site": 40}

@@ -188,3 +188,15 @@ def test_next_to_land_the_nearest_cell_serves() -> None:
     np.testing.assert_allclose(found[1], linear(where.time[0], xr.DataArray(30.05), xr.DataArray(-0.9)))
     assert np.isnan(found[2])  # outside the grid
     assert found[3] == field[1, 3]  # land is one of the corners
+
+
+def test_longitudes_from_0_to_360_meet_a_grid_from_minus_180_to_180():
+    grid = xr.DataArray(
+        np.arange(12.0).reshape(3, 4),
+        {"latitude": [40.0, 41, 42], "longitude": [-4.0, -3, -2, -1]},
+        ("latitude", "longitude"),
+    )
+    tracks = xr.Dataset(
+        coords={"longitude": ("sample", [357.0, 358.5]), "latitude": ("sample", [41.0, 42.0])}
+    )
+    np.testing.assert_allclose(sample_field(grid, tracks), [5.0, 10.5])

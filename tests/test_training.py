@@ -72,7 +72,9 @@ def test_a_killed_run_ends_as_an_unbroken_one(truth, tmp_path, monkeypatch):
         truth.varnet.fit(small(), RandomFraction(0.3), checkpoint=tmp_path / "broken", **QUICK)
     monkeypatch.undo()
     resumed = small(seed=99)
-    history = truth.varnet.fit(resumed, RandomFraction(0.3), checkpoint=tmp_path / "broken", resume=True, **QUICK)
+    history = truth.varnet.fit(
+        resumed, RandomFraction(0.3), checkpoint=tmp_path / "broken", resume=True, **QUICK
+    )
     assert history.sizes["epoch"] == 4
     assert torch.equal(weights(resumed), weights(whole))
 
@@ -88,12 +90,16 @@ def test_the_same_seed_gives_the_same_model(truth):
 def test_resuming_with_other_settings_is_refused(truth, tmp_path):
     truth.varnet.fit(small(), RandomFraction(0.3), checkpoint=tmp_path, **QUICK)
     with pytest.raises(ModelMismatchError, match="other settings"):
-        truth.varnet.fit(small(), RandomFraction(0.3), checkpoint=tmp_path, resume=True, **QUICK | {"seed": 5})
+        truth.varnet.fit(
+            small(), RandomFraction(0.3), checkpoint=tmp_path, resume=True, **QUICK | {"seed": 5}
+        )
 
 
 def test_two_processes_share_the_work(truth, tmp_path):
     model = small()
-    history = truth.varnet.fit(model, RandomFraction(0.3), checkpoint=tmp_path, n_processes=2, **QUICK | {"n_epochs": 2})
+    history = truth.varnet.fit(
+        model, RandomFraction(0.3), checkpoint=tmp_path, n_processes=2, **QUICK | {"n_epochs": 2}
+    )
     assert history.sizes["epoch"] == 2
     assert (tmp_path / "last.ckpt").exists()
     assert not torch.equal(weights(model), weights(small()))
@@ -121,10 +127,14 @@ def test_the_schedule_of_iterations_and_of_the_rate(truth):
 def test_phi_learns_at_half_the_rate(truth):
     """One step of AdamW moves every weight by about its learning rate."""
     model, before = small(), small()
-    truth.varnet.fit(model, RandomFraction(0.3), n_epochs=1, batch_size=8, n_samples=8, n_warmup=1, device="cpu")
+    truth.varnet.fit(
+        model, RandomFraction(0.3), n_epochs=1, batch_size=8, n_samples=8, n_warmup=1, device="cpu"
+    )
     moved = {
         name: (p - q).abs().max().item()
-        for (name, p), q in zip(model.assimilator.named_parameters(), before.assimilator.parameters(), strict=True)
+        for (name, p), q in zip(
+            model.assimilator.named_parameters(), before.assimilator.parameters(), strict=True
+        )
     }
     prior = max(m for name, m in moved.items() if "prior" in name)
     solver = max(m for name, m in moved.items() if name.startswith("solver"))
@@ -236,9 +246,8 @@ def test_errors(truth):
         TrainingSettings(n_epochs=0)
     with pytest.raises(PatchError, match="give validation="):
         truth.isel(time=slice(12)).varnet.fit(small(), RandomFraction(0.3), **QUICK)
+    empty = WindowSource(truth.where(False), small().state_space, RandomFraction(0.3))
     with pytest.raises(PatchError, match="finite value"):
-        empty = truth.where(False)
-        space = small().state_space
-        WindowSource(empty, space, RandomFraction(0.3)).draw(np.random.default_rng(0))
+        empty.draw(np.random.default_rng(0))
     with pytest.raises(ConfigError, match="cannot be normalised"):
         truth.where(False, 3.0).varnet.fit(small(), RandomFraction(0.3), **QUICK)

@@ -54,7 +54,9 @@ PARTS = {
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_survives_a_file(part, tmp_path):
     cost = VariationalCost(ObservationTerm(penalty=SmoothedL1(0.2)), PriorTerm(PARTS[part](), weight=0.3))
-    space = StateSpace(("x", "y", "z"), ("time",), {"time": 8}, mean=dict(x=1.0, y=2.0, z=3.0), std=dict(x=2, y=2, z=2))
+    space = StateSpace(
+        ("x", "y", "z"), ("time",), {"time": 8}, mean=dict(x=1.0, y=2.0, z=3.0), std=dict(x=2, y=2, z=2)
+    )
     model = VarNet(Assimilator(cost, GradientDescent(0.5), 3), space)
     model.save(tmp_path / "m.varnet")
     values = np.random.default_rng(0).standard_normal((2, 3, 8)).astype(np.float32)
@@ -63,7 +65,9 @@ def test_every_part_survives_a_file(part, tmp_path):
 
 def test_physical_units_follow_the_normalisation():
     prior = PARTS["flow"]()
-    space = StateSpace(("x", "y", "z"), ("time",), {"time": 8}, mean=dict(x=1.0, y=2.0, z=3.0), std=dict(x=2, y=3, z=4))
+    space = StateSpace(
+        ("x", "y", "z"), ("time",), {"time": 8}, mean=dict(x=1.0, y=2.0, z=3.0), std=dict(x=2, y=3, z=4)
+    )
     VarNet(Assimilator(VariationalCost(PriorTerm(prior)), GradientDescent(1.0), 1), space)
     assert prior.mean.tolist() == [1, 2, 3]
     assert prior.std.tolist() == [2, 3, 4]
