@@ -121,7 +121,7 @@ def compare(
     Returns
     -------
     Dataset
-        Over ``method``: r_score with the 95 % bootstrap interval r_score_low, r_score_high; rmse;
+        Over ``scheme``: r_score with the 95 % bootstrap interval r_score_low, r_score_high; rmse;
         seconds per window; n_windows.
 
     Raises
@@ -152,9 +152,9 @@ def compare(
             truth.isel(window=few),
             experiment,
         )
-    scores = {key: ("method", [row[key] for row in rows.values()]) for key in rows["4DVarNet"]}
+    scores = {key: ("scheme", [row[key] for row in rows.values()]) for key in rows["4DVarNet"]}
     attrs = {"title": f"{name}: scores on fresh windows", "model": network.digest, "seed": seed}
-    return xr.Dataset(scores, {"method": list(rows)}, attrs)
+    return xr.Dataset(scores, {"scheme": list(rows)}, attrs)
 
 
 def _row(solve: Callable[[], xr.Dataset], truth: xr.Dataset, experiment: TwinExperiment) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
@@ -24,6 +26,7 @@ def fourdvarnet(
     fold_time: bool = True,
     start_widths: Sequence[int] = (),
     checkpoint_every: int | None = None,
+    seed: int = 0,
 ) -> VarNet:
     """4DVarNet with a two-scale prior and a convolutional LSTM solver, untrained.
 
@@ -47,18 +50,23 @@ def fourdvarnet(
         observations interpolated in time.
     checkpoint_every : int, optional
         Save memory in training, see `oceanvar.variational.unrolling.Unroll`.
+    seed : int
+        Of the initial weights.
     """
     axes = space.dims[1:] if fold_time else space.dims
     n_times = space.patch[space.dims[0]] if fold_time else None
     kernels, factors = [kernel] * len(axes), [2] * len(axes)
     periodic = [dim in space.periodic for dim in axes]
     n_variables = space.n_variables
-    prior = two_scale_prior(n_variables, n_features, kernels, factors, periodic, n_times)
-    solver = LSTMSolver(n_variables * (n_times or 1), n_hidden, kernels, periodic, fold_time)
     start: AbstractStart = InterpolatedStart()
-    if start_widths:
-        start = LearnedStart(
-            unet(3 * n_variables, n_variables, start_widths, kernels, periodic, n_times_folded=n_times)
-        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prior = two_scale_prior(n_variables, n_features, kernels, factors, periodic, n_times)
+        solver = LSTMSolver(n_variables * (n_times or 1), n_hidden, kernels, periodic, fold_time)
+        if start_widths:
+            network = unet(
+                3 * n_variables, n_variables, start_widths, kernels, periodic, n_times_folded=n_times
+            )
+            start = LearnedStart(network)
     cost = VariationalCost(ObservationTerm(), PriorTerm(prior))
     return VarNet(Assimilator(cost, solver, n_steps, start, Unroll(checkpoint_every)), space)

@@ -1,6 +1,7 @@
 """Along-track observations: reading, passes, binning onto a grid, and a field seen along tracks."""
 
 import os
+from typing import TypeVar
 import warnings
 
 import numpy as np
@@ -8,6 +9,8 @@ import xarray as xr
 
 from oceanvar.coordinates import even_step, numbers
 from oceanvar.errors import StoreError
+
+Tracks = TypeVar("Tracks", bound=xr.DataArray | xr.Dataset)
 
 GAP_SECONDS = 120.0
 """A pause longer than this between two measurements begins a new pass."""
@@ -150,7 +153,7 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     return smooth.where(smooth.notnull(), nearest)
 
 
-def _turned(tracks: xr.DataArray | xr.Dataset, grid: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
+def _turned(tracks: Tracks, grid: xr.DataArray | xr.Dataset) -> Tracks:
     """Tracks with every longitude turned to within half a circle of the middle of the grid."""
     middle = float(grid["longitude"].min() + grid["longitude"].max()) / 2
     return tracks.assign_coords(longitude=(tracks["longitude"] - middle + 180) % 360 - 180 + middle)

@@ -29,7 +29,6 @@ def space() -> StateSpace:
 @pytest.fixture
 def model(space) -> VarNet:
     """A small untrained model."""
-    torch.manual_seed(0)
     return fourdvarnet(space, n_steps=2, n_features=3, n_hidden=4, start_widths=(4, 6))
 
 

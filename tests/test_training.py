@@ -29,9 +29,8 @@ def truth() -> xr.Dataset:
 
 
 def small(n_steps: int = 2, seed: int = 0) -> oceanvar.VarNet:
-    torch.manual_seed(seed)
     space = StateSpace(("h",), ("time", "x"), {"time": 8, "x": 16}, {"time": 4}, periodic=("x",))
-    return fourdvarnet(space, n_steps=n_steps, n_features=4, n_hidden=6, fold_time=False)
+    return fourdvarnet(space, n_steps=n_steps, n_features=4, n_hidden=6, fold_time=False, seed=seed)
 
 
 def weights(model: oceanvar.VarNet) -> torch.Tensor:

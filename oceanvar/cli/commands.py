@@ -1,0 +1,284 @@
+"""Commands of the shell. Heavy libraries are imported when a command runs, so that ``--help`` is quick."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from oceanvar.errors import OceanVarError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+class _Group(click.Group):
+    """Turns errors made on purpose into one message and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (OceanVarError, FloatingPointError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+class _Counts(click.ParamType):
+    """Points per dimension: ``time=15,latitude=64``."""
+
+    name = "DIM=N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        """Parse the text of an option."""
+        pairs = [pair.split("=") for pair in str(value).split(",")]
+        if not all(len(pair) == 2 and pair[0].strip() and pair[1].strip().isdecimal() for pair in pairs):
+            self.fail(f"{value!r} is not of the form time=15,latitude=64", param, ctx)
+        return {dim.strip(): int(number) for dim, number in pairs}
+
+
+class _BatchSize(click.ParamType):
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Parse the text of an option."""
+        if value != "auto" and not (str(value).isdecimal() and int(value) > 0):
+            self.fail(f"{value!r} is neither a positive number nor auto", param, ctx)
+        return value if value == "auto" else int(value)
+
+
+def _patch_options(command: Any) -> Any:
+    """Options of the commands that cut an archive into patches."""
+    for option in (
+        click.option(
+            "--batch-size",
+            type=_BatchSize(),
+            default="auto",
+            show_default=True,
+            help="Patches solved at once.",
+        ),
+        click.option(
+            "--periodic",
+            multiple=True,
+            metavar="DIM",
+            help="Dimension that wraps; may be repeated. [default: the model's]",
+        ),
+        click.option(
+            "--overlap",
+            type=_Counts(),
+            help="Points shared by neighbouring patches. More is smoother and slower. [default: the model's]",
+        ),
+        click.option(
+            "--patch",
+            type=_Counts(),
+            help="Points of a patch, for the dimensions to change. [default: the model's]",
+        ),
+        click.option("-m", "--model", required=True, help="Model file, or the name of a packaged model."),
+    ):
+        command = option(command)
+    return command
+
+
+def _examples(*lines: str) -> str:
+    """Text below the options; the backspace keeps click from filling its lines."""
+    return "\n".join(["\b", "Examples:", *("  " + line for line in lines)])
+
+
+@click.group(
+    "oceanvar", cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="oceanvar")
+def main() -> None:
+    """Map gappy ocean observations to complete fields with learned variational assimilation (4DVarNet).
+
+    Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 130 interrupted.
+    """
+
+
+@main.command(
+    epilog=_examples(
+        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr',
+        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year',
+        "oceanvar assimilate obs.zarr -m global.varnet -o analysis.zarr \\",
+        "    --patch time=15,latitude=64 --overlap time=8,latitude=16 --periodic longitude",
+    )
+)
+@click.argument("obs", nargs=-1, required=True)
+@_patch_options
+@click.option("-o", "--out", required=True, help="Output: name.zarr, or a folder for NetCDF files.")
+@click.option(
+    "--taper",
+    type=click.Choice(["triangle", "hann", "boxcar"]),
+    default="triangle",
+    show_default=True,
+    help="Weights of a patch where patches overlap.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float64", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Arithmetic of the solver.",
+)
+@click.option(
+    "--background",
+    help="First guess on the same grid: file, pattern or Zarr store. [default: the model's own start]",
+)
+@click.option(
+    "--period",
+    type=click.Choice(["day", "month", "year"]),
+    default="month",
+    show_default=True,
+    help="What one NetCDF file holds.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def assimilate(
+    obs: tuple[str, ...],
+    model: str,
+    out: str,
+    overwrite: bool,
+    period: str,
+    background: str | None,
+    quiet: bool,
+    periodic: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Map the observations in OBS to complete fields.
+
+    OBS are NetCDF files, quoted patterns, folders of NetCDF files, or a Zarr store, with the variables,
+    units and dimensions of the model; NaN or the fill value where nothing was observed. Every file is
+    checked first. The output appears under its name when it is complete.
+    """
+    from oceanvar.archive import assimilate_archive
+    from oceanvar.catalogue import open_archive
+    from oceanvar.varnet import load
+
+    network = load(model)
+    space = network.state_space
+    guess = None if background is None else open_archive(background, space.variables, dim=space.dims[0])
+    path = assimilate_archive(
+        list(obs),
+        network,
+        out,
+        overwrite=overwrite,
+        period=period,
+        background=guess,
+        periodic=periodic or None,
+        progress=not quiet,
+        **options,
+    )
+    click.echo(str(path))
+
+
+@main.command(
+    epilog=_examples(
+        "oceanvar train mediterranean.toml",
+        "oceanvar train mediterranean.toml --out models/second.varnet --resume",
+    )
+)
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Model file to write. [default: CONFIG with the ending .varnet]",
+)
+@click.option("--resume", is_flag=True, help="Continue a run that was broken off, from its checkpoints.")
+@click.option("--overwrite", is_flag=True, help="Start anew where there is a model or a checkpoint.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def train(config: Path, out: Path | None, resume: bool, overwrite: bool, quiet: bool) -> None:
+    """Train a model as the TOML file CONFIG says.
+
+    Sections: [data] truth, variables, observations (files or a sampler), noise_std (in units of the
+    variables), validation; [model] options of a 4DVarNet, or start = a model to go on from; [state] dims,
+    patch, overlap (in points), periodic; [training] n_epochs, batch_size, learning_rate and so on. Paths
+    count from the folder of CONFIG. Checkpoints go to a folder beside the model, NAME.checkpoints.
+    """
+    from oceanvar.cli.config import train_from_file
+
+    target = config.with_suffix(".varnet") if out is None else out
+    history = train_from_file(config, target, resume, overwrite, not quiet and sys.stderr.isatty())
+    last = history.isel(epoch=-1)
+    click.echo(
+        f"{target}: {history.sizes['epoch']} epochs, loss {float(last['loss']):.4g}, validation loss "
+        f"{float(history['validation_loss'].min()):.4g} at best (mean square error, normalised)"
+    )
+
+
+@main.command(
+    epilog=_examples(
+        "oceanvar osse lorenz63",
+        "oceanvar osse lorenz96 -m mine.varnet --n-windows 50 --json",
+    )
+)
+@click.argument("system", type=click.Choice(["lorenz63", "lorenz96"]))
+@click.option("-m", "--model", help="Model file. [default: the packaged model of SYSTEM]")
+@click.option(
+    "--n-windows", type=click.IntRange(2), default=200, show_default=True, help="Fresh windows of 200 steps."
+)
+@click.option(
+    "--n-oi",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Windows of these for optimal interpolation, which is slow; 0 for none.",
+)
+@click.option("--seed", default=10, show_default=True, help="Of truth, masks and noise.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def osse(system: str, model: str | None, n_windows: int, n_oi: int, seed: int, as_json: bool) -> None:
+    """Score a model beside interpolation in the twin experiment of SYSTEM.
+
+    The R-score is the mean square error over the mean square of the truth: smaller is better, 1 is as good as
+    saying 0. Its interval is a 95 % bootstrap over windows. The rmse is in the units of the system, the
+    noise of the observations has the variance 2.
+    """
+    from oceanvar.cli.report import score_lines, score_rows
+    from oceanvar.experiments import compare
+
+    scores = compare(system, model, n_windows, n_oi, seed)
+    if as_json:
+        click.echo(json.dumps({**scores.attrs, "scores": score_rows(scores)}, indent=2))
+    else:
+        click.echo("\n".join(score_lines(scores)))
+
+
+@main.command(
+    epilog=_examples(
+        "oceanvar inspect lorenz63",
+        "oceanvar inspect mediterranean.varnet",
+    )
+)
+@click.argument("model")
+def inspect(model: str) -> None:
+    """Show what the file or packaged model MODEL is: variables, patch, architecture, training."""
+    from oceanvar.cli.report import model_lines
+    from oceanvar.varnet import load
+
+    click.echo("\n".join(model_lines(load(model))))
+
+
+@main.command(
+    epilog=_examples(
+        'oceanvar plan "obs/*.nc" -m mediterranean.varnet',
+        'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4',
+    )
+)
+@click.argument("obs", nargs=-1, required=True)
+@_patch_options
+def plan(obs: tuple[str, ...], model: str, **options: Any) -> None:
+    """Show what `assimilate` would do with OBS: patches, solves, memory, size of the output.
+
+    Every file is checked, nothing is solved.
+    """
+    from oceanvar.cli.report import plan_lines
+    from oceanvar.varnet import load
+
+    click.echo("\n".join(plan_lines(list(obs), load(model), **options)))

@@ -1,0 +1,236 @@
+"""Training runs described by a TOML file."""
+
+import difflib
+import inspect
+import shutil
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.catalogue import open_archive
+from oceanvar.errors import ConfigError, StoreError
+from oceanvar.fitting import fit
+from oceanvar.presets import fourdvarnet
+from oceanvar.sampling import AbstractSampler, EveryNthStep, RandomComponents, RandomFraction
+from oceanvar.state_space import StateSpace
+from oceanvar.track_sampling import ShuffledTracks, TrackPositions
+from oceanvar.tracks import EPOCH, read_tracks
+from oceanvar.training.losses import LossWeights
+from oceanvar.training.settings import TrainingSettings
+from oceanvar.varnet import PACKAGED, VarNet, load
+
+Table = dict[str, Any]
+
+
+def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, progress: bool) -> xr.Dataset:
+    """Train the model that a TOML file describes and write it to `out`.
+
+    Parameters
+    ----------
+    config : Path
+        File with the sections data, model, state and training; paths in it count from its folder.
+    out : Path
+        Model file. Checkpoints go to a folder beside it.
+    resume, overwrite : bool
+        Continue a run that was broken off, or start anew where there is one.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Dataset
+        History, as of `oceanvar.fitting.fit`.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key (the nearest known one is named) or a value that does not fit.
+    StoreError
+        If data cannot be read, or there is a model or checkpoint and neither `resume` nor `overwrite`.
+    """
+    job = _read(config)
+    checkpoint = out.with_suffix(".checkpoints")
+    _make_way(out, checkpoint, resume, overwrite)
+    folder, data = config.parent, job["data"]
+    try:
+        model = _model(job, folder)
+        truth, observations = _pair(data, folder, model.state_space, "data")
+        history = fit(
+            truth,
+            model,
+            observations,
+            noise_std=data.get("noise_std", 0.0),
+            validation=_validation(data.get("validation", 0.1), folder, model.state_space),
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=progress,
+            **_training(job["training"]),
+        )
+    except TypeError as error:
+        raise ConfigError(f"a value in {str(config)!r} is of the wrong type: {error}") from error
+    model.provenance["config"] = job
+    model.save(out)
+    return history
+
+
+def _read(config: Path) -> dict[str, Table]:
+    try:
+        job = tomllib.loads(config.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{str(config)!r} is not TOML: {error}") from error
+    sections: dict[str, Iterable[str]] = {
+        "data": ("truth", "variables", "observations", "noise_std", "validation", "in_memory"),
+        "model": ("start", *_keywords(fourdvarnet, ("space",))),
+        "state": ("dims", "patch", "overlap", "periodic"),
+        "training": (*(each.name for each in fields(TrainingSettings)), "n_samples"),
+    }
+    _check_keys(job, sections, "the file")
+    for name, known in sections.items():
+        if not isinstance(job.setdefault(name, {}), dict):
+            raise ConfigError(f"{name!r} must be a section, [{name}], not {job[name]!r}")
+        _check_keys(job[name], known, f"section [{name}]")
+    _require(job["data"], ("truth", "observations"), "section [data]")
+    return job
+
+
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    names = list(known)
+    for key in table:
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1, cutoff=0.3) or names
+            raise ConfigError(
+                f"{where} has the unknown key {key!r}; did you mean {close[0]!r}? Known: {names}"
+            )
+
+
+def _require(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    for key in keys:
+        if key not in table:
+            raise ConfigError(f"{where} lacks the key {key!r}")
+
+
+def _keywords(function: Callable[..., Any], without: Iterable[str] = ()) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name not in set(without)]
+
+
+def _make_way(out: Path, checkpoint: Path, resume: bool, overwrite: bool) -> None:
+    if overwrite and not resume:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return
+    existing = [str(path) for path in (out, checkpoint) if path.exists()]
+    if existing and not resume:
+        raise StoreError(
+            f"{' and '.join(existing)} of an earlier run exist: continue with --resume, start anew with "
+            "--overwrite, or choose another --out"
+        )
+    if not out.absolute().parent.is_dir():
+        raise StoreError(f"there is no folder {str(out.absolute().parent)!r} for the model: make it")
+
+
+def _model(job: dict[str, Table], folder: Path) -> VarNet:
+    options, state = job["model"], job["state"]
+    variables = job["data"].get("variables")
+    if "start" in options:
+        if len(options) > 1 or state:
+            raise ConfigError(
+                "with start in [model], architecture and [state] come from that model: leave them out"
+            )
+        start = options["start"]
+        model = load(start if (PACKAGED / f"{start}.varnet").is_file() else folder / start)
+        if variables is not None and tuple(variables) != model.state_space.variables:
+            raise ConfigError(f"variables are {variables}, but {start!r} has {model.state_space.variables}")
+        return model
+    _require(job["data"], ("variables",), "section [data]")
+    _require(state, ("dims", "patch"), "section [state]")
+    space = StateSpace(variables=tuple(job["data"]["variables"]), **state)
+    return fourdvarnet(space, **{"seed": job["training"].get("seed", 0), **options})
+
+
+def _pair(table: Table, folder: Path, space: StateSpace, where: str) -> tuple[xr.Dataset, Any]:
+    """Truth and observations: files, or a sampler."""
+    _require(table, ("truth", "observations"), where)
+    given, in_memory = table["observations"], table.get("in_memory", True)
+    truth = _open(table["truth"], folder, space, in_memory)
+    return truth, _sampler(given, folder) if isinstance(given, dict) else _open(
+        given, folder, space, in_memory
+    )
+
+
+def _open(paths: str | list[str], folder: Path, space: StateSpace, in_memory: bool) -> xr.Dataset:
+    given = [paths] if isinstance(paths, str) else paths
+    ds = open_archive([folder / path for path in given], space.variables, dim=space.dims[0])
+    return ds.load() if in_memory else ds
+
+
+def _validation(given: Any, folder: Path, space: StateSpace) -> Any:
+    if isinstance(given, dict):
+        _check_keys(given, ("truth", "observations", "in_memory"), "validation")
+        return _pair(given, folder, space, "validation")
+    return _open(given, folder, space, True) if isinstance(given, str | list) else given
+
+
+def _training(given: Table) -> Table:
+    settings = dict(given)
+    if "weights" in settings:
+        _check_keys(settings["weights"], _keywords(LossWeights), "weights in section [training]")
+        settings["weights"] = LossWeights(**settings["weights"])
+    if "n_steps" in settings:  # keys of TOML are text
+        settings["n_steps"] = {int(epoch): n for epoch, n in settings["n_steps"].items()}
+    return settings
+
+
+def _track_positions(
+    path: str,
+    shift: float = 0.0,
+    epoch: str = EPOCH,
+    longitude_dim: str = "longitude",
+    latitude_dim: str = "latitude",
+    time_dim: str = "time",
+) -> TrackPositions:
+    dims = {"longitude_dim": longitude_dim, "latitude_dim": latitude_dim, "time_dim": time_dim}
+    return TrackPositions.from_text(path, shift=shift, epoch=epoch, **dims)
+
+
+def _shuffled_tracks(
+    path: str,
+    most_left_out: float = 0.3,
+    longitude_dim: str = "longitude",
+    latitude_dim: str = "latitude",
+    time_dim: str = "time",
+) -> ShuffledTracks:
+    tracks = read_tracks(path)
+    positions = TrackPositions(
+        tracks["longitude"].values,
+        tracks["latitude"].values,
+        (tracks["time"].values - np.datetime64(EPOCH)) / np.timedelta64(1, "D"),
+        longitude_dim=longitude_dim,
+        latitude_dim=latitude_dim,
+        time_dim=time_dim,
+    )
+    return ShuffledTracks(positions, tracks["track"].values, most_left_out)
+
+
+SAMPLERS: dict[str, Callable[..., AbstractSampler]] = {
+    "EveryNthStep": EveryNthStep,
+    "RandomComponents": RandomComponents,
+    "RandomFraction": RandomFraction,
+    "TrackPositions": _track_positions,
+    "ShuffledTracks": _shuffled_tracks,
+}
+"""Rules of observation that a file may name, with the functions that make them."""
+
+
+def _sampler(table: Table, folder: Path) -> AbstractSampler:
+    options = dict(table)
+    _require(options, ("sampler",), "observations")
+    name = options.pop("sampler")
+    _check_keys({name: None}, SAMPLERS, "sampler in observations")
+    _check_keys(options, _keywords(SAMPLERS[name]), f"the sampler {name}")
+    if "path" in options:
+        options["path"] = str(folder / options["path"])
+    return SAMPLERS[name](**options)

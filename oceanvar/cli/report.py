@@ -1,0 +1,137 @@
+"""Tables and trees that the shell prints."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import ceil, prod
+from typing import Any
+
+import xarray as xr
+
+from oceanvar.archive import output_chunks
+from oceanvar.catalogue import Paths, find_files, open_archive
+from oceanvar.handles import automatic_batch_size
+from oceanvar.patching.grids import PatchGrid
+from oceanvar.registry import describe
+from oceanvar.state_space import StateSpace
+from oceanvar.varnet import VarNet
+
+
+def score_lines(scores: xr.Dataset) -> Iterator[str]:
+    """Table of the scores of `oceanvar.experiments.compare`."""
+    yield scores.attrs["title"]
+    yield f"{'scheme':22} {'R-score':>9}   {'95 % interval':19} {'rmse':>7} {'s/window':>9} {'windows':>8}"
+    for row in score_rows(scores):
+        interval = f"{row['r_score_low']:.2e} {row['r_score_high']:.2e}"
+        yield (
+            f"{row['scheme']:22} {row['r_score']:9.2e}   {interval:19} {row['rmse']:7.3f} "
+            f"{row['seconds']:9.2g} {row['n_windows']:8d}"
+        )
+
+
+def score_rows(scores: xr.Dataset) -> list[dict[str, Any]]:
+    """Scores as plain values, one row per scheme."""
+    values = {name: each.values.tolist() for name, each in scores.variables.items()}
+    return [{str(name): row[i] for name, row in values.items()} for i in range(scores.sizes["scheme"])]
+
+
+def model_lines(model: VarNet) -> Iterator[str]:
+    """What a model is: state, architecture, training."""
+    space = model.state_space
+    parameters = list(model.assimilator.parameters())
+    yield f"digest          {model.digest}"
+    yield f"parameters      {sum(p.numel() for p in parameters):,}"
+    for name in space.variables:
+        scale = "not normalised yet"
+        if space.mean is not None and space.std is not None:
+            scale = f"mean {space.mean[name]:.6g}, standard deviation {space.std[name]:.6g}"
+        yield f"variable        {name} [{space.units.get(name, 'units not known')}], {scale}"
+    yield f"dimensions      {', '.join(space.dims)}"
+    yield f"patch           {_counts(space.patch)}"
+    yield f"overlap         {_counts(space.overlap)}"
+    yield f"periodic        {', '.join(space.periodic) or 'none'}"
+    yield "architecture"
+    yield from _tree("assimilator", describe(model.assimilator), "  ")
+    if model.provenance:
+        yield "provenance"
+        yield from ("  " + line for line in json.dumps(model.provenance, indent=2).splitlines()[1:-1])
+
+
+def _tree(label: str, node: Any, indent: str) -> Iterator[str]:
+    """Lines of a described object: plain arguments beside its name, parts below it."""
+    items = node["arguments"] if isinstance(node, dict) else dict(enumerate(node))
+    parts = {name: value for name, value in items.items() if _has_parts(value)}
+    plain = ", ".join(f"{name}={value}" for name, value in items.items() if name not in parts)
+    yield f"{indent}{label}: {node['class']}({plain})" if isinstance(node, dict) else f"{indent}{label}:"
+    for name, value in parts.items():
+        yield from _tree(str(name), value, indent + "  ")
+
+
+def _has_parts(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "class" in value
+    return isinstance(value, list) and any(_has_parts(item) for item in value)
+
+
+def plan_lines(
+    paths: Paths,
+    model: VarNet,
+    patch: Mapping[str, int] | None,
+    overlap: Mapping[str, int] | None,
+    periodic: tuple[str, ...],
+    batch_size: int | str,
+) -> Iterator[str]:
+    """What mapping an archive would take, without solving."""
+    space = model.state_space
+    space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
+    space = replace(space, overlap={**space.overlap, **(overlap or {})})
+    with open_archive(paths, space.variables, dim=space.dims[0]) as obs:
+        space.check(obs, "the observations")
+        grid = PatchGrid(
+            {dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic
+        )
+        n_members = prod(obs.sizes[dim] for dim in space.extra_dims(obs))
+        times = obs.indexes[space.dims[0]]
+        chunk = output_chunks(obs, space, None)
+        yield f"files           {len(find_files(paths))}"
+        yield f"times           {len(times)}, {times[0]} to {times[-1]}"
+        yield f"grid            {_counts({**{d: obs.sizes[d] for d in space.extra_dims(obs)}, **grid.sizes})}"
+    n_solves = len(grid) * n_members
+    n_points = space.n_variables * prod(grid.patch_shape)
+    n_batch = min(n_solves, automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size))
+    per_dim = " x ".join(f"{len(grid.starts[dim])} ({dim})" for dim in grid.dims)
+    yield f"patch           {_counts(grid.patch)}"
+    yield f"overlap         {_counts(grid.overlap)}"
+    yield f"patches         {per_dim} = {len(grid)}"
+    n_times_solved = len(grid) * prod(grid.patch_shape) / prod(grid.shape)
+    yield f"solves          {n_solves}, every point {n_times_solved:.1f} times on average"
+    yield f"batches         about {ceil(n_solves / n_batch)} of {n_batch} patches"
+    n_bytes = _memory(model, space, grid, n_batch, chunk)
+    yield f"memory          about {_size(n_bytes)} (rough, without the libraries)"
+    n_bytes = 4 * space.n_variables * n_members * prod(grid.shape)
+    yield f"output          {_size(n_bytes)} before compression, in blocks of {_counts(chunk)}"
+
+
+def _memory(model: VarNet, space: StateSpace, grid: PatchGrid, n_batch: int, chunk: Mapping[str, int]) -> int:
+    """Bytes of the blocks in memory, and of what all convolutions leave for their adjoints."""
+    time_dim, *others = space.dims
+    n_times = min(grid.sizes[time_dim], chunk[time_dim] + grid.patch[time_dim])
+    blocks = 10 * n_times * space.n_variables * prod(grid.sizes[dim] for dim in others)
+    activations = sum(
+        len(weight) * prod(grid.patch_shape[-(weight.ndim - 2) :])
+        for weight in model.assimilator.parameters()
+        if weight.ndim > 2
+    )
+    return 4 * (blocks + n_batch * activations)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{dim} {n}" for dim, n in counts.items()) or "none"
+
+
+def _size(n_bytes: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes = n_bytes / 1000  # type: ignore[assignment]
+    return f"{n_bytes:,.1f} GB"

@@ -1,0 +1,298 @@
+"""The shell command: exit codes, messages, and that it does what the library does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from click.testing import CliRunner, Result
+
+from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.cli.commands import main
+from oceanvar.experiments import EXPERIMENTS, NOISE_STD, compare, r_scores
+from oceanvar.handles import PatchSolver
+from oceanvar.mapping import assimilate
+from oceanvar.presets import fourdvarnet
+from oceanvar.state_space import StateSpace
+from oceanvar.varnet import load
+from tests.conftest import gappy
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "train.toml"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+@pytest.fixture
+def obs40() -> xr.Dataset:
+    return gappy({"time": 40, "lat": 11, "lon": 13})
+
+
+@pytest.fixture
+def folder(tmp_path, obs40, model) -> Path:
+    """A folder with obs_*.nc and model.varnet."""
+    for first in range(0, 40, 10):
+        obs40.isel(time=slice(first, first + 10)).to_netcdf(tmp_path / f"obs_{first}.nc")
+    model.provenance["card"] = {"data": "none at all"}
+    model.save(tmp_path / "model.varnet")
+    return tmp_path
+
+
+def assert_failed(result: Result, *texts: str) -> None:
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.output
+    for text in texts:
+        assert text in result.stderr
+
+
+def test_help_and_version_are_quick_and_read_well():
+    code = (
+        "import sys; from oceanvar.cli.commands import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'scipy', 'dask', 'zarr', 'netCDF4'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in ("assimilate", "train", "osse", "inspect", "plan"):
+        assert command in done.stdout
+        text = run(command, "--help").stdout
+        assert f"oceanvar {command} " in text.split("Examples:")[1]
+        assert max(map(len, text.splitlines())) <= 100
+    assert "version" in run("--version").stdout
+
+
+def test_usage_errors_exit_with_2(folder):
+    for arguments in (
+        ["assimilate"],
+        ["nonsense"],
+        ["osse", "lorenz84"],
+        ["assimilate", "x.nc", "-m", "m", "-o", "out", "--patch", "time:3"],
+        ["assimilate", "x.nc", "-m", "m", "-o", "out", "--batch-size", "0"],
+        ["train", folder / "none.toml"],
+    ):
+        assert run(*arguments).exit_code == 2
+
+
+def test_assimilate_does_what_the_library_does(folder, obs40, model):
+    options = ["--patch", "lat=8,lon=9", "--overlap", "time=3", "--periodic", "lon", "--taper", "hann"]
+    out = folder / "out.zarr"
+    result = run("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", out, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}\n"
+    assert "block 10 of 10 written" in result.stderr
+    expected = assimilate(
+        obs40, model, patch={"lat": 8, "lon": 9}, overlap={"time": 3}, periodic=["lon"], taper="hann"
+    )
+    with xr.open_zarr(out) as ds:
+        np.testing.assert_allclose(ds["ssh"], expected["ssh"], rtol=1e-5, atol=1e-5)
+
+
+def test_assimilate_with_a_background_into_netcdf(folder, obs40, model):
+    obs40.fillna(0.5).to_netcdf(folder / "guess.nc")
+    arguments = [*sorted(folder.glob("obs_*.nc")), "-m", folder / "model.varnet", "-o", folder / "out"]
+    result = run("assimilate", *arguments, "--background", folder / "guess.nc", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    expected = assimilate(obs40, model, background=obs40.fillna(0.5))
+    with xr.open_dataset(folder / "out" / "analysis_2020-02.nc") as ds:
+        np.testing.assert_allclose(ds["ssh"], expected["ssh"].sel(time="2020-02"), rtol=1e-5, atol=1e-5)
+    assert_failed(run("assimilate", *arguments), "exists", "overwrite")
+    assert run("assimilate", *arguments, "--overwrite", "-q").exit_code == 0
+
+
+def test_failures_are_one_message_and_exit_code_1(folder, monkeypatch):
+    model, out = folder / "model.varnet", folder / "out.zarr"
+    assert_failed(run("assimilate", folder / "no_*.nc", "-m", model, "-o", out), "no file matches")
+    assert_failed(run("assimilate", folder / "obs_*.nc", "-m", "atlantis", "-o", out), "atlantis")
+    assert_failed(run("inspect", folder / "obs_0.nc"), "not an oceanvar model")
+    (folder / "obs_50.nc").write_bytes(b"")
+    (folder / "obs_60.nc").write_bytes(b"CDF")
+    result = run("assimilate", folder / "obs_*.nc", "-m", model, "-o", out)
+    assert_failed(result, "2 problem(s) in the 6 file(s)", "obs_50.nc", "obs_60.nc")
+    assert not out.exists()
+
+
+def test_an_interrupt_exits_with_130_and_leaves_nothing(folder, monkeypatch):
+    def interrupted(self, patches):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PatchSolver, "__call__", interrupted)
+    before = sorted(os.listdir(folder))
+    result = run("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", folder / "out")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_inspect_prints_what_the_model_is(folder, model):
+    text = run("inspect", folder / "model.varnet").stdout
+    n_parameters = sum(p.numel() for p in model.assimilator.parameters())
+    for line in (
+        f"digest          {model.digest}",
+        f"parameters      {n_parameters:,}",
+        "variable        ssh [m], mean 1, standard deviation 2",
+        "patch           time 4, lat 6, lon 8",
+        "overlap         time 2, lat 2, lon 3",
+        "periodic        none",
+        '    "data": "none at all"',
+    ):
+        assert line in text.splitlines() or line in text
+    assert "assimilator: Assimilator(n_steps=2" in text
+    assert "solver: LSTMSolver(" in text
+    assert "start: LearnedStart(" in text
+
+
+def test_plan_prints_the_numbers_of_the_solve(folder, obs40, model, monkeypatch):
+    result = run(
+        "plan", folder / "obs_*.nc", "-m", folder / "model.varnet", "--overlap", "time=3", "--batch-size", 9
+    )
+    assert result.exit_code == 0, result.output
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    counts: list[int] = []
+    solve = PatchSolver.__call__
+    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: counts.append(len(p)) or solve(self, p))
+    assimilate(obs40, model, overlap={"time": 3}, batch_size=9)
+    assert lines["files"] == "4"
+    assert lines["times"] == "40, 2020-01-01 00:00:00 to 2020-02-09 00:00:00"
+    assert lines["grid"] == "time 40, lat 11, lon 13"
+    assert lines["patches"] == f"37 (time) x 3 (lat) x 2 (lon) = {sum(counts)}"
+    assert lines["solves"].startswith(f"{sum(counts)}, every point 7.5 times")
+    assert lines["batches"] == f"about {len(counts)} of 9 patches"
+    assert lines["output"] == "22.9 kB before compression, in blocks of time 4, lat 11, lon 13"
+    assert "about" in lines["memory"]
+    ring = run("plan", folder / "obs_*.nc", "-m", folder / "model.varnet", "--periodic", "lon").stdout
+    assert "19 (time) x 3 (lat) x 3 (lon) = 171" in ring
+
+
+@pytest.fixture
+def training(tmp_path) -> Path:
+    """The example configuration with data of the names it gives, made short."""
+    truth = gappy({"time": 30, "lat": 18, "lon": 20}, fraction=1.0)
+    truth.isel(time=slice(0, 20)).to_netcdf(tmp_path / "truth_1.nc")
+    truth.isel(time=slice(20, 30)).to_netcdf(tmp_path / "truth_2.nc")
+    text = (
+        EXAMPLE.read_text()
+        .replace("n_epochs = 20", "n_epochs = 1")
+        .replace("n_samples = 64", "n_samples = 8")
+    )
+    config = tmp_path / "train.toml"
+    config.write_text(text.replace("n_steps = 5 ", "n_steps = 1 "))
+    return config
+
+
+def test_train_from_the_example_and_resume(training):
+    result = run("train", training)
+    assert result.exit_code == 0, result.output
+    assert "1 epochs, loss " in result.stdout
+    model = load(training.with_suffix(".varnet"))
+    assert model.state_space.patch == {"time": 5, "lat": 16, "lon": 16}
+    assert model.state_space.units == {"ssh": "m"}
+    assert model.assimilator.n_steps == 1
+    assert model.provenance["training"]["n_epochs"] == 1
+    assert model.provenance["config"]["data"]["observations"]["fraction"] == 0.1
+    assert_failed(run("train", training), "--resume", "--overwrite")
+    resumed = run("train", training, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert load(training.with_suffix(".varnet")).digest == model.digest
+    again = run("train", training, "--overwrite", "--out", training.with_suffix(".varnet"))
+    assert again.exit_code == 0, again.output
+    assert load(training.with_suffix(".varnet")).digest == model.digest, "the same seed, the same model"
+
+
+def test_train_goes_on_from_a_model_with_given_observations(training):
+    truth = xr.open_mfdataset(
+        str(training.parent / "truth_*.nc"),
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+    ).load()
+    truth.where(truth["ssh"] > 0).to_netcdf(training.parent / "obs.nc")
+    space = StateSpace(("ssh",), ("time", "lat", "lon"), {"time": 5, "lat": 16, "lon": 16})
+    fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2).save(training.parent / "begun.varnet")
+    training.write_text(
+        '[data]\ntruth = ["truth_1.nc", "truth_2.nc"]\nobservations = "obs.nc"\nin_memory = false\n'
+        'validation = {truth = "truth_2.nc", observations = "obs2.nc"}\n'
+        '[model]\nstart = "begun.varnet"\n[training]\nn_epochs = 1\nn_samples = 2\nn_steps = {0 = 1}\n'
+    )
+    assert_failed(run("train", training), "obs2.nc")
+    truth.where(truth["ssh"] > 0).sel(time=slice("2020-01-21", None)).to_netcdf(training.parent / "obs2.nc")
+    result = run("train", training, "--out", training.parent / "on.varnet")
+    assert result.exit_code == 0, result.output
+    assert load(training.parent / "on.varnet").state_space.mean is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "texts"),
+    [
+        ("learning_rate", "lerning_rate", ["'lerning_rate'", "did you mean 'learning_rate'", "[training]"]),
+        ("[state]", "[stat]", ["'stat'", "did you mean 'state'"]),
+        ("n_hidden", "hidden", ["did you mean 'n_hidden'"]),
+        ('"RandomFraction"', '"RandomFractions"', ["did you mean 'RandomFraction'"]),
+        ("fraction = 0.1", "share = 0.1", ["the sampler RandomFraction has the unknown key 'share'"]),
+        ("truth_projection", "projection_of_truth", ["weights in section [training]"]),
+        ("fraction = 0.1", "fraction = 10.0", ["between 0 and 1"]),
+        ("batch_size = 8", 'batch_size = "big"', ["wrong type"]),
+        ('variables = ["ssh"]', "", ["[data] lacks the key 'variables'"]),
+        ('variables = ["ssh"]', 'variables = ["sst"]', ["['ssh'], not ['sst']"]),
+        ("[data]", "[data", ["is not TOML"]),
+        ("n_steps = 1 ", 'start = "lorenz63"\nn_steps = 1 ', ["leave them out"]),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_configuration_are_named(training, old, new, texts):
+    text = training.read_text()
+    assert old in text
+    training.write_text(text.replace(old, new, 1))
+    assert_failed(run("train", training), *texts)
+    assert not training.with_suffix(".varnet").exists()
+
+
+@pytest.fixture
+def lorenz_model(tmp_path) -> Path:
+    torch.manual_seed(0)
+    scale = dict.fromkeys("xyz", 10.0)
+    space = StateSpace(("x", "y", "z"), ("time",), {"time": 200}, mean=dict.fromkeys("xyz", 0.0), std=scale)
+    model = fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2, fold_time=False)
+    model.save(tmp_path / "lorenz.varnet")
+    return tmp_path / "lorenz.varnet"
+
+
+def test_osse_prints_the_scores_of_the_library(lorenz_model):
+    options = ["lorenz63", "-m", lorenz_model, "--n-windows", 6, "--n-oi", 2, "--seed", 5]
+    expected = compare("lorenz63", lorenz_model, n_windows=6, n_oi=2, seed=5)
+    rows = json.loads(run("osse", *options, "--json").stdout)["scores"]
+    assert [row["scheme"] for row in rows] == ["4DVarNet", "linear interpolation", "optimal interpolation"]
+    assert [row["n_windows"] for row in rows] == [6, 6, 2]
+    for row in rows:
+        assert row["r_score"] == pytest.approx(float(expected["r_score"].sel(scheme=row["scheme"])))
+        assert row["r_score_low"] <= row["r_score"] <= row["r_score_high"]
+    table = run("osse", *options).stdout.splitlines()
+    assert f"{rows[1]['r_score']:.2e}" in table[3]
+    assert len(table) == 5
+    assert len(run("osse", *options[:-4], "--n-oi", 0).stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize(("name", "n"), [("lorenz63", 20), ("lorenz96", 2)])
+def test_the_baselines_of_the_experiments_are_sensible(name, n, lorenz_model):
+    experiment = EXPERIMENTS[name]
+    if name == "lorenz96":
+        space = StateSpace(
+            ("x",), ("time", "site"), {"time": 200, "site": 40}, mean={"x": 0.0}, std={"x": 4.0}
+        )
+        model = fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    else:
+        model = load(lorenz_model)
+    scores = compare(name, model, n_windows=n, n_oi=n, seed=6)["r_score"].drop_vars("scheme")
+    assert 0 < float(scores[2]) < float(scores[1]) < 0.5
+    truth, obs = experiment.test_windows(n, 6)
+    periods = {"site": 40.0} if name == "lorenz96" else {}
+    analysis = optimal_interpolation(obs, experiment.oi_lengths, NOISE_STD, periods=periods)
+    assert float(scores[2]) == r_scores(analysis, truth, experiment.dims).mean()
