@@ -1,7 +1,6 @@
 """Along-track observations: reading, passes, binning onto a grid, and a field seen along tracks."""
 
 import os
-from typing import TypeVar
 import warnings
 
 import numpy as np
@@ -9,8 +8,6 @@ import xarray as xr
 
 from oceanvar.coordinates import even_step, numbers
 from oceanvar.errors import StoreError
-
-Tracks = TypeVar("Tracks", bound=xr.DataArray | xr.Dataset)
 
 GAP_SECONDS = 120.0
 """A pause longer than this between two measurements begins a new pass."""
@@ -107,7 +104,7 @@ def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
         If a coordinate of the grid is not evenly spaced.
     """
     dims = ("time", "latitude", "longitude")
-    tracks = _turned(tracks, grid)
+    tracks = tracks.assign_coords(longitude=_turned_longitude(tracks, grid))
     index, inside = [], np.ones(tracks.sizes["sample"], bool)
     for dim in dims:
         centres = numbers(grid[dim]).values
@@ -143,8 +140,7 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     DataArray
         Over ``sample``; NaN outside the grid and on land.
     """
-    tracks = _turned(tracks, field)
-    where = {"latitude": tracks["latitude"], "longitude": tracks["longitude"]}
+    where = {"latitude": tracks["latitude"], "longitude": _turned_longitude(tracks, field)}
     if "time" in field.dims:
         first, last = field["time"].values[[0, -1]]
         where["time"] = tracks["time"].clip(first, last)
@@ -153,7 +149,7 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     return smooth.where(smooth.notnull(), nearest)
 
 
-def _turned(tracks: Tracks, grid: xr.DataArray | xr.Dataset) -> Tracks:
-    """Tracks with every longitude turned to within half a circle of the middle of the grid."""
+def _turned_longitude(tracks: xr.DataArray | xr.Dataset, grid: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Longitude of every sample, turned to within half a circle of the middle of the grid."""
     middle = float(grid["longitude"].min() + grid["longitude"].max()) / 2
-    return tracks.assign_coords(longitude=(tracks["longitude"] - middle + 180) % 360 - 180 + middle)
+    return (tracks["longitude"] - middle + 180) % 360 - 180 + middle
