@@ -13,9 +13,8 @@ from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.experiments import EXPERIMENTS, NOISE_STD
 from oceanvar.plots.panels import plot_comparison
 
+EXPERIMENT = EXPERIMENTS["lorenz96"]
 N_STEPS, N_PER_FILE, SEED = 400, 50, 2026
-# Scales of optimal interpolation, fitted to other trajectories: model time and sites.
-OI_LENGTHS = {"time": 0.25, "site": 1.0}
 
 
 @click.group()
@@ -27,9 +26,8 @@ def main() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def simulate(folder: Path) -> None:
     """Write a Lorenz-96 truth and a folder of files with its gappy, noisy observations."""
-    experiment = EXPERIMENTS["lorenz96"]
-    truth = experiment.simulate(N_STEPS, seed=SEED)
-    obs = truth.varnet.observe(experiment.sampler, noise_std=NOISE_STD, seed=SEED)
+    truth = EXPERIMENT.simulate(N_STEPS, seed=SEED)
+    obs = truth.varnet.observe(EXPERIMENT.sampler, noise_std=NOISE_STD, seed=SEED)
     (folder / "obs").mkdir(parents=True)
     truth.to_netcdf(folder / "truth.nc")
     for start in range(0, N_STEPS, N_PER_FILE):
@@ -49,7 +47,7 @@ def report(folder: Path) -> None:
     analyses = {
         "linear interpolation": interpolate_linear(obs),
         "optimal interpolation": optimal_interpolation(
-            obs, OI_LENGTHS, NOISE_STD, n_nearest=40, periods={"site": 40}
+            obs, EXPERIMENT.oi_lengths, NOISE_STD, n_nearest=40, periods=EXPERIMENT.periods
         ),
         "oceanvar (lorenz96)": xr.open_zarr(folder / "analysis.zarr", consolidated=False).load(),
     }

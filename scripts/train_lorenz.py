@@ -15,12 +15,11 @@ from typing import Any
 import click
 import numpy as np
 import torch
-import xarray as xr
 
 import oceanvar
 from oceanvar.dynamics.integrators import FlowStep
 from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
-from oceanvar.experiments import EXPERIMENTS, N_TIMES, NOISE_STD, TwinExperiment
+from oceanvar.experiments import EXPERIMENTS, N_TIMES, NOISE_STD, r_scores
 from oceanvar.metrics.intervals import bootstrap_interval
 from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
@@ -58,13 +57,6 @@ def lorenz96_model(n_steps: int) -> oceanvar.VarNet:
 
 
 MODELS = {"lorenz63": lorenz63_model, "lorenz96": lorenz96_model}
-
-
-def r_scores(analysis: xr.Dataset, truth: xr.Dataset, experiment: TwinExperiment) -> np.ndarray:
-    """R-score of every window: its mean square error over the mean square of the truth of all windows."""
-    names = list(truth.data_vars)
-    squares = sum(((analysis[name] - truth[name]) ** 2).mean(experiment.dims) for name in names)
-    return (squares / sum((truth[name] ** 2).mean() for name in names)).values
 
 
 @click.command()
@@ -109,7 +101,7 @@ def main(system: str, out: Path, n_test: int, **options: Any) -> None:
         progress=True,
     )
     truth, obs = experiment.test_windows(n_test, TEST_SEED)
-    scores = r_scores(obs.varnet.assimilate(model), truth, experiment)
+    scores = r_scores(obs.varnet.assimilate(model), truth, experiment.dims)
     low, high = bootstrap_interval(scores)
     card = {
         "command": f"python scripts/train_lorenz.py {system} "
