@@ -15,10 +15,15 @@ import torch
 import oceanvar.dynamics.integrators
 import oceanvar.dynamics.lorenz
 import oceanvar.maps.padding
+import oceanvar.variational.climatology
 import oceanvar.variational.operators
 import oceanvar.variational.priors.eof
+import oceanvar.variational.solvers.block_tridiagonal
 import oceanvar.variational.solvers.descent
-import oceanvar.variational.solvers.lstm  # noqa: F401
+import oceanvar.variational.solvers.lbfgs
+import oceanvar.variational.solvers.lstm
+import oceanvar.variational.solvers.newton
+import oceanvar.variational.solvers.schedules  # noqa: F401
 from oceanvar import registry
 from oceanvar.bridge import to_array, to_observations
 from oceanvar.errors import ModelMismatchError, StoreError

@@ -1,9 +1,11 @@
 """The variational cost: a sum of terms."""
 
+from collections.abc import Mapping
 from typing import cast, final
 
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
@@ -55,6 +57,28 @@ class VariationalCost(nn.Module):
         for term in self.terms[1:]:
             product = product + term.gauss_newton(state, obs, tangent)
         return product
+
+    def reweighted(self, factors: Mapping[int, float]) -> "VariationalCost":
+        """View of this cost with the weights of some terms multiplied; shares all parameters.
+
+        Parameters
+        ----------
+        factors : mapping of int to float
+            Positive factor by the position of the term.
+
+        Raises
+        ------
+        ConfigError
+            If there is no term at a position, or a factor is not positive.
+        """
+        for index, factor in factors.items():
+            if not 0 <= index < len(self.terms) or factor <= 0:
+                raise ConfigError(
+                    f"cannot multiply the weight of term {index} by {factor}: the cost has terms 0 to "
+                    f"{len(self.terms) - 1}, and factors are positive"
+                )
+        terms = [term.reweighted(factors.get(index, 1.0)) for index, term in enumerate(self.terms)]
+        return VariationalCost(*terms)
 
     @property
     def prior(self) -> AbstractMap:

@@ -5,7 +5,9 @@ state: a constant, so that a window with few observations is not pulled harder b
 """
 
 import abc
-from typing import final
+import copy
+from collections.abc import Sequence
+from typing import Self, final
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +33,27 @@ class AbstractTerm(nn.Module, abc.ABC):
         lambda > 0; learned with the rest of the model.
     penalty : AbstractPenalty, optional
         rho. Default: squared.
+    variances : sequence of float, optional
+        Error variance of each channel (axis 1) of the residual, divides its weights. Default: 1.
     """
 
-    def __init__(self, weight: float = 1.0, penalty: AbstractPenalty | None = None):
+    precision: Tensor | None
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        penalty: AbstractPenalty | None = None,
+        variances: Sequence[float] | None = None,
+    ):
         super().__init__()
-        if weight <= 0:
-            raise ValueError(f"the weight of a term must be positive, got {weight}")
+        if min([weight, *(variances or ())]) <= 0:
+            raise ValueError(f"weight and variances of a term must be positive, got {weight}, {variances}")
         self.log_weight = nn.Parameter(torch.tensor(float(weight)).log())
         self.penalty = penalty or Squared()
+        self.factor = 1.0
+        precision = None if variances is None else 1 / torch.tensor(variances, dtype=torch.float64)
+        # Known from the constructor's arguments, so no part of a model's weights.
+        self.register_buffer("precision", precision, persistent=False)
 
     @abc.abstractmethod
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
@@ -60,7 +75,14 @@ class AbstractTerm(nn.Module, abc.ABC):
     @property
     def weight(self) -> Tensor:
         """lambda, always positive."""
-        return self.log_weight.exp()
+        return self.log_weight.exp() * self.factor
+
+    @final
+    def reweighted(self, factor: float) -> Self:
+        """View of this term with its weight multiplied by `factor`; shares all parameters."""
+        view = copy.copy(self)
+        view.factor = self.factor * factor
+        return view
 
     @final
     def cost(self, state: Tensor, obs: Observations) -> Tensor:
@@ -81,9 +103,16 @@ class AbstractTerm(nn.Module, abc.ABC):
         pushed = self.penalty.curvature(residual) * self.jvp(state, obs, tangent)
         return pullback(self._scale(pushed, state, obs))
 
+    @final
+    def curvature(self, state: Tensor, obs: Observations) -> Tensor:
+        """Weights lambda w rho''(r) / N of the residuals in the Gauss-Newton matrix."""
+        return self._scale(self.penalty.curvature(self.residual(state, obs)), state, obs)
+
     def _scale(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
         weights = self.residual_weights(obs)
         factor = self.weight / state[0].numel()
+        if self.precision is not None:
+            factor = factor * self.precision.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
         return x * factor if weights is None else x * weights * factor
 
     def _sum(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
@@ -107,6 +136,8 @@ class ObservationTerm(AbstractTerm):
         lambda_1.
     penalty : AbstractPenalty, optional
         rho. Default: squared.
+    variances : sequence of float, optional
+        Error variance of each channel of the observations, in normalised units. Default: 1.
     """
 
     def __init__(
@@ -115,8 +146,9 @@ class ObservationTerm(AbstractTerm):
         name: str = "state",
         weight: float = 1.0,
         penalty: AbstractPenalty | None = None,
+        variances: Sequence[float] | None = None,
     ):
-        super().__init__(weight, penalty)
+        super().__init__(weight, penalty, variances)
         self.operator = operator or Identity()
         self.name = name
 
@@ -192,10 +224,18 @@ class DynamicsTerm(AbstractTerm):
         Inverse model-error variance.
     penalty : AbstractPenalty, optional
         rho. Default: squared.
+    variances : sequence of float, optional
+        Model-error variance Q of each variable, in normalised units. Default: 1.
     """
 
-    def __init__(self, step: AbstractMap, weight: float = 1.0, penalty: AbstractPenalty | None = None):
-        super().__init__(weight, penalty)
+    def __init__(
+        self,
+        step: AbstractMap,
+        weight: float = 1.0,
+        penalty: AbstractPenalty | None = None,
+        variances: Sequence[float] | None = None,
+    ):
+        super().__init__(weight, penalty, variances)
         self.step = step
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:

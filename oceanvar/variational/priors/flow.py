@@ -75,7 +75,7 @@ class PhysicalUnits(AbstractMap):
 
     def _scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
         shape = (1, -1) + (1,) * (x.ndim - 2)
-        return self.mean.view(shape), self.std.view(shape)
+        return self.mean.to(x.dtype).view(shape), self.std.to(x.dtype).view(shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """Value in normalised units."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.base import AbstractSolver, dot
+from oceanvar.variational.solvers.base import AbstractSolver, dot, ratio
 
 
 @registered
@@ -88,13 +88,7 @@ class ConjugateGradients(AbstractSolver):
         residual, direction = carry
         curved = cost.gauss_newton(state, obs, direction)
         size = dot(residual, residual)
-        length = _ratio(size, dot(direction, curved))
+        length = ratio(size, dot(direction, curved))
         next_residual = residual - length * curved
-        next_direction = next_residual + _ratio(dot(next_residual, next_residual), size) * direction
+        next_direction = next_residual + ratio(dot(next_residual, next_residual), size) * direction
         return state + length * direction, (next_residual, next_direction)
-
-
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient that is 0 where the denominator is 0: a converged window takes no step."""
-    alive = denominator > 0
-    return torch.where(alive, numerator / torch.where(alive, denominator, 1.0), 0.0)

@@ -1,0 +1,79 @@
+"""What an analysis says about itself: its health and its uncertainty."""
+
+import torch
+from torch import Tensor
+
+from oceanvar.variational.climatology import from_time
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.solvers.block_tridiagonal import inverse_diagonal, normal_blocks
+from oceanvar.variational.terms import ObservationTerm, per_window
+
+
+@torch.no_grad()
+def health(cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
+    """Twice the cost per observation, 2 J / n_obs, ``(B,)``: known without the truth.
+
+    At the minimum of a cost whose weights are inverse error variances, 2 J has as many degrees of freedom as
+    there are observations, so the value is about 1 with a standard deviation of sqrt(2 / n_obs)
+    (Talagrand, 1999, "A posteriori evaluation and verification of analysis and assimilation algorithms",
+    ECMWF workshop on diagnosis of data assimilation systems). A window in a wrong minimum has more.
+
+    Parameters
+    ----------
+    cost : VariationalCost
+        Cost with calibrated weights: `oceanvar.variational.weak_constraint.weak_constraint_cost`. The weights
+        of a learned cost are no inverse variances and say nothing here.
+    state : Tensor
+        Analysis ``(B, V, T, *S)``.
+    obs : Observations
+        What it was made from. A window without observations gives 2 J itself, close to 0.
+    """
+    return cost(state, obs) * state[0].numel() / n_observations(cost, obs)
+
+
+@torch.no_grad()
+def is_trapped(cost: VariationalCost, state: Tensor, obs: Observations, n_sigma: float = 3.0) -> Tensor:
+    """Whether the `health` of each window lies too far above 1 to be chance, ``(B,)``.
+
+    Parameters
+    ----------
+    cost, state, obs
+        See `health`.
+    n_sigma : float
+        Standard deviations sqrt(2 / n_obs) above 1 at which a window counts as caught in a wrong
+        minimum: 1.13 for 1000 observations, 1.52 for 66.
+    """
+    return health(cost, state, obs) > 1 + n_sigma * (2 / n_observations(cost, obs)).sqrt()
+
+
+def n_observations(cost: VariationalCost, obs: Observations) -> Tensor:
+    """Observations of each window that the cost looks at, at least 1; ``(B,)``."""
+    names = {term.name for term in cost.terms if isinstance(term, ObservationTerm)}
+    return torch.stack([per_window(obs.weights[name] > 0) for name in names]).sum(0).clamp(min=1)
+
+
+@torch.no_grad()
+def posterior_variance(cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
+    """Variance of the error of each point of an analysis, ``(B, V, T, *S)``, normalised units squared.
+
+    Laplace's approximation: the diagonal of the inverse of the Gauss-Newton matrix of J = N U / 2 at the
+    minimum, exact for linear models, by block elimination.
+
+    Parameters
+    ----------
+    cost : VariationalCost
+        Cost with calibrated weights, of the kind that
+        `oceanvar.variational.solvers.block_tridiagonal.BlockTridiagonalGaussNewton` takes.
+    state : Tensor
+        Minimum of the cost for each window.
+    obs : Observations
+        What it was made from.
+
+    Raises
+    ------
+    ConfigError
+        If the Gauss-Newton matrix of the cost is not block tridiagonal.
+    """
+    variance = inverse_diagonal(normal_blocks(cost, state, obs)) * (2 / state[0].numel())
+    return from_time(variance, state).to(state.dtype)
