@@ -124,7 +124,8 @@ class VarNet:
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         state = self.assimilator.state_dict()
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        # A part used twice is written twice: the file format knows no shared memory.
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
     def _header(self) -> dict[str, Any]:
         described = registry.is_described(self.assimilator)

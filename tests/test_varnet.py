@@ -19,6 +19,7 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.penalties import SmoothedL1
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.terms import ObservationTerm, PriorTerm
 from oceanvar.varnet import VarNet
@@ -34,6 +35,15 @@ def test_a_saved_model_comes_back_the_same(model, tmp_path):
     values = np.full((2, 1, 4, 6, 8), np.nan, np.float32)
     values[..., ::2] = 1.5
     np.testing.assert_array_equal(back.solve(values), model.solve(values))
+
+
+def test_a_part_used_twice_is_saved(space, obs, tmp_path):
+    part = two_scale_prior(1, 2, [3, 3, 3], [1, 1, 1])
+    cost = VariationalCost(PriorTerm(part), PriorTerm(part, weight=2.0))
+    model = VarNet(Assimilator(cost, GradientDescent(0.5), 2), space)
+    model.save(tmp_path / "m.varnet")
+    again = oceanvar.load(tmp_path / "m.varnet")
+    np.testing.assert_array_equal(obs.varnet.assimilate(again)["ssh"], obs.varnet.assimilate(model)["ssh"])
 
 
 def test_a_part_changed_after_it_was_made_is_saved_as_it_is_now(model, tmp_path):
