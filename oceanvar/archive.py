@@ -1,41 +1,24 @@
-"""Archives: many files in, one store or one folder of files out, each patch solved once.
+"""Archives: many files in, one store or one folder of files out, in memory that does not grow with them.
 
 An analysis is written beside its final place and renamed when it is complete: what has the final name is
-whole.
+whole. A run that was broken off can be resumed.
 """
 
 import os
 import shutil
-import sys
 import tempfile
-import threading
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import dask
-import dask.array as da
-import numpy as np
-import xarray as xr
-import zarr
-from tqdm import tqdm
-
-from oceanvar.catalogue import BLOCK_BYTES, Paths, Preprocess, find_files, is_zarr, open_archive
-from oceanvar.errors import ConfigError, StoreError
-from oceanvar.mapping import assimilate
-from oceanvar.state_space import StateSpace
+from oceanvar.catalogue import Paths, Preprocess, find_files, is_zarr
+from oceanvar.errors import ConfigError, OceanVarError, StoreError
+from oceanvar.manifest import LOCK, MANIFEST, Manifest, locked
+from oceanvar.planning import plan_run
+from oceanvar.runs import ArchiveRun
+from oceanvar.slabs import index_archive
 from oceanvar.varnet import VarNet, load
-
-PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
-"""Stretches of time that one NetCDF file holds, and how the file is named."""
-
-_N_WORKERS = 3
-"""Threads of a job: one solves (more never do at once), the others read ahead and write."""
+from oceanvar.writers import PERIODS, AbstractWriter
 
 
 def assimilate_archive(
@@ -43,17 +26,20 @@ def assimilate_archive(
     model: VarNet | str | Path,
     output: str | Path,
     *,
+    resume: bool = False,
     overwrite: bool = False,
     period: str = "month",
     preprocess: Preprocess | None = None,
     progress: bool = False,
+    stop: Callable[[], bool] = lambda: False,
     **options: Any,
 ) -> Path:
     """Map an archive of gappy observations to an archive of complete fields.
 
-    The archive is read, solved and written block of time by block of time. Each patch is solved once, and
-    nothing is solved twice; memory holds about ten blocks at most, however long the archive is. The
-    analysis is built in the folder ``<output>.part`` and renamed when it is complete.
+    One thread reads, this one solves, a third one writes. Each patch is solved once, in the order of time,
+    and memory holds a few patches' stretch of times, however long the archive is. The analysis is built in the
+    folder ``<output>.part`` and renamed when it is complete. Of a run that is interrupted or fails the folder
+    is kept, unless nothing in it is finished.
 
     Parameters
     ----------
@@ -63,57 +49,94 @@ def assimilate_archive(
         Model, its file, or the name of a packaged one.
     output : path-like
         A Zarr store if it ends in ``.zarr``; else a folder that gets one compressed NetCDF file per
-        period, ``analysis_2010-03.nc``. These are exported from a Zarr store in ``<output>.part`` when all is
-        solved, so the disk must hold the analysis twice for a while.
+        period, ``analysis_2010-03.nc``. A period is in memory as a whole, up to three times.
+    resume : bool
+        Continue a run that was broken off, if there is one, to the result of an uninterrupted run, bit by bit.
+        Model, options, input files and device must be the same. An output that such a run has
+        completed is left as it is.
     overwrite : bool
-        Replace an existing output, when the new one is complete; and a ``<output>.part`` that a killed run
-        left behind.
+        Replace an existing output, when the new one is complete; and a ``<output>.part`` that a run which was
+        broken off left behind (with `resume`: only where it cannot be continued).
     period : {"month", "day", "year"}
         What one NetCDF file holds.
     preprocess : callable, optional
         Applied to the lazy dataset of each file, to rename or select, say.
     progress : bool
-        Show a bar where standard error is a terminal, else write a line there for each block.
+        Show a bar where standard error is a terminal, else write a line there for each unit.
+    stop : callable
+        Asked after each unit; when it says True the run stops, to be resumed later.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
         precision, mask, chunks. By default an output chunk is whole maps of the times of a patch, fewer
-        where they exceed 64 MiB.
+        where they exceed 64 MiB. A unit of work is one chunk in time, or one NetCDF file.
 
     Returns
     -------
     Path
-        `output`.
+        `output`. It holds ``manifest.jsonl``, whose last line sums the run up, see `read_summary`.
 
     Raises
     ------
     StoreError
-        If files of the archive cannot be used (all are listed), or the output exists or cannot be written.
+        If files of the archive cannot be used (all are listed), the output exists or cannot be written,
+        another job writes it, or the run to resume is another one (what differs is named).
+    ModelMismatchError
+        If the run to resume had another model.
+    StoppedError
+        If `stop` said so.
     ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`.
     """
     model = model if isinstance(model, VarNet) else load(model)
-    output, files = Path(output), find_files(paths)
-    as_zarr = output.suffix == ".zarr"
-    time_dim = model.state_space.dims[0]
-    _check_output(output, files, overwrite, period)
-    with open_archive(files, model.state_space.variables, preprocess, time_dim) as obs:
-        if not as_zarr:
-            _labels(obs, time_dim, period)
-        chunks = {
-            **output_chunks(obs, model.state_space, options.get("patch")),
-            **(options.pop("chunks", None) or {}),
-        }
-        analysis = assimilate(obs, model, chunks=chunks, **options)
-        with _written_aside(output, overwrite) as part:
-            store = part if as_zarr else part / "scratch.zarr"
-            _write_zarr(analysis, store, progress)
-            if not as_zarr:
-                _export_netcdf(store, part, time_dim, period)
-                shutil.rmtree(store)
-    return output
+    given, files = Path(output), find_files(paths)
+    output = given.absolute()
+    _check_name(output, files, period)
+    if not resume:
+        _check_free(output, overwrite)
+    part = output.with_name(output.name + ".part")
+    _check_part(part, resume or overwrite)
+    index = index_archive(files, model.state_space.variables, preprocess, model.state_space.dims[0])
+    run, description = plan_run(
+        index, model, part, period if output.suffix != ".zarr" else None, stop, options
+    )
+    if resume and os.path.lexists(output):
+        if _is_completed(output, description, overwrite):
+            return given
+        _check_free(output, overwrite)
+    with locked(part):
+        _check_free(output, overwrite)  # again: another job may have ended meanwhile
+        _work(run, _begun(run.writer, description, resume, overwrite), progress)
+        _replace(output, part)
+        (output / LOCK).unlink()
+    return given
 
 
-def _check_output(output: Path, files: list[Path], overwrite: bool, period: str) -> None:
+def read_summary(output: str | Path) -> dict[str, Any]:
+    """Read what `assimilate_archive` notes about a complete run.
+
+    Parameters
+    ----------
+    output : path-like
+        Its output.
+
+    Returns
+    -------
+    dict
+        n_files, n_units, n_patches, n_patches_again (solved once more because of a resume), n_resumes, n_cells,
+        n_missing (cells that are NaN) and seconds (reading, solving, writing: at the same time).
+
+    Raises
+    ------
+    StoreError
+        If there is no such record.
+    """
+    manifest = Manifest.read(Path(output) / MANIFEST)
+    if manifest is None or manifest.summary is None:
+        raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
+    return manifest.summary
+
+
+def _check_name(output: Path, files: list[Path], period: str) -> None:
     if period not in PERIODS:
         raise ConfigError(f"period must be one of {sorted(PERIODS)}, got {period!r}")
     if output.suffix in (".nc", ".nc4"):
@@ -124,6 +147,9 @@ def _check_output(output: Path, files: list[Path], overwrite: bool, period: str)
     place = output.resolve()
     if any(place == file.resolve() or place in file.resolve().parents for file in files):
         raise StoreError(f"the output {str(output)!r} holds the observations: choose another name")
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
     if not os.path.lexists(output):
         return
     if not overwrite:
@@ -136,39 +162,72 @@ def _is_output(path: Path) -> bool:
     """Say whether a folder holds nothing but an analysis, so that replacing it loses nothing else."""
     if not path.is_dir() or path.is_symlink():
         return False
-    return is_zarr(path) or all(file.match("analysis_*.nc") for file in path.iterdir())
+    known = (MANIFEST, LOCK)
+    return is_zarr(path) or all(each.match("analysis_*.nc") or each.name in known for each in path.iterdir())
 
 
-def output_chunks(obs: xr.Dataset, space: StateSpace, patch: Mapping[str, int] | None) -> dict[str, int]:
-    """Whole maps, so that blocks follow each other in time and few are in memory."""
-    sizes = {dim: obs.sizes[dim] for dim in space.dims}
-    time_dim, *others = space.dims
-    map_bytes = 4 * int(np.prod([sizes[dim] for dim in others], dtype=np.int64))
-    n_times = min((patch or {}).get(time_dim, space.patch[time_dim]), max(1, BLOCK_BYTES // map_bytes))
-    return {**sizes, time_dim: n_times}
-
-
-@contextmanager
-def _written_aside(output: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a folder to write to, which takes the place of `output` at the end and goes on an error."""
-    output = output.absolute()
-    part = output.with_name(output.name + ".part")
-    if part.exists() and not overwrite:
+def _check_part(part: Path, allowed: bool) -> None:
+    if part.exists() and not allowed:
         raise StoreError(
-            f"{str(part)!r} exists: a run to the same output was killed or is still at work. "
-            "If it was killed, remove the folder or overwrite"
+            f"{str(part)!r} exists: a run to the same output was broken off or is still at work. "
+            "If it was broken off, resume it, or overwrite to start anew"
         )
+
+
+def _is_completed(output: Path, description: Mapping[str, Any], overwrite: bool) -> bool:
+    """Say whether the output is what the run would give."""
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-    except OSError as error:
-        raise StoreError(f"cannot write to the folder {str(output.parent)!r}: {error}") from error
-    try:
-        yield part
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        manifest = Manifest.read(output / MANIFEST)
+        if manifest is None or manifest.summary is None:
+            return False
+        manifest.check_same(description, f"the output {str(output)!r}")
+    except OceanVarError:
+        if overwrite:
+            return False
         raise
-    _replace(output, part)
+    return True
+
+
+def _begun(writer: AbstractWriter, description: Mapping[str, Any], resume: bool, overwrite: bool) -> Manifest:
+    """Continue the run in the writer's folder if that is asked for and possible, else begin anew."""
+    folder = writer.folder
+    manifest = None
+    try:
+        manifest = Manifest.read(folder / MANIFEST) if resume else None
+        if manifest is not None:
+            manifest.check_same(description, repr(str(folder)))
+        elif not overwrite and {each.name for each in folder.iterdir()} - {LOCK, MANIFEST}:
+            raise StoreError(f"{str(folder)!r} holds no run that can be resumed: remove it, or overwrite")
+    except OceanVarError:
+        if not overwrite:
+            raise
+        manifest = None
+    if manifest is not None and manifest.is_prepared:
+        writer.template.attrs["history"] = manifest.history
+        writer.clean()
+        return manifest
+    _empty(folder)
+    manifest = Manifest.create(folder / MANIFEST, description, writer.template.attrs["history"])
+    writer.prepare()
+    manifest.append(prepared=True)
+    return manifest
+
+
+def _empty(folder: Path) -> None:
+    for each in folder.iterdir():
+        if each.is_dir():
+            shutil.rmtree(each)
+        elif each.name != LOCK:
+            each.unlink()
+
+
+def _work(run: ArchiveRun, manifest: Manifest, progress: bool) -> None:
+    try:
+        run.work(manifest, progress)
+    except BaseException:
+        if not manifest.units:
+            shutil.rmtree(run.writer.folder, ignore_errors=True)
+        raise
 
 
 def _replace(output: Path, part: Path) -> None:
@@ -178,87 +237,3 @@ def _replace(output: Path, part: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{output.name}.old-", dir=output.parent) as old:
         output.rename(Path(old) / output.name)
         part.rename(output)
-
-
-def _write_zarr(analysis: xr.Dataset, store: Path, progress: bool) -> None:
-    """Write metadata and coordinates first, then one block of time after the other."""
-    fill = {str(name): {"_FillValue": analysis[name].dtype.type(np.nan)} for name in analysis.data_vars}
-    with warnings.catch_warnings():
-        # Consolidated metadata is not yet in the text of Zarr 3; xarray warns on opening when there is none.
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        _storable(analysis).to_zarr(store, mode="w", compute=False, zarr_format=3, encoding=fill)
-    group = zarr.open_group(store, mode="r+")
-    arrays = [analysis[name].data for name in fill]
-    with _reported(progress, sum(array.npartitions for array in arrays)) as written:
-        targets: Any = [_Target(group[name], written) for name in fill]
-        with ThreadPoolExecutor(_N_WORKERS) as pool:
-            da.store(arrays, targets, lock=False, scheduler="threads", pool=pool)
-
-
-@dataclass(frozen=True)
-class _Target:
-    """An array of the store; blocks are its chunks, so no two threads write the same file."""
-
-    array: Any
-    written: Callable[[], None]
-
-    def __setitem__(self, index: Any, block: np.ndarray) -> None:
-        self.array[index] = block
-        self.written()
-
-
-@contextmanager
-def _reported(progress: bool, n_blocks: int) -> Iterator[Callable[[], None]]:
-    lock, began, done = threading.Lock(), time.perf_counter(), 0
-    shown = progress and sys.stderr.isatty()
-    with tqdm(total=n_blocks, unit="block", desc="assimilate", disable=not shown) as bar:
-
-        def written() -> None:
-            nonlocal done
-            with lock:
-                done += 1
-                bar.update()
-                if progress and not shown:
-                    seconds = time.perf_counter() - began
-                    print(
-                        f"block {done} of {n_blocks} written after {seconds:.0f} s",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-
-        yield written
-
-
-def _storable(analysis: xr.Dataset) -> xr.Dataset:
-    """Keep the encoding of times and no other: packing and chunks belong to the observations' files."""
-    analysis = analysis.copy()
-    for name, variable in analysis.variables.items():
-        times = {key: variable.encoding[key] for key in ("units", "calendar") if key in variable.encoding}
-        variable.encoding = {**times, "_FillValue": None} if name in analysis.coords else {}
-        if name in analysis.coords:
-            variable.load()
-    return analysis
-
-
-def _labels(ds: xr.Dataset, dim: str, period: str) -> np.ndarray:
-    index = ds.indexes[dim]
-    if index.dtype.kind not in "MO":
-        raise ConfigError(
-            f"{dim!r} holds no dates but {index.dtype}, so there are no files per {period}: "
-            "let the output end in .zarr"
-        )
-    return np.asarray(index.strftime(PERIODS[period]), dtype=str)
-
-
-def _export_netcdf(store: Path, folder: Path, dim: str, period: str) -> None:
-    # In this thread and with nothing else at work: NetCDF files are opened here.
-    with dask.config.set(scheduler="synchronous"), xr.open_zarr(store, chunks={}) as analysis:
-        labels, firsts = np.unique(_labels(analysis, dim, period), return_index=True)
-        bounds = [*firsts.tolist(), analysis.sizes[dim]]
-        for label, first, end in zip(labels, bounds, bounds[1:], strict=False):
-            piece = _storable(analysis.isel({dim: slice(first, end)}))
-            encoding = {
-                str(name): {"zlib": True, "complevel": 1, "_FillValue": piece[name].dtype.type(np.nan)}
-                for name in piece.data_vars
-            }
-            piece.to_netcdf(folder / f"analysis_{label}.nc", engine="netcdf4", encoding=encoding)

@@ -3,6 +3,7 @@
 import glob
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ Preprocess = Callable[[xr.Dataset], xr.Dataset]
 
 BLOCK_BYTES = 64 * 2**20
 """Most of one variable that is read or written at once, whatever the size of the files."""
+
+NETCDF = threading.RLock()
+"""Held while a file is opened, read or written: the NetCDF library may crash in two threads at once."""
 
 _N_NAMED = 20
 """Files named with the same problem."""
@@ -92,19 +96,44 @@ def open_archive(
         If nothing matches; or naming every file that cannot be read, lacks a variable, lies on another
         grid, has other units, or repeats or overlaps the times of another.
     """
+
+    def opened(ds: xr.Dataset) -> xr.Dataset:
+        kept = ds.drop_vars(set() if variables is None else set(ds.data_vars) - set(variables))
+        kept.set_close(ds.close)
+        return kept
+
+    return combined(list(checked(find_files(paths), variables, preprocess, dim, opened).values()), dim)
+
+
+def checked(
+    files: Sequence[Path],
+    variables: Sequence[str] | None,
+    preprocess: Preprocess | None,
+    dim: str,
+    keep: Callable[[xr.Dataset], xr.Dataset],
+) -> dict[Path, xr.Dataset]:
+    """Check every file, one after the other, and give what `keep` makes of each, sorted in time.
+
+    Raises
+    ------
+    StoreError
+        Naming all problems, see `open_archive`.
+    """
     found: dict[Path, xr.Dataset] = {}
     problems: list[tuple[Path, str]] = []
-    files = find_files(paths)
+    first = None
     for file in files:
         try:
-            ds = _open(file, dim, preprocess)
-            wrong = list(_problems(ds, next(iter(found.values()), ds), variables, dim))
+            ds = open_file(file, dim, preprocess)
+            first = ds if first is None else first
+            wrong = list(_problems(ds, first, variables, dim))
+            if not wrong:
+                found[file] = keep(ds)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             wrong = [f"cannot be read: {error}"]
+        if wrong and not found:
+            first = None
         problems += [(file, reason) for reason in wrong]
-        if not wrong:
-            others = [] if variables is None else [name for name in ds.data_vars if name not in variables]
-            found[file] = ds.drop_vars(others)
     ordered = dict(sorted(found.items(), key=lambda item: item[1].indexes[dim][0]))
     problems += _overlaps(ordered, dim)
     if problems:
@@ -112,18 +141,23 @@ def open_archive(
             f"{len(problems)} problem(s) in the {len(files)} file(s) of the archive:\n{_listed(problems)}\n"
             "Repair or remove these files, or adapt them with preprocess= (rename, select, convert)."
         )
-    return _combined(list(ordered.values()), dim)
+    return ordered
 
 
-def _open(file: Path, dim: str, preprocess: Preprocess | None) -> xr.Dataset:
+def open_file(file: Path, dim: str, preprocess: Preprocess | None, in_blocks: bool = True) -> xr.Dataset:
+    """Open one file or store lazily; with `in_blocks` as dask arrays of blocks of bounded size."""
     if is_zarr(file):
-        ds = xr.open_zarr(file, chunks={})
+        ds = raw = xr.open_dataset(file, engine="zarr", cache=False, chunks={} if in_blocks else None)
     else:
-        ds = xr.open_dataset(file, engine="netcdf4", cache=False)
+        ds = raw = xr.open_dataset(file, engine="netcdf4", cache=False)
         _check_whole(file, ds)
-        token = f"{file.resolve()}-{file.stat().st_mtime_ns}"
-        ds = ds.chunk({dim: _block(ds, dim)} if dim in ds.sizes else {}, token=token)
-    return ds if preprocess is None else preprocess(ds)
+        if in_blocks:
+            token = f"{file.resolve()}-{file.stat().st_mtime_ns}"
+            ds = ds.chunk({dim: _block(ds, dim)} if dim in ds.sizes else {}, token=token)
+    ds = ds if preprocess is None else preprocess(ds)
+    if ds is not raw:
+        ds.set_close(raw.close)
+    return ds
 
 
 def _check_whole(file: Path, ds: xr.Dataset) -> None:
@@ -207,9 +241,10 @@ def _listed(problems: list[tuple[Path, str]]) -> str:
     return "\n".join(lines)
 
 
-def _combined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
+def combined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
+    """Put checked parts of an archive one after the other along `dim`."""
     # Differing attributes of a variable (valid_min, comments) go; what matters was checked.
-    combined = xr.combine_nested(
+    whole = xr.combine_nested(
         parts,
         concat_dim=dim,
         data_vars="minimal",
@@ -223,5 +258,5 @@ def _combined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
         for part in parts:
             part.close()
 
-    combined.set_close(close)
-    return combined
+    whole.set_close(close)
+    return whole

@@ -39,3 +39,7 @@ class ConfigError(OceanVarError, ValueError):
 
 class StoreError(OceanVarError, OSError):
     """An archive cannot be read, or an output cannot be written."""
+
+
+class StoppedError(OceanVarError, RuntimeError):
+    """A run was asked to stop and did so in good order: it can be resumed."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import prod
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from oceanvar.alignment import check_same_grid
 from oceanvar.errors import ConfigError
 from oceanvar.handles import PatchSolver, automatic_batch_size
+from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.tapers import taper_factors
@@ -96,31 +98,96 @@ def assimilate(
     MissingVariableError, UnitsMismatchError, GridMismatchError, PatchError, ConfigError
         Where `ds`, `background` or the patches do not fit the model.
     """
+    setup = set_up(
+        ds,
+        model,
+        patch=patch,
+        overlap=overlap,
+        background=background,
+        periodic=periodic,
+        taper=taper,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+    )
+    array = stacked(ds, background, setup.space)
+    job = setup.job
+    with _bar(progress, array, job.grid) as bar:
+        field = map_patches(
+            array.data,
+            job.grid,
+            job.function,
+            job.factors,
+            n_out=job.n_out,
+            batch_size=job.batch_size,
+            chunks=chunks,
+            dtype=job.dtype,
+            progress=bar.update if bar else None,
+        )
+    analysis = setup.labelled(xr.Variable(array.dims, field), ds)
+    return analysis if mask is None else _masked(analysis, mask, setup.space)
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """How observations are cut, solved and stitched: a model's ways with the options of a call.
+
+    Parameters
+    ----------
+    model : VarNet
+        Model to solve with.
+    space : StateSpace
+        Its state space, with the patch, overlap and periodic dimensions of the call.
+    job : PatchJob
+        What is done to each patch.
+    """
+
+    model: VarNet
+    space: StateSpace
+    job: PatchJob
+
+    def labelled(self, field: xr.Variable, ds: xr.Dataset) -> xr.Dataset:
+        """Name the variables of a field, with labels and attributes of `ds` but not its packing."""
+        return _labelled(field, ds, self.space, self.model)
+
+
+def set_up(
+    ds: xr.Dataset,
+    model: VarNet | str | Path,
+    *,
+    patch: Mapping[str, int] | None = None,
+    overlap: Mapping[str, int] | None = None,
+    background: xr.Dataset | None = None,
+    periodic: Sequence[str] | None = None,
+    taper: Taper = "triangle",
+    batch_size: int | str = "auto",
+    device: str = "auto",
+    precision: str = "float32",
+) -> Setup:
+    """Check that everything fits together before any work; parameters and errors as of `assimilate`.
+
+    Of `ds` and `background` only labels, attributes and sizes are looked at.
+    """
     model = model if isinstance(model, VarNet) else load(model)
     space = _adapted(model.state_space, patch, overlap, periodic)
     space.scales()
     space.check(ds, "the observations")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision must be one of {PRECISIONS}, got {precision!r}")
-    array = space.stack(ds)
     if background is not None:
-        array = _with_background(array, background, ds, space)
+        space.check(background, "the background")
+        check_same_grid(ds, background, (*space.extra_dims(ds), *space.dims), "observations and background")
     grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
     n_points = space.n_variables * prod(grid.patch_shape)
-    with _bar(progress, array, grid) as bar:
-        field = map_patches(
-            array.data,
-            grid,
-            PatchSolver(model, device, precision, background is not None),
-            taper_factors(taper, grid),
-            n_out=space.n_variables,
-            batch_size=automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size),
-            chunks=chunks,
-            dtype=np.float64 if precision == "float64" else np.float32,
-            progress=bar.update if bar else None,
-        )
-    analysis = _labelled(xr.Variable(array.dims, field), ds, space, model)
-    return analysis if mask is None else _masked(analysis, mask, space)
+    job = PatchJob(
+        grid,
+        PatchSolver(model, device, precision, background is not None),
+        taper_factors(taper, grid),
+        space.n_variables,
+        automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size),
+        np.dtype(np.float64 if precision == "float64" else np.float32),
+    )
+    return Setup(model, space, job)
 
 
 def _adapted(
@@ -139,12 +206,11 @@ def _adapted(
     )
 
 
-def _with_background(
-    array: xr.Variable, background: xr.Dataset, ds: xr.Dataset, space: StateSpace
-) -> xr.Variable:
-    """Append the background's channels to those of the observations."""
-    space.check(background, "the background")
-    check_same_grid(ds, background, (*space.extra_dims(ds), *space.dims), "observations and background")
+def stacked(ds: xr.Dataset, background: xr.Dataset | None, space: StateSpace) -> xr.Variable:
+    """Put variables side by side, and after them those of the background: ``(*extra, variable, *dims)``."""
+    array = space.stack(ds)
+    if background is None:
+        return array
     guess = space.stack(background).transpose(*array.dims)
     if isinstance(array.data, da.Array) != isinstance(guess.data, da.Array):
         raise ConfigError(

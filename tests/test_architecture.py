@@ -34,7 +34,12 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"mapping", "fitting"}, {"numpy", "xarray", "dask", "tqdm"}),
     ({"osse"}, {"numpy", "xarray"}),
     ({"catalogue"}, {"numpy", "xarray", "netCDF4"}),
-    ({"archive", "experiments"}, {"numpy", "xarray", "dask", "netCDF4", "zarr", "tqdm"}),
+    ({"slabs"}, {"numpy", "xarray"}),
+    ({"pipeline", "manifest"}, set()),
+    ({"writers"}, {"numpy", "xarray", "dask", "zarr"}),
+    ({"runs"}, {"numpy", "xarray", "tqdm"}),
+    ({"planning"}, {"numpy", "xarray", "dask"}),
+    ({"archive", "experiments"}, {"numpy", "xarray"}),
     ({"accessor"}, {"xarray"}),
     ({"__init__", "cli"}, {"click", "lazy_loader", "numpy", "xarray", "dask", "tqdm"}),
 ]

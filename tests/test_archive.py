@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar import archive
-from oceanvar.archive import assimilate_archive, open_archive
-from oceanvar.errors import ConfigError, StoreError
+from oceanvar import slabs
+from oceanvar.archive import assimilate_archive, read_summary
+from oceanvar.catalogue import open_archive
+from oceanvar.errors import ConfigError, GridMismatchError, PatchError, StoreError
 from oceanvar.handles import PatchSolver
 from oceanvar.mapping import assimilate
+from oceanvar.writers import ZarrWriter
 from tests.conftest import gappy
 
 
@@ -170,7 +172,8 @@ def test_netcdf_equals_memory_in_one_file_per_month(pattern, model, expected, tm
     counts = count_solves(monkeypatch)
     result = assimilate_archive(pattern, model, tmp_path / "out", chunks={"time": 9, "lat": 4})
     assert sum(counts) == 34 * 3 * 2
-    assert sorted(os.listdir(result)) == [f"analysis_2020-0{month}.nc" for month in (1, 2, 3)]
+    names = [f"analysis_2020-0{month}.nc" for month in (1, 2, 3)]
+    assert sorted(os.listdir(result)) == [*names, "manifest.jsonl"]
     options = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "join": "exact"}
     with xr.open_mfdataset(str(result / "*.nc"), **options) as ds:
         assert ds["ssh"].dtype == np.float32
@@ -185,9 +188,9 @@ def test_netcdf_equals_memory_in_one_file_per_month(pattern, model, expected, tm
 def test_other_periods(pattern, model, tmp_path):
     few = sorted(Path(pattern).parent.glob("*.nc"))[-1:]
     daily = assimilate_archive(few, model, tmp_path / "daily", period="day")
-    assert len(os.listdir(daily)) == 10
+    assert len(list(daily.glob("*.nc"))) == 10
     yearly = assimilate_archive(few, model, tmp_path / "yearly", period="year")
-    assert os.listdir(yearly) == ["analysis_2020.nc"]
+    assert sorted(os.listdir(yearly)) == ["analysis_2020.nc", "manifest.jsonl"]
     with pytest.raises(ConfigError, match="period"):
         assimilate_archive(few, model, tmp_path / "weekly", period="week")
 
@@ -200,7 +203,7 @@ def test_packing_of_the_observations_does_not_clip_the_analysis(long_obs, model,
     for name in ("out.zarr", "out"):
         result = assimilate_archive(pattern, model, tmp_path / name)
         with open_archive(result) as ds:
-            assert ds["ssh"].encoding["dtype"] == np.float32
+            assert ds["ssh"].dtype == ds["ssh"].encoding["dtype"] == np.float32
             assert not {"scale_factor", "add_offset"} & set(ds["ssh"].encoding)
             assert_same_field(ds, expected)
 
@@ -257,12 +260,12 @@ def interrupt_after(monkeypatch, n: int) -> None:
     monkeypatch.setattr(PatchSolver, "__call__", interrupted)
 
 
-@pytest.mark.parametrize("name", ["out.zarr", "out"])
-def test_an_interrupted_run_leaves_nothing(name, pattern, model, tmp_path, monkeypatch):
-    interrupt_after(monkeypatch, 40)
+def test_a_run_that_ends_before_its_first_unit_leaves_nothing(pattern, model, tmp_path, monkeypatch):
+    interrupt_after(monkeypatch, 0)
     n_threads = threading.active_count()
-    with pytest.raises(KeyboardInterrupt):
-        assimilate_archive(pattern, model, tmp_path / name, batch_size=2)
+    for name in ("out.zarr", "out"):
+        with pytest.raises(KeyboardInterrupt):
+            assimilate_archive(pattern, model, tmp_path / name, batch_size=2)
     assert os.listdir(tmp_path) == []
     assert threading.active_count() == n_threads
 
@@ -299,7 +302,7 @@ def test_outputs_that_cannot_be(pattern, model, long_obs, tmp_path):
     with pytest.raises(StoreError, match="cannot write"):
         assimilate_archive(pattern, model, tmp_path / "file" / "out.zarr")
     (tmp_path / "out.zarr.part").mkdir()
-    with pytest.raises(StoreError, match="killed or is still at work"):
+    with pytest.raises(StoreError, match="broken off or is still at work.*resume"):
         assimilate_archive(pattern, model, tmp_path / "out.zarr")
     numbers = long_obs.assign_coords(time=np.arange(70.0))
     numbers.to_netcdf(tmp_path / "numbers.nc")
@@ -312,7 +315,7 @@ def test_outputs_that_cannot_be(pattern, model, long_obs, tmp_path):
 
 def test_few_blocks_are_in_memory_at_once(long_obs, model, tmp_path, monkeypatch):
     n_solved, n_written, most = 0, 0, 0
-    solve, write = PatchSolver.__call__, archive._Target.__setitem__
+    solve, write = PatchSolver.__call__, ZarrWriter.write
 
     def solved(self, patches):
         nonlocal n_solved, most
@@ -320,24 +323,97 @@ def test_few_blocks_are_in_memory_at_once(long_obs, model, tmp_path, monkeypatch
         most = max(most, n_solved // 6 - n_written)
         return solve(self, patches)
 
-    def written(self, index, block):
+    def written(self, unit, values):
         nonlocal n_written
-        write(self, index, block)
+        write(self, unit, values)
         n_written += 1
 
     pattern = write_files(long_obs.isel(lat=slice(0, 6)), tmp_path / "obs", days=2)
     monkeypatch.setattr(PatchSolver, "__call__", solved)
-    monkeypatch.setattr(archive._Target, "__setitem__", written)
+    monkeypatch.setattr(ZarrWriter, "write", written)
     options = {"chunks": {"time": 2}, "overlap": {"lon": 7}, "batch_size": 6}
     assimilate_archive(pattern, model, tmp_path / "out.zarr", **options)
     assert (n_solved, n_written) == (34 * 6, 35)
-    assert most <= 12, "the analysis of 35 blocks should pass through memory a few at a time"
+    assert most <= 4, "the analysis of 35 blocks should pass through memory a few at a time"
 
 
-def test_progress_writes_a_line_per_block_where_there_is_no_terminal(pattern, model, tmp_path, capsys):
+def test_files_are_opened_in_one_thread_and_two_at_once_at_most(pattern, model, tmp_path, monkeypatch):
+    opened: list[str] = []
+    closed: list[int] = []
+    real = slabs.open_file
+
+    def counted(*arguments, **options):
+        opened.append(threading.current_thread().name)
+        ds = real(*arguments, **options)
+        whole = ds.copy()
+        whole.set_close(lambda: closed.append(1) or ds.close())
+        assert len(opened) - len(closed) <= 2
+        return whole
+
+    monkeypatch.setattr(slabs, "open_file", counted)
+    assimilate_archive(pattern, model, tmp_path / "out.zarr", preprocess=lambda ds: ds)
+    assert opened == ["oceanvar-reader"] * 7
+    assert len(closed) == 7
+
+
+def test_members_windows_and_masks_in_time(long_obs, model, tmp_path):
+    members = xr.concat([long_obs, long_obs * 2], "member").transpose("time", "lat", "member", "lon")
+    pattern = write_files(members, tmp_path / "obs", days=15)
+    mask = long_obs["ssh"].notnull().transpose("lon", "time", "lat")
+    guess = members.fillna(0.5).transpose("member", "lon", "time", "lat")
+    result = assimilate_archive(
+        pattern, model, tmp_path / "out.zarr", background=guess, mask=mask, chunks={"lon": 5}
+    )
+    expected = assimilate(members, model, background=guess, mask=mask)
+    with xr.open_zarr(result) as ds:
+        assert ds["ssh"].dims == expected["ssh"].dims
+        assert dict(zip(ds["ssh"].dims, ds["ssh"].encoding["chunks"], strict=True)) == {
+            "member": 1,
+            "time": 4,
+            "lat": 11,
+            "lon": 5,
+        }
+        assert_same_field(ds, expected)
+    summary = read_summary(result)
+    assert summary["n_missing"] == int(expected["ssh"].isnull().sum()) > 0
+    assert summary["n_cells"] == expected["ssh"].size
+    assert summary["n_patches"] == 34 * 3 * 2 * 2
+    with pytest.raises(GridMismatchError, match="'depth'"):
+        assimilate_archive(
+            pattern, model, tmp_path / "2.zarr", mask=xr.DataArray(np.ones(3, bool), dims="depth")
+        )
+
+
+def test_stores_and_mixed_types_are_read_too(long_obs, model, expected, tmp_path):
+    long_obs.chunk(time=7).to_zarr(tmp_path / "obs.zarr", zarr_format=2)
+    result = assimilate_archive(tmp_path / "obs.zarr", model, tmp_path / "out.zarr")
+    with xr.open_zarr(result) as ds:
+        assert_same_field(ds, expected)
+    long_obs.isel(time=slice(0, 31)).astype(float).to_netcdf(tmp_path / "a.nc")
+    long_obs.isel(time=slice(31, None)).to_netcdf(tmp_path / "b.nc")
+    result = assimilate_archive(str(tmp_path / "?.nc"), model, tmp_path / "out2.zarr")
+    with xr.open_zarr(result) as ds:
+        assert_same_field(ds, expected)
+
+
+def test_chunks_that_a_store_cannot_have_and_a_periodic_time_are_refused(pattern, model, tmp_path):
+    for chunks, text in (
+        ({"time": (10, 60)}, "equal ones"),
+        ({"depth": 3}, "depth"),
+        ({"lat": (3, 3)}, "fit"),
+    ):
+        with pytest.raises(PatchError, match=text):
+            assimilate_archive(pattern, model, tmp_path / "out.zarr", chunks=chunks)
+    with pytest.raises(PatchError, match="'time' is periodic"):
+        assimilate_archive(pattern, model, tmp_path / "out.zarr", periodic=["time"])
+    assert os.listdir(tmp_path) == []
+
+
+def test_progress_writes_a_line_per_unit_where_there_is_no_terminal(pattern, model, tmp_path, capsys):
     assimilate_archive(pattern, model, tmp_path / "out.zarr", progress=True)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 18
-    assert lines[-1].startswith("block 18 of 18 written after ")
+    assert lines[-1].startswith("unit 18 of 18 written after ")
+    assert lines[-1].endswith("about 0 s left")
     assimilate_archive(pattern, model, tmp_path / "quiet.zarr")
     assert capsys.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -87,7 +88,9 @@ def test_assimilate_does_what_the_library_does(folder, obs40, model):
     result = run("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", out, *options)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{out}\n"
-    assert "block 10 of 10 written" in result.stderr
+    assert "unit 10 of 10 written" in result.stderr
+    assert "patches         222\n" in result.stderr
+    assert "cells           5,720, 0.0% of them NaN" in result.stderr
     expected = assimilate(
         obs40, model, patch={"lat": 8, "lon": 9}, overlap={"time": 3}, periodic=["lon"], taper="hann"
     )
@@ -120,7 +123,7 @@ def test_failures_are_one_message_and_exit_code_1(folder, monkeypatch):
     assert not out.exists()
 
 
-def test_an_interrupt_exits_with_130_and_leaves_nothing(folder, monkeypatch):
+def test_an_interrupt_exits_with_130_and_leaves_nothing_unfinished(folder, monkeypatch):
     def interrupted(self, patches):
         raise KeyboardInterrupt
 
@@ -130,6 +133,37 @@ def test_an_interrupt_exits_with_130_and_leaves_nothing(folder, monkeypatch):
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_signals_end_a_run_that_can_be_resumed(number, code, folder, monkeypatch):
+    arguments = ["assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o"]
+    solve, calls = PatchSolver.__call__, []
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def signalled(self, patches):
+        calls.append(1)
+        if len(calls) == 8:
+            os.kill(os.getpid(), number)
+        return solve(self, patches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchSolver, "__call__", signalled)
+        result = run(*arguments, folder / "out.zarr", "--batch-size", 6)
+    assert result.exit_code == code, result.output
+    assert ("stopped after unit" if code == 75 else "interrupted") in result.stderr
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert not (folder / "out.zarr").exists()
+    assert_failed(run(*arguments, folder / "out.zarr", "--batch-size", 6), "broken off", "resume")
+    assert_failed(
+        run(*arguments, folder / "out.zarr", "--batch-size", 5, "--resume"), "batch size: 6 then, 5"
+    )
+    result = run(*arguments, folder / "out.zarr", "--batch-size", 6, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "again after 1 resume(s)" in result.stderr
+    run(*arguments, folder / "whole.zarr", "--batch-size", 6)
+    with xr.open_zarr(folder / "out.zarr") as ds, xr.open_zarr(folder / "whole.zarr") as whole:
+        np.testing.assert_array_equal(ds["ssh"], whole["ssh"])
 
 
 def test_inspect_prints_what_the_model_is(folder, model):

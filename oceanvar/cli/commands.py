@@ -1,16 +1,23 @@
 """Commands of the shell. Heavy libraries are imported when a command runs, so that ``--help`` is quick."""
 
 import json
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from oceanvar.errors import OceanVarError
+from oceanvar.errors import OceanVarError, StoppedError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+
+STOPPED = 75
+"""Exit code after SIGTERM: a temporary failure, try again."""
 
 
 class _Group(click.Group):
@@ -19,6 +26,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except StoppedError as stopped:
+            click.echo(str(stopped), err=True)
+            ctx.exit(STOPPED)
         except (OceanVarError, FloatingPointError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
@@ -47,6 +57,17 @@ class _BatchSize(click.ParamType):
         if value != "auto" and not (str(value).isdecimal() and int(value) > 0):
             self.fail(f"{value!r} is neither a positive number nor auto", param, ctx)
         return value if value == "auto" else int(value)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[Callable[[], bool]]:
+    """Remember a SIGTERM, which is how a queue announces that it will kill a job."""
+    told = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+    try:
+        yield told.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _patch_options(command: Any) -> Any:
@@ -93,14 +114,15 @@ def _examples(*lines: str) -> str:
 def main() -> None:
     """Map gappy ocean observations to complete fields with learned variational assimilation (4DVarNet).
 
-    Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 130 interrupted.
+    Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 75 stopped by SIGTERM, 130
+    interrupted.
     """
 
 
 @main.command(
     epilog=_examples(
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr',
-        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year',
+        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year --resume',
         "oceanvar assimilate obs.zarr -m global.varnet -o analysis.zarr \\",
         "    --patch time=15,latitude=64 --overlap time=8,latitude=16 --periodic longitude",
     )
@@ -139,12 +161,14 @@ def main() -> None:
     show_default=True,
     help="What one NetCDF file holds.",
 )
+@click.option("--resume", is_flag=True, help="Continue a run that was broken off, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def assimilate(
     obs: tuple[str, ...],
     model: str,
     out: str,
+    resume: bool,
     overwrite: bool,
     period: str,
     background: str | None,
@@ -156,27 +180,36 @@ def assimilate(
 
     OBS are NetCDF files, quoted patterns, folders of NetCDF files, or a Zarr store, with the variables,
     units and dimensions of the model; NaN or the fill value where nothing was observed. Every file is
-    checked first. The output appears under its name when it is complete.
+    checked first. The output appears under its name when it is complete; until then it grows in OUT.part.
+
+    Ctrl-C stops at once (exit code 130), SIGTERM after the chunk or file in work (exit code 75). After either,
+    and after a kill, the same command with --resume goes on to the same result.
     """
-    from oceanvar.archive import assimilate_archive
+    from oceanvar.archive import assimilate_archive, read_summary
     from oceanvar.catalogue import open_archive
+    from oceanvar.cli.report import summary_lines
     from oceanvar.varnet import load
 
     network = load(model)
     space = network.state_space
     guess = None if background is None else open_archive(background, space.variables, dim=space.dims[0])
-    path = assimilate_archive(
-        list(obs),
-        network,
-        out,
-        overwrite=overwrite,
-        period=period,
-        background=guess,
-        periodic=periodic or None,
-        progress=not quiet,
-        **options,
-    )
-    click.echo(str(path))
+    with _told_to_stop() as stop:
+        path = assimilate_archive(
+            list(obs),
+            network,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            period=period,
+            background=guess,
+            periodic=periodic or None,
+            progress=not quiet,
+            stop=stop,
+            **options,
+        )
+    if not quiet:
+        click.echo("\n".join(summary_lines(read_summary(path))), err=True)
+    click.echo(out)
 
 
 @main.command(

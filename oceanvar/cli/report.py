@@ -8,10 +8,10 @@ from typing import Any
 
 import xarray as xr
 
-from oceanvar.archive import output_chunks
 from oceanvar.catalogue import Paths, find_files, open_archive
 from oceanvar.handles import automatic_batch_size
 from oceanvar.patching.grids import PatchGrid
+from oceanvar.planning import output_chunks
 from oceanvar.registry import describe
 from oceanvar.state_space import StateSpace
 from oceanvar.varnet import VarNet
@@ -73,6 +73,18 @@ def _has_parts(value: Any) -> bool:
     return isinstance(value, list) and any(_has_parts(item) for item in value)
 
 
+def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What a run over an archive did, from `oceanvar.archive.read_summary`."""
+    seconds = ", ".join(f"{work} {each:.1f}" for work, each in summary["seconds"].items())
+    share = summary["n_missing"] / summary["n_cells"]
+    yield f"files           {summary['n_files']}"
+    yield f"units           {summary['n_units']}"
+    again = f", {summary['n_patches_again']} of them again after {summary['n_resumes']} resume(s)"
+    yield f"patches         {summary['n_patches']}{again if summary['n_resumes'] else ''}"
+    yield f"cells           {summary['n_cells']:,}, {share:.1%} of them NaN"
+    yield f"seconds         {seconds} (at the same time)"
+
+
 def plan_lines(
     paths: Paths,
     model: VarNet,
@@ -92,7 +104,7 @@ def plan_lines(
         )
         n_members = prod(obs.sizes[dim] for dim in space.extra_dims(obs))
         times = obs.indexes[space.dims[0]]
-        chunk = output_chunks(obs, space, None)
+        chunk = output_chunks(obs, space)
         yield f"files           {len(find_files(paths))}"
         yield f"times           {len(times)}, {times[0]} to {times[-1]}"
         yield f"grid            {_counts({**{d: obs.sizes[d] for d in space.extra_dims(obs)}, **grid.sizes})}"
@@ -113,10 +125,11 @@ def plan_lines(
 
 
 def _memory(model: VarNet, space: StateSpace, grid: PatchGrid, n_batch: int, chunk: Mapping[str, int]) -> int:
-    """Bytes of the blocks in memory, and of what all convolutions leave for their adjoints."""
+    """Bytes of the rows in memory, and of what all convolutions leave for their adjoints."""
     time_dim, *others = space.dims
-    n_times = min(grid.sizes[time_dim], chunk[time_dim] + grid.patch[time_dim])
-    blocks = 10 * n_times * space.n_variables * prod(grid.sizes[dim] for dim in others)
+    # Three times the window (read, stitched, carried on) and four chunks (collected, queued, written).
+    n_times = min(grid.sizes[time_dim], 4 * chunk[time_dim] + 3 * grid.patch[time_dim])
+    blocks = n_times * space.n_variables * prod(grid.sizes[dim] for dim in others)
     activations = sum(
         len(weight) * prod(grid.patch_shape[-(weight.ndim - 2) :])
         for weight in model.assimilator.parameters()

@@ -6,9 +6,7 @@ and divides by the sum of the weights. A box may run past the end of a periodic 
 """
 
 import itertools
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import dask.array as da
@@ -18,28 +16,13 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import DTypeLike
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.grids import Origin, PatchGrid, common_boxes, cut
+from oceanvar.patching.batches import PatchFunction, PatchJob, Progress, check_shape, weighted_sum
+from oceanvar.patching.grids import PatchGrid, common_boxes
 from oceanvar.patching.groups import Blocks, Chunk, Division, Group, joined
-from oceanvar.patching.stitching import normalise, overlap_add
-from oceanvar.patching.tapers import Factors, outer, weight_sums
+from oceanvar.patching.stitching import normalise
+from oceanvar.patching.tapers import Factors
 
-PatchFunction = Callable[[np.ndarray], np.ndarray]
-Progress = Callable[[int], object]
 Array = TypeVar("Array", np.ndarray, da.Array)
-_N_NAMED = 8
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What all tasks of one graph share; the graph holds it once."""
-
-    grid: PatchGrid
-    function: PatchFunction
-    factors: Factors
-    sums: Factors
-    n_out: int
-    batch_size: int
-    dtype: np.dtype
 
 
 def map_patches(
@@ -93,8 +76,8 @@ def map_patches(
         If the shape of `array`, of the factors, of the chunks or of a returned batch does not fit. An error
         of `function` is raised again with a note that names its patches.
     """
-    _check(array, grid, n_out, batch_size)
-    job = _Job(grid, function, factors, weight_sums(grid, factors), n_out, batch_size, np.dtype(dtype))
+    check_shape(array.shape, grid)
+    job = PatchJob(grid, function, factors, n_out, batch_size, np.dtype(dtype))
     if isinstance(array, da.Array):
         if progress is not None:
             raise PatchError(
@@ -105,62 +88,12 @@ def map_patches(
         raise PatchError(
             f"chunks={dict(chunks)} is for dask arrays, but the input is in memory: chunk it first"
         )
-    field = _weighted_sum(array, list(grid), (0,) * len(grid.shape), job, progress)
+    field = weighted_sum(array, list(grid), (0,) * len(grid.shape), job, progress)
     normalise(field, job.sums)
     return field
 
 
-def _check(array: np.ndarray | da.Array, grid: PatchGrid, n_out: int, batch_size: int) -> None:
-    if array.ndim <= len(grid.shape) or array.shape[-len(grid.shape) :] != grid.shape:
-        raise PatchError(
-            f"an array of shape {array.shape} is not (*batch, variable, {', '.join(grid.dims)}) with sizes "
-            f"{grid.shape}: transpose it, or make the PatchGrid from its sizes"
-        )
-    if min(n_out, batch_size) < 1:
-        raise PatchError(f"n_out is {n_out} and batch_size {batch_size}: both must be at least 1")
-
-
-def _weighted_sum(
-    box: np.ndarray, origins: list[Origin], corner: Origin, job: _Job, progress: Progress | None = None
-) -> np.ndarray:
-    """Map the patches at `origins` on the grid out of a box at `corner`, and add them up over the box."""
-    n_axes = len(corner)
-    batch_shape = box.shape[: -n_axes - 1]
-    total = np.zeros((*batch_shape, job.n_out, *box.shape[-n_axes:]), job.dtype)
-    weights = outer(job.factors)
-    weighted = np.empty((job.n_out, *weights.shape), job.dtype)
-    items = list(itertools.product(np.ndindex(batch_shape), origins))
-    for first in range(0, len(items), job.batch_size):
-        batch = items[first : first + job.batch_size]
-        places = [(member, tuple(map(operator.sub, origin, corner))) for member, origin in batch]
-        patches = np.stack([cut(box[member], place, weights.shape) for member, place in places])
-        results = _call(patches, [origin for _, origin in batch], job)
-        for (member, place), result in zip(places, results, strict=True):
-            np.multiply(result, weights, out=weighted, casting="same_kind")
-            overlap_add(total[member], place, weighted)
-        if progress is not None:
-            progress(len(batch))
-    return total
-
-
-def _call(patches: np.ndarray, origins: list[Origin], job: _Job) -> np.ndarray:
-    try:
-        results = np.asarray(job.function(patches))
-        expected = (len(patches), job.n_out, *job.grid.patch_shape)
-        if results.shape != expected:
-            raise PatchError(
-                f"the function returned shape {results.shape} for patches of shape {patches.shape}: "
-                f"it must return {expected}, or n_out must be changed from {job.n_out}"
-            )
-    except Exception as error:
-        named = list(dict.fromkeys(origins))
-        more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
-        error.add_note(f"in the patches that start at {job.grid.dims} = {named[:_N_NAMED]}{more}")
-        raise
-    return results
-
-
-def _lazy(array: da.Array, job: _Job, spec: Mapping[str, Any]) -> da.Array:
+def _lazy(array: da.Array, job: PatchJob, spec: Mapping[str, Any]) -> da.Array:
     n_batch = array.ndim - len(job.grid.shape) - 1
     array = array.rechunk({n_batch: -1})  # the function needs all variables at once
     batch_chunks, block_sizes = array.chunks[:n_batch], array.chunks[n_batch + 1 :]
@@ -194,9 +127,9 @@ def _chunk_sizes(block_sizes: Blocks, grid: PatchGrid, spec: Mapping[str, Any]) 
         raise PatchError(f"chunks={dict(spec)} do not fit the sizes {grid.sizes}: {error}") from error
 
 
-def _solve_group(job: _Job, group: Group, blocks: list[np.ndarray]) -> np.ndarray:
+def _solve_group(job: PatchJob, group: Group, blocks: list[np.ndarray]) -> np.ndarray:
     box = _read_box(blocks, group, job.grid.shape)
-    return _weighted_sum(box, group.patch_origins, group.origin, job)
+    return weighted_sum(box, group.patch_origins, group.origin, job)
 
 
 def _read_box(blocks: list[np.ndarray], group: Group, sizes: tuple[int, ...]) -> np.ndarray:
@@ -216,7 +149,7 @@ def _read_box(blocks: list[np.ndarray], group: Group, sizes: tuple[int, ...]) ->
     return box
 
 
-def _add_parts(job: _Job, chunk: Chunk, parts: list[np.ndarray]) -> np.ndarray:
+def _add_parts(job: PatchJob, chunk: Chunk, parts: list[np.ndarray]) -> np.ndarray:
     n_axes = len(chunk.shape)
     total = np.zeros((*parts[0].shape[:-n_axes], *chunk.shape), job.dtype)
     for part, origin in zip(parts, chunk.origins, strict=True):

@@ -1,0 +1,177 @@
+"""The record of a run: what it computes from what, and which units are finished.
+
+A file of JSON lines. The first one describes the run; each further one is written, and forced to the disk,
+after the data it speaks of. A line that a kill cut short does not count.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from oceanvar.errors import ModelMismatchError, StoreError
+
+FORMAT = "oceanvar-run-1"
+MANIFEST, LOCK = "manifest.jsonl", "run.lock"
+_N_NAMED = 8
+
+
+@dataclass
+class Manifest:
+    """What a run is and how far it has come.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+    run : mapping
+        What the result depends on, by name: plain JSON values, or mappings of these.
+    history : str
+        The line about this run in the history of its output.
+    records : list of dict
+        Lines after the first one.
+    size : int
+        Bytes of its whole lines.
+    """
+
+    path: Path
+    run: Mapping[str, Any]
+    history: str
+    records: list[dict[str, Any]] = field(default_factory=list)
+    size: int = 0
+
+    @classmethod
+    def create(cls, path: Path, run: Mapping[str, Any], history: str) -> "Manifest":
+        """Begin a manifest on the disk."""
+        manifest = cls(path, _plain(run), history)
+        header = {"format": FORMAT, "digest": digest(run), "run": manifest.run, "history": history}
+        manifest.size = _write(path, 0, header)
+        return manifest
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest | None":
+        """Read a manifest; None where there is none or a kill cut its first line.
+
+        Raises
+        ------
+        StoreError
+            If the file is no manifest.
+        """
+        if not path.is_file():
+            return None
+        try:
+            lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+            header, *records = [json.loads(line) for line in lines] or [None]
+            if header is None:
+                return None
+            if header["format"] != FORMAT or header["digest"] != digest(header["run"]):
+                raise StoreError(f"{str(path)!r} is of another version or was changed: overwrite the output")
+            return cls(path, header["run"], header["history"], records, sum(map(len, lines)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{str(path)!r} is damaged ({error}): overwrite the output") from error
+
+    def append(self, **record: Any) -> None:
+        """Add a line and force it to the disk."""
+        self.size = _write(self.path, self.size, record)
+        self.records.append(_plain(record))
+
+    @property
+    def units(self) -> list[dict[str, Any]]:
+        """Lines of finished units."""
+        return [record for record in self.records if "unit" in record]
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether all is there that units need."""
+        return any("prepared" in record for record in self.records)
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """Last line of a complete run."""
+        return next((record["summary"] for record in self.records if "summary" in record), None)
+
+    def check_same(self, run: Mapping[str, Any], what: str) -> None:
+        """Demand that `run` is this run.
+
+        Raises
+        ------
+        ModelMismatchError, StoreError
+            Naming what differs, with both values.
+        """
+        before, now = _flat(self.run), _flat(_plain(run))
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if not keys:
+            return
+        lines = [f"  {key}: {before.get(key, 'none')} then, {now.get(key, 'none')} now" for key in keys]
+        more = [f"  and {len(keys) - _N_NAMED} more"] if len(keys) > _N_NAMED else []
+        error = ModelMismatchError if "model" in keys else StoreError
+        raise error(
+            f"{what} was begun by another run; these differ:\n"
+            + "\n".join([*lines[:_N_NAMED], *more])
+            + "\nRun it as before to go on, overwrite to start anew, or choose another output."
+        )
+
+
+def digest(run: Mapping[str, Any]) -> str:
+    """Fingerprint of what a run depends on."""
+    return sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; the lock of a process that died is free.
+
+    Raises
+    ------
+    StoreError
+        If another process holds it, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(f"cannot write to the folder {str(folder.parent)!r}: {error}") from error
+    try:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(stream, 100).decode() or "unknown"
+            raise StoreError(
+                f"{str(folder)!r} is being written by another job ({holder}): "
+                "wait for it, or choose another output"
+            ) from None
+        if not (folder / LOCK).exists() or not os.path.samestat(os.fstat(stream), (folder / LOCK).stat()):
+            raise StoreError(f"another job has just finished with {str(folder)!r}: look at its output")
+        os.ftruncate(stream, 0)
+        os.write(stream, f"process {os.getpid()} on {os.uname().nodename}".encode())
+        yield
+    finally:
+        os.close(stream)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(values)))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = _flat(value, f"{prefix}{key} ") if isinstance(value, Mapping) else {prefix + key: value}
+        flat.update(inner)
+    return flat
+
+
+def _write(path: Path, offset: int, record: Mapping[str, Any]) -> int:
+    """Write one line at `offset`, where the whole lines end, and say where it ends."""
+    with path.open("r+b" if path.exists() else "wb") as stream:
+        stream.truncate(offset)
+        stream.seek(offset)
+        stream.write(json.dumps(record).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+        return stream.tell()

@@ -1,0 +1,131 @@
+"""Batches of patches: cut out of a box, mapped through a function, added up over the box."""
+
+import itertools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from oceanvar.errors import PatchError
+from oceanvar.patching.grids import Origin, PatchGrid, cut
+from oceanvar.patching.stitching import overlap_add
+from oceanvar.patching.tapers import Factors, outer, weight_sums
+
+PatchFunction = Callable[[np.ndarray], np.ndarray]
+Progress = Callable[[int], object]
+_N_NAMED = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PatchJob:
+    """What is done to every patch of a grid.
+
+    Parameters
+    ----------
+    grid
+        Where the patches lie.
+    function
+        From patches of shape (n, C, *grid.patch_shape) to patches of shape (n, n_out, *grid.patch_shape).
+    factors
+        Taper of each axis, from `taper_factors`.
+    n_out
+        Number of variables that `function` returns.
+    batch_size
+        Greatest number n of patches in one call.
+    dtype
+        Type of the stitched field.
+
+    Raises
+    ------
+    PatchError
+        If a number is less than 1 or the factors do not fit the patch.
+    """
+
+    grid: PatchGrid
+    function: PatchFunction
+    factors: Factors
+    n_out: int
+    batch_size: int
+    dtype: np.dtype
+    sums: Factors = field(init=False)
+
+    def __post_init__(self) -> None:
+        if min(self.n_out, self.batch_size) < 1:
+            raise PatchError(
+                f"n_out is {self.n_out} and batch_size {self.batch_size}: both must be at least 1"
+            )
+        object.__setattr__(self, "sums", weight_sums(self.grid, self.factors))
+
+
+def check_shape(shape: tuple[int, ...], grid: PatchGrid) -> None:
+    """Raise PatchError unless a shape is (*batch, C, *grid.shape)."""
+    if len(shape) <= len(grid.shape) or shape[-len(grid.shape) :] != grid.shape:
+        raise PatchError(
+            f"an array of shape {shape} is not (*batch, variable, {', '.join(grid.dims)}) with sizes "
+            f"{grid.shape}: transpose it, or make the PatchGrid from its sizes"
+        )
+
+
+def weighted_sum(
+    box: np.ndarray, origins: list[Origin], corner: Origin, job: PatchJob, progress: Progress | None = None
+) -> np.ndarray:
+    """Map the patches at `origins` on the grid out of a box at `corner`, and add them up over the box.
+
+    Parameters
+    ----------
+    box
+        Shape (*batch, C, *box shape); each patch lies in it, or goes round its end.
+    origins
+        Start indices of the patches on the grid.
+    corner
+        First cell of the box on the grid.
+    job
+        What is done to each patch.
+    progress
+        Called after each batch with the number of patches in it.
+
+    Returns
+    -------
+    ndarray
+        Shape (*batch, n_out, *box shape), not yet divided by the sum of the weights.
+
+    Raises
+    ------
+    PatchError
+        If the function returns a wrong shape. Any error of it gets a note that names its patches.
+    """
+    n_axes = len(corner)
+    batch_shape = box.shape[: -n_axes - 1]
+    total = np.zeros((*batch_shape, job.n_out, *box.shape[-n_axes:]), job.dtype)
+    weights = outer(job.factors)
+    weighted = np.empty((job.n_out, *weights.shape), job.dtype)
+    items = list(itertools.product(np.ndindex(batch_shape), origins))
+    for first in range(0, len(items), job.batch_size):
+        batch = items[first : first + job.batch_size]
+        places = [(member, tuple(map(operator.sub, origin, corner))) for member, origin in batch]
+        patches = np.stack([cut(box[member], place, weights.shape) for member, place in places])
+        results = _call(patches, [origin for _, origin in batch], job)
+        for (member, place), result in zip(places, results, strict=True):
+            np.multiply(result, weights, out=weighted, casting="same_kind")
+            overlap_add(total[member], place, weighted)
+        if progress is not None:
+            progress(len(batch))
+    return total
+
+
+def _call(patches: np.ndarray, origins: list[Origin], job: PatchJob) -> np.ndarray:
+    try:
+        results = np.asarray(job.function(patches))
+        expected = (len(patches), job.n_out, *job.grid.patch_shape)
+        if results.shape != expected:
+            raise PatchError(
+                f"the function returned shape {results.shape} for patches of shape {patches.shape}: "
+                f"it must return {expected}, or n_out must be changed from {job.n_out}"
+            )
+    except Exception as error:
+        named = list(dict.fromkeys(origins))
+        more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
+        error.add_note(f"in the patches that start at {job.grid.dims} = {named[:_N_NAMED]}{more}")
+        raise
+    return results

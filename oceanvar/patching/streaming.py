@@ -1,0 +1,176 @@
+"""Stitching while time passes by: rows (times) are given away as soon as no later patch can touch them.
+
+Memory holds the rows of the patches being solved, however long the record is. Patches are solved in the
+order of their start in time, in groups of starts that depend on the batch size alone, so every row is added
+up in the same order wherever the work begins and however its result is cut: the same bits.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from oceanvar.errors import PatchError
+from oceanvar.patching.batches import PatchJob, weighted_sum
+from oceanvar.patching.stitching import normalise
+
+
+class TimeStream:
+    """The patches of a grid in the order of the first axis, time.
+
+    Parameters
+    ----------
+    job
+        What is done to each patch. The first dimension of its grid is time.
+    batch_shape
+        Sizes of the axes before the variable axis, an ensemble, say.
+
+    Attributes
+    ----------
+    groups
+        Starts in time that are solved together: as many as fill a batch, at least one.
+    n_per_start
+        Patches that share a start, over space and batch.
+
+    Raises
+    ------
+    PatchError
+        If time is periodic: then no row is final before the end.
+    """
+
+    def __init__(self, job: PatchJob, batch_shape: tuple[int, ...] = ()) -> None:
+        grid = job.grid
+        dim, *others = grid.dims
+        if dim in grid.periodic:
+            raise PatchError(
+                f"dimension {dim!r} is periodic, so its fields cannot be given away one after the other: "
+                "leave it out of periodic, or map the whole in memory"
+            )
+        self.job = job
+        self.n_per_start = math.prod(batch_shape) * math.prod(len(grid.starts[each]) for each in others)
+        self._places = list(itertools.product(*(grid.starts[each] for each in others)))
+        self._size, self._length = grid.sizes[dim], grid.patch[dim]
+        n_joined = max(1, job.batch_size // max(1, self.n_per_start))
+        starts = grid.starts[dim]
+        self.groups = tuple(starts[i : i + n_joined] for i in range(0, len(starts), n_joined))
+
+    def groups_from(self, row: int) -> tuple[tuple[int, ...], ...]:
+        """Groups with a patch that reaches `row` or a later one."""
+        return tuple(group for group in self.groups if group[-1] + self._length > row)
+
+    def n_patches(self, row: int = 0) -> int:
+        """Count the patches that are solved for the rows from `row` on."""
+        return self.n_per_start * sum(map(len, self.groups_from(row)))
+
+    def n_again(self, row: int) -> int:
+        """Count those of them that start before `row`: earlier rows needed them too."""
+        return self.n_per_start * sum(start < row for group in self.groups_from(row) for start in group)
+
+    def reads(self, row: int = 0) -> Iterator[tuple[int, int]]:
+        """Ranges of rows that `solve` takes from `row` on, one per group; each row once."""
+        known = None
+        for group in self.groups_from(row):
+            stop = group[-1] + self._length
+            yield (group[0] if known is None else known), stop
+            known = stop
+
+    def solve(self, slabs: Iterable[np.ndarray], row: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Solve the patches and give away final rows, in order.
+
+        Parameters
+        ----------
+        slabs
+            Arrays (*batch, C, rows, *space) for the ranges of `reads`.
+        row
+            First row wanted.
+
+        Yields
+        ------
+        (int, ndarray)
+            Index of the first row, and finished rows (*batch, n_out, rows, *space). Every row from `row` on
+            comes once.
+
+        Raises
+        ------
+        PatchError
+            If the function returns a wrong shape.
+        """
+        groups = self.groups_from(row)
+        nexts = (*(group[0] for group in groups[1:]), self._size)
+        window = carry = None
+        before = 0
+        for group, next_first, slab in zip(groups, nexts, slabs, strict=True):
+            first = group[0]
+            window = slab if window is None else self._joined(self._rows(window, first - before), slab)
+            total = self._sum(window, group)
+            if carry is not None:
+                self._rows(total, 0, self._n_rows(carry))[...] += carry
+            carry = self._rows(total, next_first - first).copy()
+            wanted = max(row, first)
+            yield wanted, self._finished(total, first, wanted, next_first)
+            before = first
+
+    def _sum(self, window: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
+        corner = (group[0], *(0 for _ in self.job.grid.dims[1:]))
+        origins = [(start, *place) for start in group for place in self._places]
+        return weighted_sum(window, origins, corner, self.job)
+
+    def _finished(self, total: np.ndarray, first: int, wanted: int, stop: int) -> np.ndarray:
+        done = self._rows(total, wanted - first, stop - first)
+        in_time, *in_space = self.job.sums
+        normalise(done, (in_time[wanted:stop], *in_space))
+        return done
+
+    def _rows(self, array: np.ndarray, first: int, stop: int | None = None) -> np.ndarray:
+        return rows(array, first, stop, self._axis)
+
+    def _joined(self, kept: np.ndarray, slab: np.ndarray) -> np.ndarray:
+        return np.concatenate([kept, slab], axis=self._axis)
+
+    def _n_rows(self, array: np.ndarray) -> int:
+        return array.shape[self._axis]
+
+    @property
+    def _axis(self) -> int:
+        return -len(self.job.grid.dims)
+
+
+def rows(array: np.ndarray, first: int, stop: int | None, axis: int) -> np.ndarray:
+    """View of the entries [first, stop) along a negative axis."""
+    return array[(..., slice(first, stop), *(slice(None),) * (-axis - 1))]
+
+
+def regroup(
+    pieces: Iterable[tuple[int, np.ndarray]], bounds: Sequence[int], axis: int, unit: int = 0
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Put pieces that follow each other together to units.
+
+    Parameters
+    ----------
+    pieces
+        Pairs (first row, array), as of `TimeStream.solve`, the first one at ``bounds[unit]``.
+    bounds
+        First row of every unit, and the end of the last.
+    axis
+        Axis of the rows, counted from the end: negative.
+    unit
+        Number of the first unit.
+
+    Yields
+    ------
+    (int, ndarray)
+        Number of the unit and its rows.
+    """
+    parts: list[np.ndarray] = []
+    for first, piece in pieces:
+        stop = first + piece.shape[axis]
+        while first < stop:
+            end = min(stop, bounds[unit + 1])
+            parts.append(
+                rows(piece, piece.shape[axis] - (stop - first), piece.shape[axis] - (stop - end), axis)
+            )
+            first = end
+            if end == bounds[unit + 1]:
+                yield unit, np.concatenate(parts, axis=axis)
+                parts, unit = [], unit + 1
