@@ -7,7 +7,7 @@ from oceanvar import accessor  # noqa: F401  registers ``.varnet``
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "archive": ["assimilate_archive"],
+        "archive.jobs": ["assimilate_archive"],
         "errors": ["OceanVarError"],
         "fitting": ["fit"],
         "mapping": ["assimilate"],

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar import slabs
-from oceanvar.archive import assimilate_archive, read_summary
-from oceanvar.catalogue import open_archive
+from oceanvar.archive import slabs
+from oceanvar.archive.catalogue import open_archive
+from oceanvar.archive.jobs import assimilate_archive, read_summary
+from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ConfigError, GridMismatchError, PatchError, StoreError
 from oceanvar.handles import PatchSolver
 from oceanvar.mapping import assimilate
-from oceanvar.writers import ZarrWriter
 from tests.conftest import gappy
 
 
@@ -72,7 +72,7 @@ def test_open_archive_takes_lists_folders_and_stores(pattern, long_obs, tmp_path
 
 
 def test_blocks_are_bounded_and_follow_the_chunks_of_the_file(long_obs, tmp_path, monkeypatch):
-    monkeypatch.setattr("oceanvar.catalogue.BLOCK_BYTES", 17 * 11 * 13 * 4)
+    monkeypatch.setattr("oceanvar.archive.catalogue.BLOCK_BYTES", 17 * 11 * 13 * 4)
     plain = write_files(long_obs, tmp_path / "plain", days=70)
     chunked = write_files(
         long_obs, tmp_path / "chunked", days=70, encoding={"ssh": {"chunksizes": (7, 11, 13)}}

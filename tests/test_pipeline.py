@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from oceanvar.pipeline import Channel, ChannelClosedError, Stopwatch, run_pipeline
+from oceanvar.archive.pipeline import Channel, ChannelClosedError, Stopwatch, run_pipeline
 
 
 @pytest.fixture(autouse=True)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar import slabs
-from oceanvar.archive import assimilate_archive, read_summary
-from oceanvar.catalogue import open_archive
+from oceanvar.archive import slabs
+from oceanvar.archive.catalogue import open_archive
+from oceanvar.archive.jobs import assimilate_archive, read_summary
+from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, locked
+from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ModelMismatchError, StoppedError, StoreError
 from oceanvar.handles import PatchSolver
-from oceanvar.manifest import LOCK, MANIFEST, Manifest, locked
 from oceanvar.presets import fourdvarnet
-from oceanvar.writers import ZarrWriter
 from tests.conftest import gappy
 
 KILLED = Path(__file__).with_name("killed_runs.py")

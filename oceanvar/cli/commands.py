@@ -185,8 +185,8 @@ def assimilate(
     Ctrl-C stops at once (exit code 130), SIGTERM after the chunk or file in work (exit code 75). After either,
     and after a kill, the same command with --resume goes on to the same result.
     """
-    from oceanvar.archive import assimilate_archive, read_summary
-    from oceanvar.catalogue import open_archive
+    from oceanvar.archive.catalogue import open_archive
+    from oceanvar.archive.jobs import assimilate_archive, read_summary
     from oceanvar.cli.report import summary_lines
     from oceanvar.varnet import load
 

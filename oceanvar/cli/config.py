@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.catalogue import open_archive
+from oceanvar.archive.catalogue import open_archive
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.fitting import fit
 from oceanvar.presets import fourdvarnet

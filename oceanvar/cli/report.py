@@ -8,10 +8,10 @@ from typing import Any
 
 import xarray as xr
 
-from oceanvar.catalogue import Paths, find_files, open_archive
+from oceanvar.archive.catalogue import Paths, find_files, open_archive
+from oceanvar.archive.planning import output_chunks
 from oceanvar.handles import automatic_batch_size
 from oceanvar.patching.grids import PatchGrid
-from oceanvar.planning import output_chunks
 from oceanvar.registry import describe
 from oceanvar.state_space import StateSpace
 from oceanvar.varnet import VarNet
@@ -74,7 +74,7 @@ def _has_parts(value: Any) -> bool:
 
 
 def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    """What a run over an archive did, from `oceanvar.archive.read_summary`."""
+    """What a run over an archive did, from `oceanvar.archive.jobs.read_summary`."""
     seconds = ", ".join(f"{work} {each:.1f}" for work, each in summary["seconds"].items())
     share = summary["n_missing"] / summary["n_cells"]
     yield f"files           {summary['n_files']}"

@@ -12,15 +12,15 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from oceanvar.catalogue import BLOCK_BYTES
+from oceanvar.archive.catalogue import BLOCK_BYTES
+from oceanvar.archive.runs import ArchiveRun, check_mask
+from oceanvar.archive.slabs import ArchiveIndex
+from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
 from oceanvar.errors import PatchError
 from oceanvar.handles import resolve_device
 from oceanvar.mapping import Setup, set_up
-from oceanvar.runs import ArchiveRun, check_mask
-from oceanvar.slabs import ArchiveIndex
 from oceanvar.state_space import StateSpace
 from oceanvar.varnet import VarNet
-from oceanvar.writers import AbstractWriter, NetcdfWriter, ZarrWriter
 
 
 def plan_run(

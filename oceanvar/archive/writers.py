@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from oceanvar.catalogue import NETCDF
+from oceanvar.archive.catalogue import NETCDF
 from oceanvar.errors import ConfigError
 
 PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}

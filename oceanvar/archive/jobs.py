@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from oceanvar.catalogue import Paths, Preprocess, find_files, is_zarr
+from oceanvar.archive.catalogue import Paths, Preprocess, find_files, is_zarr
+from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, locked
+from oceanvar.archive.planning import plan_run
+from oceanvar.archive.runs import ArchiveRun
+from oceanvar.archive.slabs import index_archive
+from oceanvar.archive.writers import PERIODS, AbstractWriter
 from oceanvar.errors import ConfigError, OceanVarError, StoreError
-from oceanvar.manifest import LOCK, MANIFEST, Manifest, locked
-from oceanvar.planning import plan_run
-from oceanvar.runs import ArchiveRun
-from oceanvar.slabs import index_archive
 from oceanvar.varnet import VarNet, load
-from oceanvar.writers import PERIODS, AbstractWriter
 
 
 def assimilate_archive(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.catalogue import NETCDF, Preprocess, checked, combined, open_file
+from oceanvar.archive.catalogue import NETCDF, Preprocess, checked, combined, open_file
 from oceanvar.errors import StoreError
 
 

@@ -12,14 +12,14 @@ import xarray as xr
 from tqdm import tqdm
 
 from oceanvar.alignment import check_same_grid
-from oceanvar.catalogue import NETCDF
+from oceanvar.archive.catalogue import NETCDF
+from oceanvar.archive.manifest import Manifest
+from oceanvar.archive.pipeline import Stopwatch, run_pipeline
+from oceanvar.archive.slabs import ArchiveIndex, SlabReader
+from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import GridMismatchError, StoppedError, StoreError
-from oceanvar.manifest import Manifest
 from oceanvar.mapping import Setup, stacked
 from oceanvar.patching.streaming import TimeStream, regroup
-from oceanvar.pipeline import Stopwatch, run_pipeline
-from oceanvar.slabs import ArchiveIndex, SlabReader
-from oceanvar.writers import AbstractWriter
 
 Unit = tuple[int, np.ndarray]
 

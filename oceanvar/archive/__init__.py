@@ -1,0 +1,1 @@
+"""Archives: many files in, one store or folder out, in bounded memory, resumable."""
