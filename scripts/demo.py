@@ -49,7 +49,7 @@ def report(folder: Path) -> None:
         "optimal interpolation": optimal_interpolation(
             obs, EXPERIMENT.oi_lengths, NOISE_STD, n_nearest=40, periods=EXPERIMENT.periods
         ),
-        "oceanvar (lorenz96)": xr.open_zarr(folder / "analysis.zarr", consolidated=False).load(),
+        "oceanvar (lorenz96)": xr.open_zarr(folder / "analysis.zarr").load(),
     }
     print(f"{'':24}{'RMSE':>8}{'R-score':>10}{'I-score':>10}")
     for name, analysis in analyses.items():
