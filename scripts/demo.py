@@ -56,7 +56,7 @@ def report(folder: Path) -> None:
         scores = analysis[["x"]].varnet.score(truth, obs).sel(variable="x")
         print(f"{name:24}{scores.rmse:8.3f}{scores.r_score:10.4f}{scores.i_score:10.4f}")
     shown = slice(0, 200)
-    fields = {"observations": obs["x"], "analysis": analyses["oceanvar (lorenz96)"]["x"]}
+    fields = {"Observations": obs["x"], "Analysis": analyses["oceanvar (lorenz96)"]["x"]}
     figure = plot_comparison(
         {name: field.isel(time=shown) for name, field in fields.items()}, truth=truth["x"].isel(time=shown)
     )

@@ -174,7 +174,7 @@ def twin_experiment(maps: xr.DataArray, tracks: xr.Dataset, model: oceanvar.VarN
     }
     day = {"time": test.time.values[15]}
     figure = plot_comparison(
-        {"observations": (obs - offset).sel(day), "analysis": analysis.sel(day)},
+        {"Observations": (obs - offset).sel(day), "Analysis": analysis.sel(day)},
         truth=(test - offset).sel(day),
     )
     figure.savefig(out / "twin.png", dpi=120)

@@ -130,7 +130,7 @@ def plot_comparison(fields: Mapping[str, xr.DataArray], truth: xr.DataArray | No
     """
     if not fields:
         raise ConfigError("nothing to compare: give at least one field")
-    states = dict(fields) if truth is None else {"truth": truth, **fields}
+    states = dict(fields) if truth is None else {"Truth": truth, **fields}
     errors = (
         {} if truth is None else {f"{title} - truth": _error(one, truth) for title, one in fields.items()}
     )
@@ -199,7 +199,7 @@ def _compare_series(states: dict[str, xr.DataArray], errors: dict[str, xr.DataAr
     )
     for number, (title, one) in enumerate(states.items()):
         gaps = bool(one.isnull().any())
-        colour = "black" if title == "truth" else f"C{number}"
+        colour = "black" if title == "Truth" else f"C{number}"
         style: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 4} if gaps else {"lw": 1.6}
         panels[0, 0].plot(one[one.dims[0]].values, one.values, label=title, color=colour, **style)
         if f"{title} - truth" in errors:
