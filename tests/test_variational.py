@@ -291,6 +291,23 @@ def test_window_length_may_change_when_time_is_a_convolution_axis():
         assert assimilator.solve(obs).shape == (3, 2, n_times, 4)
 
 
+def test_lstm_with_time_as_a_convolution_axis_of_maps():
+    """Three convolution axes: batch invariance, and any length of the window."""
+    torch.manual_seed(2)
+    prior = two_scale_prior(1, 3, [3, 3, 3], [1, 2, 2], [False, False, True])
+    cost = VariationalCost(ObservationTerm(), PriorTerm(prior))
+    assimilator = Assimilator(cost, LSTMSolver(1, 4, [3, 3, 3], [False, False, True]), 3).double()
+    for n_times in (4, 7):
+        obs = without_background(observations(shape=(1, n_times, 5, 6)))
+        together = assimilator.solve(obs)
+        alone = torch.cat([assimilator.solve(obs[[i]]) for i in range(3)])
+        torch.testing.assert_close(together, alone, rtol=1e-11, atol=1e-11)
+        rolled = Observations.from_nan(
+            torch.where(obs.weights["state"] > 0, obs.values["state"], torch.nan).roll(2, -1)
+        )
+        torch.testing.assert_close(assimilator.solve(rolled), together.roll(2, -1), rtol=1e-10, atol=1e-10)
+
+
 def test_clear_errors():
     with pytest.raises(ValueError, match="no background was given"):
         BackgroundTerm().cost(torch.zeros(1, 1, 2), Observations({}, {}))
