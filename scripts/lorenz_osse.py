@@ -12,6 +12,7 @@ the truth) with a 95 % bootstrap interval over windows, its median, 2J/n_obs on 
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from oceanvar.dynamics.integrators import FlowStep
 from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
 from oceanvar.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
 from oceanvar.metrics.intervals import bootstrap_interval
+from oceanvar.sampling import EveryNthStep
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.climatology import ClimatologicalStart, FirstStateTerm
 from oceanvar.variational.costs import VariationalCost
@@ -54,14 +56,19 @@ def annealed(start: ClimatologicalStart, cost: VariationalCost, system: str) -> 
 @click.command()
 @click.argument("system", type=click.Choice(sorted(STEPS)))
 @click.option("--n-windows", default=100, show_default=True)
+@click.option("--all-steps", is_flag=True, help="Lorenz-63 observed at every 8th step, edges too.")
 @click.option("--seed", default=20, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
-def main(system: str, n_windows: int, seed: int, out: Path) -> None:
+def main(system: str, n_windows: int, all_steps: bool, seed: int, out: Path) -> None:
     """Score the ladder on SYSTEM."""
+    if all_steps and system != "lorenz63":
+        raise click.UsageError("--all-steps is for lorenz63: lorenz96 has no unobserved edges")
     torch.set_num_threads(1)
     experiment = EXPERIMENTS[system]
     model = oceanvar.load(system)
     space = model.state_space
+    if all_steps:
+        experiment = replace(experiment, sampler=EveryNthStep(8))
     truth, seen = experiment.test_windows(n_windows, seed)
     states, obs, cost, start = problem(system, space, truth, seen)
     learned = model.assimilator.solver.counts[0]
@@ -89,7 +96,7 @@ def main(system: str, n_windows: int, seed: int, out: Path) -> None:
             flush=True,
         )
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"osse_{system}.json").write_text(
+    (out / f"osse_{system}{'_all_steps' * all_steps}.json").write_text(
         json.dumps({"n_windows": n_windows, "seed": seed, **rows}, indent=1)
     )
 
