@@ -57,6 +57,15 @@ def test_result_does_not_depend_on_batch_size_or_chunks(model, obs):
     assert_same_field(chosen.compute(), expected)
 
 
+@pytest.mark.parametrize("chunks", [{"time": 1}, {"time": (2, 4, 3), "lat": 4}])
+def test_a_lazy_analysis_writes_itself_to_zarr(model, obs, tmp_path, chunks):
+    """Daily files, or months of unequal length: a Zarr store takes only even chunks."""
+    lazy = obs.chunk(chunks).varnet.assimilate(model)
+    lazy.to_zarr(tmp_path / "a.zarr", consolidated=False)
+    with xr.open_zarr(tmp_path / "a.zarr", consolidated=False) as back:
+        assert_same_field(back, obs.varnet.assimilate(model))
+
+
 def test_selection_computes_only_what_it_needs(model, monkeypatch):
     obs = gappy({"time": 40, "lat": 6, "lon": 8})
     calls = []

@@ -193,11 +193,14 @@ def test_solves_once_inside_a_larger_graph() -> None:
     np.testing.assert_allclose(shifted, field[..., ::2] + 1, rtol=1e-6)
 
 
-def test_default_chunks_are_those_of_the_input_joined_up_to_the_patch() -> None:
+def test_default_chunks_are_even_and_no_shorter_than_the_patch() -> None:
     grid = PatchGrid({"time": 17, "x": 30}, {"time": 5, "x": 10})
     array = da.zeros((2, 3, 17, 30), chunks=(1, 1, 1, 15), dtype=np.float32)
     lazy = map_patches(array, grid, demeaned, taper_factors("hann", grid), n_out=2, batch_size=4)
-    assert lazy.chunks == ((1, 1), (2,), (5, 5, 7), (15, 15))
+    assert lazy.chunks == ((1, 1), (2,), (5, 5, 5, 2), (15, 15))
+    uneven = array.rechunk({2: (4, 7, 6)})
+    lazy = map_patches(uneven, grid, demeaned, taper_factors("hann", grid), n_out=2, batch_size=4)
+    assert lazy.chunks[2] == (7, 7, 3)
 
 
 def test_batch_members_of_one_chunk_share_calls() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from oceanvar.errors import PatchError
 from oceanvar.patching.batches import PatchFunction, PatchJob, Progress, check_shape, weighted_sum
 from oceanvar.patching.grids import PatchGrid, common_boxes
-from oceanvar.patching.groups import Blocks, Chunk, Division, Group, joined
+from oceanvar.patching.groups import Blocks, Chunk, Division, Group, even_chunk
 from oceanvar.patching.stitching import normalise
 from oceanvar.patching.tapers import Factors
 
@@ -59,7 +59,8 @@ def map_patches(
         Greatest number n of patches in one call.
     chunks
         Output chunks of a lazy result by dimension, as `dask.array.core.normalize_chunks` takes them. For
-        dimensions not named: the chunks of `array`, joined where they are smaller than the patch.
+        dimensions not named: even chunks (a Zarr store takes no others) as long as the longest of `array`,
+        several of those where they are shorter than the patch.
     dtype
         Type of the result.
     progress
@@ -118,7 +119,7 @@ def _chunk_sizes(block_sizes: Blocks, grid: PatchGrid, spec: Mapping[str, Any]) 
     if unknown:
         raise PatchError(f"chunks names the dimensions {unknown}, but the grid has {list(grid.dims)}")
     wanted = tuple(
-        spec[dim] if dim in spec else joined(sizes, grid.patch[dim])
+        spec[dim] if dim in spec else even_chunk(sizes, grid.patch[dim])
         for dim, sizes in zip(grid.dims, block_sizes, strict=True)
     )
     try:

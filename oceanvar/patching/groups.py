@@ -119,17 +119,10 @@ class Division:
         return tuple(axis.extents[i][0] for axis, i in zip(self._axes, place, strict=True))
 
 
-def joined(sizes: Iterable[int], least: int) -> tuple[int, ...]:
-    """Join neighbouring chunks until each has at least `least` points, if there are so many."""
-    chunks = [0]
-    for size in sizes:
-        if chunks[-1] >= least:
-            chunks.append(0)
-        chunks[-1] += size
-    if len(chunks) > 1 and chunks[-1] < least:
-        last = chunks.pop()
-        chunks[-1] += last
-    return tuple(chunks)
+def even_chunk(sizes: Iterable[int], least: int) -> int:
+    """Size of even chunks: the longest of `sizes`, or as many of it as hold at least `least` points."""
+    longest = max(sizes)
+    return longest * -(-least // longest)
 
 
 def _divide(dim: str, grid: PatchGrid, block_sizes: tuple[int, ...], chunk_sizes: tuple[int, ...]) -> _Axis:
