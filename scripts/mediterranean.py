@@ -20,7 +20,6 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.baselines.points import interpolate_tracks
-from oceanvar.errors import StoreError
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
 from oceanvar.plots.panels import plot_comparison
 from oceanvar.presets import fourdvarnet
@@ -51,7 +50,7 @@ def find(name: str) -> Path:
     for folder in filter(None, folders):
         if (Path(folder) / name).is_file():
             return Path(folder) / name
-    raise StoreError(
+    raise click.ClickException(
         f"needs {name}, a piece of public altimetry: set OCEANVAR_DATA to the folder that holds it, "
         "or give your own files with --maps and --tracks"
     )
