@@ -24,7 +24,7 @@ class EOFPrior(AbstractMap):
 
     Notes
     -----
-    The projection is the identity on nothing until `fit_` has seen fields.
+    Until `fit_` has seen fields, every state is projected to zero.
     """
 
     mean: Tensor
