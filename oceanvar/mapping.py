@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import prod
@@ -82,7 +82,8 @@ def assimilate(
     precision : {"float32", "float64", "bfloat16"}
         Arithmetic; the result is float64 with "float64", else float32.
     chunks : mapping, optional
-        Chunks of a lazy result, by dimension. Default: like the observations'.
+        Chunks of a lazy result, by dimension. Default: even chunks, as long as the observations' longest and
+        no shorter than a patch.
     mask : DataArray of bool, optional
         Where the analysis is kept; elsewhere (land) it is NaN. It may change in time.
     progress : bool
@@ -111,19 +112,8 @@ def assimilate(
         precision=precision,
     )
     array = stacked(ds, background, setup.space)
-    job = setup.job
-    with _bar(progress, array, job.grid) as bar:
-        field = map_patches(
-            array.data,
-            job.grid,
-            job.function,
-            job.factors,
-            n_out=job.n_out,
-            batch_size=job.batch_size,
-            chunks=chunks,
-            dtype=job.dtype,
-            progress=bar.update if bar else None,
-        )
+    with _bar(progress, array, setup.job.grid) as bar:
+        field = map_patches(array.data, setup.job, chunks=chunks, progress=bar.update if bar else None)
     analysis = setup.labelled(xr.Variable(array.dims, field), ds)
     return analysis if mask is None else _masked(analysis, mask, setup.space)
 
@@ -196,13 +186,11 @@ def _adapted(
     overlap: Mapping[str, int] | None,
     periodic: Sequence[str] | None,
 ) -> StateSpace:
-    return StateSpace(
-        **{
-            **space.to_json(),
-            "patch": {**space.patch, **(patch or {})},
-            "overlap": {**space.overlap, **(overlap or {})},
-            "periodic": space.periodic if periodic is None else tuple(periodic),
-        }
+    return replace(
+        space,
+        patch={**space.patch, **(patch or {})},
+        overlap={**space.overlap, **(overlap or {})},
+        periodic=space.periodic if periodic is None else tuple(periodic),
     )
 
 

@@ -12,12 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.graphs import map_patches
+from oceanvar.patching import graphs
+from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.stitching import Stitch
 from oceanvar.patching.tapers import taper_factors
 
 theorem = settings(deadline=None, max_examples=40)
+
+
+def map_patches(array, grid, function, factors, *, n_out, batch_size, dtype=np.float32, **options):
+    job = PatchJob(grid, function, factors, n_out, batch_size, np.dtype(dtype))
+    return graphs.map_patches(array, job, **options)
 
 
 @pytest.fixture(autouse=True)

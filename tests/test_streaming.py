@@ -62,7 +62,7 @@ def test_a_stream_gives_the_field_of_map_patches(problem, batch_size):
     grid, batch = problem
     field = field_for(grid, batch)
     job = make_job(grid, demeaned, batch_size)
-    expected = map_patches(field, grid, demeaned, job.factors, n_out=1, batch_size=batch_size)
+    expected = map_patches(field, job)
     result = streamed(field, TimeStream(job, batch))
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, atol=4e-6, rtol=0)

@@ -13,56 +13,35 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
-from numpy.typing import DTypeLike
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.batches import PatchFunction, PatchJob, Progress, check_shape, weighted_sum
+from oceanvar.patching.batches import PatchJob, Progress, check_shape, weighted_sum
 from oceanvar.patching.grids import PatchGrid, common_boxes
 from oceanvar.patching.groups import Blocks, Chunk, Division, Group, even_chunk
 from oceanvar.patching.stitching import normalise
-from oceanvar.patching.tapers import Factors
 
 Array = TypeVar("Array", np.ndarray, da.Array)
 
 
 def map_patches(
-    array: Array,
-    grid: PatchGrid,
-    function: PatchFunction,
-    factors: Factors,
-    *,
-    n_out: int,
-    batch_size: int,
-    chunks: Mapping[str, Any] | None = None,
-    dtype: DTypeLike = np.float32,
-    progress: Progress | None = None,
+    array: Array, job: PatchJob, *, chunks: Mapping[str, Any] | None = None, progress: Progress | None = None
 ) -> Array:
-    """Map every patch of `array` through `function` and stitch the results to a field.
+    """Map every patch of `array` through the function of `job` and stitch the results to a field.
 
-    A numpy array gives a numpy array at once, a dask array a lazy one: then `function` is not called before
+    A numpy array gives a numpy array at once, a dask array a lazy one: then the function is not called before
     the result is computed, and each patch that the computed part needs is solved once.
 
     Parameters
     ----------
     array
         Shape (*batch, C, *grid.shape).
-    grid
-        Where the patches lie.
-    function
-        From patches of shape (n, C, *grid.patch_shape), in the type of `array`, to patches of shape
-        (n, n_out, *grid.patch_shape). The graph holds it once and pickles it, so it should be a small handle.
-    factors
-        Taper of each axis, from `taper_factors`.
-    n_out
-        Number of variables that `function` returns.
-    batch_size
-        Greatest number n of patches in one call.
+    job
+        What is done to each patch. The graph holds its function once and pickles it, so it should be a
+        small handle.
     chunks
         Output chunks of a lazy result by dimension, as `dask.array.core.normalize_chunks` takes them. For
         dimensions not named: even chunks (a Zarr store takes no others) as long as the longest of `array`,
         several of those where they are shorter than the patch.
-    dtype
-        Type of the result.
     progress
         Called after each batch of an eager call with the number of patches in it, like ``tqdm.update``.
 
@@ -74,11 +53,10 @@ def map_patches(
     Raises
     ------
     PatchError
-        If the shape of `array`, of the factors, of the chunks or of a returned batch does not fit. An error
-        of `function` is raised again with a note that names its patches.
+        If the shape of `array`, of the chunks or of a returned batch does not fit. An error of the function
+        is raised again with a note that names its patches.
     """
-    check_shape(array.shape, grid)
-    job = PatchJob(grid, function, factors, n_out, batch_size, np.dtype(dtype))
+    check_shape(array.shape, job.grid)
     if isinstance(array, da.Array):
         if progress is not None:
             raise PatchError(
@@ -89,7 +67,7 @@ def map_patches(
         raise PatchError(
             f"chunks={dict(chunks)} is for dask arrays, but the input is in memory: chunk it first"
         )
-    field = weighted_sum(array, list(grid), (0,) * len(grid.shape), job, progress)
+    field = weighted_sum(array, list(job.grid), (0,) * len(job.grid.shape), job, progress)
     normalise(field, job.sums)
     return field
 
