@@ -60,11 +60,11 @@ def training_loss(
     n_steps : int
         Iterations of the solver.
     """
-    analysis = assimilator(sample.obs, n_steps=n_steps)
+    guess = assimilator.first_guess(sample.obs)
+    analysis = assimilator.improve(guess, sample.obs, n_steps)
     error = mean_square(analysis - sample.truth, sample.known)
     loss = weights.reconstruction * error
     if weights.start:
-        guess = assimilator.first_guess(sample.obs)
         loss = loss + weights.start * mean_square(guess - sample.truth, sample.known)
     for term in assimilator.cost.terms:
         if isinstance(term, PriorTerm):

@@ -61,8 +61,12 @@ class Assimilator(nn.Module):
         n_steps : int, optional
             Iterations; default: the assimilator's own.
         """
+        return self.improve(self.first_guess(obs), obs, n_steps)
+
+    def improve(self, state: Tensor, obs: Observations, n_steps: int | None = None) -> Tensor:
+        """Analysis from a given first guess; otherwise as `forward`."""
         n_steps = self.n_steps if n_steps is None else n_steps
-        return self.unroll.run(self.solver, self.cost, obs, self.first_guess(obs), n_steps)
+        return self.unroll.run(self.solver, self.cost, obs, state, n_steps)
 
     @torch.no_grad()
     def solve(self, obs: Observations) -> Tensor:
