@@ -10,8 +10,11 @@ import xarray as xr
 
 from oceanvar.baselines.linear import interpolate_linear
 from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.dynamics.integrators import FlowStep
+from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
 from oceanvar.errors import ConfigError
 from oceanvar.mapping import assimilate
+from oceanvar.maps.base import AbstractMap
 from oceanvar.metrics.intervals import bootstrap_interval
 from oceanvar.osse import lorenz63, lorenz96, observe, windows
 from oceanvar.sampling import AbstractSampler, EveryNthStep, RandomComponents
@@ -36,6 +39,8 @@ class TwinExperiment:
         Where a window is observed.
     dims : tuple of str
         Dimensions of a window.
+    tendency : callable
+        Makes the dynamics dx/dt.
     dt : float
         Time between two states.
     oi_lengths : mapping of str to float
@@ -47,9 +52,14 @@ class TwinExperiment:
     simulate: Callable[..., xr.Dataset]
     sampler: AbstractSampler
     dims: tuple[str, ...]
+    tendency: Callable[[], AbstractMap]
     dt: float
     oi_lengths: Mapping[str, float]
     periods: Mapping[str, float] = field(default_factory=dict)
+
+    def step(self) -> FlowStep:
+        """Make the model of one time step, in physical units."""
+        return FlowStep(self.tendency(), self.dt)
 
     def test_windows(self, n_windows: int, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
         """Truth and observations of windows that are independent: each from a trajectory of its own.
@@ -68,13 +78,14 @@ class TwinExperiment:
 EXPERIMENTS = {
     # Every 8th step, the first and last ten steps unobserved.
     "lorenz63": TwinExperiment(
-        lorenz63, EveryNthStep(8, n_unobserved_edge=10), ("time",), 0.01, {"time": 0.13}
+        lorenz63, EveryNthStep(8, n_unobserved_edge=10), ("time",), Lorenz63, 0.01, {"time": 0.13}
     ),
     # 20 of 40 sites, drawn anew at every 4th step.
     "lorenz96": TwinExperiment(
         lorenz96,
         RandomComponents(20, every=4),
         ("time", "site"),
+        Lorenz96,
         0.05,
         {"time": 0.25, "site": 0.7},
         {"site": 40.0},

@@ -23,8 +23,6 @@ from torch import Tensor
 
 import oceanvar
 from oceanvar.bridge import to_observations, to_tensor
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
 from oceanvar.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
 from oceanvar.metrics.intervals import bootstrap_interval
 from oceanvar.sampling import EveryNthStep
@@ -38,7 +36,6 @@ from oceanvar.variational.solvers.schedules import Annealed, Sequential
 from oceanvar.variational.starts import interpolate_in_time
 from oceanvar.variational.weak_constraint import weak_constraint_cost
 
-STEPS = {"lorenz63": FlowStep(Lorenz63(), 0.01), "lorenz96": FlowStep(Lorenz96(), 0.05)}
 MODEL_ERROR = {"lorenz63": 1e-5, "lorenz96": 30 * 1.5**-28}
 CLIMATOLOGY_SEED = 7
 
@@ -54,7 +51,7 @@ def annealed(start: ClimatologicalStart, cost: VariationalCost, system: str) -> 
 
 
 @click.command()
-@click.argument("system", type=click.Choice(sorted(STEPS)))
+@click.argument("system", type=click.Choice(sorted(EXPERIMENTS)))
 @click.option("--n-windows", default=100, show_default=True)
 @click.option("--all-steps", is_flag=True, help="Lorenz-63 observed at every 8th step, edges too.")
 @click.option("--seed", default=20, show_default=True)
@@ -110,7 +107,7 @@ def problem(
     mean, std = ([getattr(space, key)[name] for name in space.variables] for key in ("mean", "std"))
     background = FirstStateTerm([climate.shape[1], *climate.shape[3:]]).double().fit_(climate)
     cost = weak_constraint_cost(
-        STEPS[system],
+        EXPERIMENTS[system].step(),
         obs_variance=NOISE_STD**2,
         model_error_variance=MODEL_ERROR[system],
         mean=mean,

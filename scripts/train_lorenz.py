@@ -18,8 +18,6 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.bridge import to_tensor
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
 from oceanvar.experiments import EXPERIMENTS, N_TIMES, NOISE_STD, r_scores
 from oceanvar.metrics.intervals import bootstrap_interval
 from oceanvar.training.losses import LossWeights
@@ -35,13 +33,12 @@ from oceanvar.variational.starts import LearnedStart
 from oceanvar.variational.terms import ObservationTerm, PriorTerm
 from oceanvar.variational.weak_constraint import weak_constraint_cost
 
-STEPS = {"lorenz63": FlowStep(Lorenz63(), dt=0.01), "lorenz96": FlowStep(Lorenz96(), dt=0.05)}
 TRAINING_SEED, VALIDATION_SEED, TEST_SEED = 1, 2, 3
 
 
 def lorenz63_model(n_steps: int) -> oceanvar.VarNet:
     """U-Net along time, then an LSTM solver on the cost with the true model as the prior."""
-    prior = PhysicalUnits(FlowPrior(STEPS["lorenz63"]), n_variables=3)
+    prior = PhysicalUnits(FlowPrior(EXPERIMENTS["lorenz63"].step()), n_variables=3)
     start = LearnedStart(unet(9, 3, widths=(32, 48, 64, 96), kernel=[5]))
     assimilator = Assimilator(
         VariationalCost(ObservationTerm(), PriorTerm(prior)), LSTMSolver(3, 32, [5]), n_steps, start
@@ -52,7 +49,7 @@ def lorenz63_model(n_steps: int) -> oceanvar.VarNet:
 
 def lorenz96_model(n_steps: int) -> oceanvar.VarNet:
     """U-Net on the (time, site) image with sites on a ring, then an LSTM solver as for lorenz63."""
-    prior = PhysicalUnits(FlowPrior(STEPS["lorenz96"]), n_variables=1)
+    prior = PhysicalUnits(FlowPrior(EXPERIMENTS["lorenz96"].step()), n_variables=1)
     start = LearnedStart(unet(3, 1, widths=(32, 64, 80), kernel=[3, 3], periodic=[False, True]))
     solver = LSTMSolver(1, 16, [3, 3], periodic=[False, True])
     assimilator = Assimilator(VariationalCost(ObservationTerm(), PriorTerm(prior)), solver, n_steps, start)
@@ -74,7 +71,7 @@ def add_finish(model: oceanvar.VarNet, system: str, truth: xr.Dataset) -> None:
     space = model.state_space
     states = to_tensor(space.stack(oceanvar.windows(truth, N_TIMES)).values, space, torch.float64)
     cost = weak_constraint_cost(
-        STEPS[system],
+        EXPERIMENTS[system].step(),
         obs_variance=NOISE_STD**2,
         model_error_variance=MODEL_ERROR[system],
         mean=[space.mean[name] for name in space.variables],
