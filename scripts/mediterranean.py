@@ -104,9 +104,9 @@ def train(maps: xr.DataArray, tracks: xr.Dataset, out: Path, options: dict) -> o
     return model
 
 
-def days(tracks: xr.Dataset) -> np.ndarray:
-    """Times of tracks in days since 1950-01-01."""
-    return (tracks["time"].values - np.datetime64("1950-01-01")) / np.timedelta64(1, "D")
+def days(data: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """Times of data in days since 1950-01-01."""
+    return (data["time"].values - np.datetime64("1950-01-01")) / np.timedelta64(1, "D")
 
 
 def interpolate(
@@ -138,8 +138,7 @@ def observe_as_tracks(truth: xr.DataArray, tracks: xr.Dataset, seed: int) -> xr.
     pieces = []
     for start in range(0, truth.sizes["time"], 20):
         piece = truth.isel(time=slice(start, start + 20))
-        first = (piece.time.values[0] - np.datetime64("1950-01-01")) / np.timedelta64(1, "D")
-        shift = first - np.floor(days(tracks).min())
+        shift = days(piece)[0] - np.floor(days(tracks).min())
         sampler = TrackPositions(tracks["longitude"].values, tracks["latitude"].values, days(tracks), shift)
         pieces.append(piece.varnet.observe(sampler, noise_std=NOISE, seed=seed + start))
     return xr.concat(pieces, "time")
