@@ -39,12 +39,15 @@ class PatchSolver:
         "float32", "float64" or "bfloat16".
     has_background : bool
         Whether the second half of the channels of a patch is a background.
+    diagnostics : bool
+        Whether standard deviation and health follow the analysis, see `VarNet.solve_and_diagnose`.
     """
 
     model: VarNet | None
     device: str
     precision: str
     has_background: bool
+    diagnostics: bool = False
     digest: str = ""
     content: bytes = field(default=b"", repr=False)
 
@@ -58,10 +61,10 @@ class PatchSolver:
             self.model = copy.deepcopy(self.model)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return (self.digest, self.device, self.precision, self.has_background)
+        return (self.digest, self.device, self.precision, self.has_background, self.diagnostics)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
-        """Analysis ``(n, V, *patch)`` of patches ``(n, C, *patch)``, in physical units."""
+        """Analysis ``(n, V, *patch)`` (and diagnostics) of patches ``(n, C, *patch)``, in physical units."""
         values, background = patches, None
         if self.has_background:
             values, background = np.split(patches, 2, axis=1)
@@ -73,8 +76,9 @@ class PatchSolver:
         self, model: VarNet, values: np.ndarray, background: np.ndarray | None, device: str
     ) -> np.ndarray:
         """Solve at once, or in halves where the device's memory is too small."""
+        solve = model.solve_and_diagnose if self.diagnostics else model.solve
         try:
-            return model.solve(values, background, device, self.precision)
+            return solve(values, background, device, self.precision)
         except torch.cuda.OutOfMemoryError:
             if len(values) == 1:
                 raise

@@ -39,6 +39,11 @@ _PACKED = (
 )
 """Attributes about the stored numbers of the observations, wrong for an analysis."""
 
+_HEALTH_ATTRS = {
+    "long_name": "twice the cost per observation, about 1 where the analysis fits observations and model",
+    "units": "1",
+}
+
 
 def assimilate(
     ds: xr.Dataset,
@@ -54,6 +59,7 @@ def assimilate(
     precision: str = "float32",
     chunks: Mapping[str, Any] | None = None,
     mask: xr.DataArray | None = None,
+    diagnostics: bool = False,
     progress: bool = False,
 ) -> xr.Dataset:
     """Map gappy observations to complete fields.
@@ -86,13 +92,17 @@ def assimilate(
         no shorter than a patch.
     mask : DataArray of bool, optional
         Where the analysis is kept; elsewhere (land) it is NaN. It may change in time.
+    diagnostics : bool
+        Add what the analysis says about itself without the truth, for models whose cost is that of
+        weak-constraint 4D-Var: ``<variable>_std``, the standard deviation of its error, and ``health``, twice
+        the cost per observation of the patches that cover a point: about 1, more in a wrong minimum.
     progress : bool
         Show a bar while solving data in memory; for lazy data use `dask.diagnostics.ProgressBar`.
 
     Returns
     -------
     Dataset
-        Analysis of the model's variables on the grid of `ds`: lazy if `ds` is, else computed.
+        Analysis of the model's variables on the grid of `ds` (and diagnostics): lazy if `ds` is, else computed.
 
     Raises
     ------
@@ -110,6 +120,7 @@ def assimilate(
         batch_size=batch_size,
         device=device,
         precision=precision,
+        diagnostics=diagnostics,
     )
     array = stacked(ds, background, setup.space)
     with _bar(progress, array, setup.job.grid) as bar:
@@ -153,6 +164,7 @@ def set_up(
     batch_size: int | str = "auto",
     device: str = "auto",
     precision: str = "float32",
+    diagnostics: bool = False,
 ) -> Setup:
     """Check that everything fits together before any work; parameters and errors as of `assimilate`.
 
@@ -171,9 +183,9 @@ def set_up(
     n_points = space.n_variables * prod(grid.patch_shape)
     job = PatchJob(
         grid,
-        PatchSolver(model, device, precision, background is not None),
+        PatchSolver(model, device, precision, background is not None, diagnostics),
         taper_factors(taper, grid),
-        space.n_variables,
+        2 * space.n_variables + 1 if diagnostics else space.n_variables,
         automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size),
         np.dtype(np.float64 if precision == "float64" else np.float32),
     )
@@ -218,11 +230,18 @@ def _bar(progress: bool, array: xr.Variable, grid: PatchGrid) -> Any:
 def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarNet) -> xr.Dataset:
     """Put the variables back under their names, with attributes but without packing or chunk encoding."""
     analysis = xr.Dataset(attrs=dict(ds.attrs))
-    for i, name in enumerate(space.variables):
+    names = space.variables
+    for i, name in enumerate(names):
         attrs = {key: value for key, value in ds[name].attrs.items() if key not in _PACKED}
         units = {"units": space.units[name]} if name in space.units else {}
         each = field.isel(variable=i)
         analysis[name] = (each.dims, each.data, {**units, **attrs})
+    if field.sizes["variable"] > len(names):
+        for i, name in enumerate(names, start=len(names)):
+            each = field.isel(variable=i)
+            analysis[f"{name}_std"] = (each.dims, each.data, _std_attrs(name, analysis[name]))
+        each = field.isel(variable=-1)
+        analysis["health"] = (each.dims, each.data, _HEALTH_ATTRS)
     coords = {name: coord for name, coord in ds.coords.items() if set(coord.dims) <= set(analysis.sizes)}
     analysis = analysis.assign_coords(coords)
     line = (
@@ -234,10 +253,17 @@ def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarN
     return analysis
 
 
+def _std_attrs(name: str, analysis: xr.DataArray) -> dict[str, str]:
+    attrs = {"long_name": f"standard deviation of the error of {name}, Laplace's approximation"}
+    if "standard_name" in analysis.attrs:
+        attrs["standard_name"] = f"{analysis.attrs['standard_name']} standard_error"
+    return attrs | {"units": analysis.attrs["units"]} if "units" in analysis.attrs else attrs
+
+
 def _masked(analysis: xr.Dataset, mask: xr.DataArray, space: StateSpace) -> xr.Dataset:
     check_same_grid(analysis, mask, [dim for dim in space.dims if dim in mask.dims], "observations and mask")
     kept = mask.reset_coords(drop=True)
-    for name in space.variables:
+    for name in analysis.data_vars:
         attrs = analysis[name].attrs
         analysis[name] = analysis[name].where(kept).transpose(*analysis[name].dims)
         analysis[name].attrs = attrs

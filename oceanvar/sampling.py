@@ -1,7 +1,7 @@
 """Samplers: where and when a twin experiment observes."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -155,6 +155,59 @@ class RandomFraction(AbstractSampler):
     ) -> np.ndarray:
         """Observed cells of one window."""
         return rng.random(tuple(sizes.values())) < self.fraction
+
+
+@final
+@dataclass(frozen=True)
+class OneOf(AbstractSampler):
+    """One of several rules, drawn anew for every window: a model then learns to serve them all.
+
+    Parameters
+    ----------
+    samplers : sequence of AbstractSampler
+        The rules, each as likely as the others.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+
+    samplers: Sequence[AbstractSampler]
+
+    def __post_init__(self) -> None:
+        if not self.samplers:
+            raise ConfigError("OneOf needs at least one sampler")
+
+    def mask(
+        self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Observed cells of one window, by a rule drawn at random."""
+        return self.samplers[int(rng.integers(len(self.samplers)))].mask(sizes, coords, rng)
+
+
+@final
+@dataclass(frozen=True)
+class Fixed(AbstractSampler):
+    """One draw of a random rule, the same for every window (as the papers' test sets have it).
+
+    Parameters
+    ----------
+    sampler : AbstractSampler
+        The rule.
+    seed : int
+        Of the draw.
+    """
+
+    sampler: AbstractSampler
+    seed: int = 0
+
+    def mask(
+        self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Observed cells of every window of these sizes."""
+        del rng
+        return self.sampler.mask(sizes, coords, np.random.default_rng(self.seed))
 
 
 def size_of(sizes: Mapping[str, int], dim: str) -> int:

@@ -19,6 +19,7 @@ import oceanvar.variational.climatology
 import oceanvar.variational.operators
 import oceanvar.variational.priors.eof
 import oceanvar.variational.solvers.block_tridiagonal
+import oceanvar.variational.solvers.corrections
 import oceanvar.variational.solvers.descent
 import oceanvar.variational.solvers.lbfgs
 import oceanvar.variational.solvers.lstm
@@ -26,10 +27,13 @@ import oceanvar.variational.solvers.newton
 import oceanvar.variational.solvers.schedules  # noqa: F401
 from oceanvar import registry
 from oceanvar.bridge import to_array, to_observations
-from oceanvar.errors import ModelMismatchError, StoreError
+from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.posterior import health, posterior_variance
 from oceanvar.variational.priors.flow import PhysicalUnits
+from oceanvar.variational.solvers.base import broadcast
 
 FORMAT = "oceanvar-model-1"
 PACKAGED = Path(__file__).parent / "models"
@@ -91,11 +95,49 @@ class VarNet:
         ndarray
             Analysis ``(B, V, T, *S)`` in physical units.
         """
+        state, _ = self._solve(values, background, device, precision)
+        return to_array(state, self.state_space)
+
+    def solve_and_diagnose(
+        self,
+        values: np.ndarray,
+        background: np.ndarray | None = None,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> np.ndarray:
+        """Assimilate as `solve`, and say how far each patch can be trusted, without knowing the truth.
+
+        Returns
+        -------
+        ndarray
+            ``(B, 2 V + 1, T, *S)``: the analysis, its standard deviation (Laplace's approximation), and 2 J /
+            n_obs, the same at all points of a patch; see `oceanvar.variational.posterior`.
+
+        Raises
+        ------
+        ConfigError
+            If the cost is not one of weak-constraint 4D-Var: only its weights are error variances.
+        """
+        state, obs = self._solve(values, background, device, precision)
+        cost = self.assimilator.cost
+        if not cost.is_calibrated:
+            raise ConfigError(
+                "diagnostics need a cost whose weights are error variances (weak_constraint_cost); the weights "
+                "of this model's cost are learned"
+            )
+        variance = posterior_variance(cost, state, obs)
+        spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
+        fit = broadcast(health(cost, state, obs), state).expand_as(state[:, :1]).cpu().numpy()
+        return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
+
+    def _solve(
+        self, values: np.ndarray, background: np.ndarray | None, device: str, precision: str
+    ) -> tuple[torch.Tensor, Observations]:
         dtype = torch.float64 if precision == "float64" else torch.float32
         obs = to_observations(values, self.state_space, background, dtype).to(device)
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state = self.assimilator.solve(obs)
-        return to_array(state.to(dtype), self.state_space)
+        return state.to(dtype), obs
 
     @property
     def digest(self) -> str:

@@ -4,7 +4,7 @@ import torch
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Sum
 from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
-from oceanvar.maps.padding import FoldTime, PadToMultiple
+from oceanvar.maps.padding import FoldSteps, FoldTime, PadToMultiple
 from oceanvar.variational.operators import BlockAverage
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
@@ -41,6 +41,7 @@ MAPS = {
         lambda: PadToMultiple(Conv(1, 1, [3, 3], [False, True]), [2, 4], [False, True]),
         (1, 4, 6),
     ),
+    "fold_steps": (lambda: FoldSteps(Conv(6, 6, [3, 3]), 3), (2, 6, 4)),
     "fold_time": (lambda: FoldTime(Conv(6, 6, [3])), (2, 3, 5)),
     "block_average": (lambda: BlockAverage([2, 2]), (1, 4, 6)),
     "eof": (eof, (1, 3, 4)),
@@ -60,6 +61,16 @@ def case(request) -> tuple[AbstractMap, torch.Tensor]:
     torch.manual_seed(0)
     make, shape = MAPS[request.param]
     return make().double(), torch.randn(3, *shape, dtype=torch.float64)
+
+
+def test_folded_steps_are_neighbours_in_time():
+    torch.manual_seed(0)
+    one = FoldSteps(Conv(6, 6, [1, 1]), 3)
+    x = torch.zeros(1, 2, 9, 4)
+    x[:, :, 3:6] = 1
+    assert one(x)[:, :, 3:6].abs().min() > 0
+    assert one(x)[:, :, :3].abs().max() == one(x)[:, :, 6:].abs().max() == 0
+    assert torch.equal(FoldSteps(Identity(), 3)(x), x)
 
 
 def test_adjoint_and_tangent_agree_with_automatic_differentiation(case):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
-from oceanvar.sampling import EveryNthStep, RandomComponents, RandomFraction
+from oceanvar.sampling import EveryNthStep, Fixed, OneOf, RandomComponents, RandomFraction
 from oceanvar.track_sampling import ShuffledTracks, TrackPositions
 
 SIZES_63 = {"variable": 3, "time": 200}
@@ -71,6 +71,25 @@ def test_randomness_comes_from_the_generator_only() -> None:
     for sampler in (RandomComponents(20), RandomFraction(0.5)):
         np.testing.assert_array_equal(sampler.mask(SIZES_96, {}, rng(1)), sampler.mask(SIZES_96, {}, rng(1)))
         assert (sampler.mask(SIZES_96, {}, rng(1)) != sampler.mask(SIZES_96, {}, rng(2))).any()
+
+
+def test_one_of_draws_one_rule_for_each_window() -> None:
+    rules = [EveryNthStep(8), EveryNthStep(4)]
+    masks = [rule.mask(SIZES_96, {}, rng()) for rule in rules]
+    generator, drawn = rng(), []
+    for _ in range(40):
+        mask = OneOf(rules).mask(SIZES_96, {}, generator)
+        drawn.append([np.array_equal(mask, each) for each in masks])
+    assert (np.sum(drawn, axis=1) == 1).all()
+    assert 5 < np.sum(drawn, axis=0)[0] < 35
+    with pytest.raises(ConfigError, match="at least one"):
+        OneOf([])
+
+
+def test_a_fixed_draw_is_the_same_for_every_window() -> None:
+    fixed = Fixed(RandomComponents(20), seed=4)
+    np.testing.assert_array_equal(fixed.mask(SIZES_96, {}, rng(1)), fixed.mask(SIZES_96, {}, rng(2)))
+    assert (fixed.mask(SIZES_96, {}, rng()) != Fixed(RandomComponents(20), 5).mask(SIZES_96, {}, rng())).any()
 
 
 def cells(sampler: TrackPositions, coords: dict[str, np.ndarray] = GRID) -> set[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Fit any field size to a network that halves its axes, and time to the channel axis."""
+"""Fit any field size to a network that halves its axes, and times to the channel axis."""
 
 from collections.abc import Sequence
 from typing import final
@@ -116,3 +116,44 @@ class FoldTime(AbstractMap):
     @staticmethod
     def _unfold(x: Tensor, n_times: int) -> Tensor:
         return x.unflatten(1, (-1, n_times))
+
+
+@registered
+@final
+class FoldSteps(AbstractMap):
+    """Let a map see stretches of times as channels: ``(B, C, T, *S)`` becomes ``(B, C n, T / n, *S)`` and comes back.
+
+    Where the state changes little from one time to the next, the same arithmetic then buys more channels and
+    a wider view. T must be a multiple of n (`PadToMultiple`).
+
+    Parameters
+    ----------
+    inner : AbstractMap
+        Map from ``(B, C n, T / n, *S)`` to ``(B, C' n, T / n, *S)``.
+    n_times : int
+        Times n in a stretch.
+    """
+
+    def __init__(self, inner: AbstractMap, n_times: int):
+        super().__init__()
+        self.inner = inner
+        self.n_times = n_times
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value for ``(B, C, T, *S)``."""
+        return self._unfold(self.inner(self._fold(x)))
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back, both folded."""
+        value, pullback = self.inner.linearize(self._fold(x))
+        return self._unfold(value), lambda r: self._unfold(pullback(self._fold(r)))
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Push the folded tangent forward."""
+        return self._unfold(self.inner.jvp(self._fold(x), self._fold(tangent)))
+
+    def _fold(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (-1, self.n_times)).movedim(3, 2).flatten(1, 2)
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, self.n_times)).movedim(2, 3).flatten(2, 3)

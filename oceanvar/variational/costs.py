@@ -9,7 +9,7 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.terms import AbstractTerm, PriorTerm
+from oceanvar.variational.terms import AbstractTerm, ObservationTerm, PriorTerm
 
 
 @registered
@@ -79,6 +79,11 @@ class VariationalCost(nn.Module):
                 )
         terms = [term.reweighted(factors.get(index, 1.0)) for index, term in enumerate(self.terms)]
         return VariationalCost(*terms)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the weights of all observations are inverse error variances, so that costs can be judged."""
+        return all(term.precision is not None for term in self.terms if isinstance(term, ObservationTerm))
 
     @property
     def prior(self) -> AbstractMap:
