@@ -14,8 +14,8 @@ from oceanvar.variational.penalties import SmoothedL1, Squared
 from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.solvers.descent import ConjugateGradients, FixedPoint, GradientDescent
 from oceanvar.variational.solvers.corrections import LearnedCorrection
+from oceanvar.variational.solvers.descent import ConjugateGradients, FixedPoint, GradientDescent
 from oceanvar.variational.solvers.lstm import LSTMSolver
 from oceanvar.variational.starts import LearnedStart, interpolate_in_time
 from oceanvar.variational.terms import BackgroundTerm, DynamicsTerm, ObservationTerm, PriorTerm
