@@ -144,13 +144,16 @@ class VarNet:
         """Fingerprint of architecture, weights and state space."""
         return _digest(self._header(), self._tensors())
 
-    def to_bytes(self) -> bytes:
-        """Contents of the model file."""
+    def to_bytes(self, half: bool = False) -> bytes:
+        """Contents of the model file; see `save`."""
         header, tensors = self._header(), self._tensors()
+        if half:
+            weights = [name for name, _ in self.assimilator.named_parameters()]
+            tensors |= {name: tensors[name].half() for name in weights}
         text = json.dumps({**header, "provenance": self.provenance, "digest": _digest(header, tensors)})
         return safetensors.torch.save(tensors, metadata={"oceanvar": text})
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, half: bool = False) -> None:
         """Write the model to one file: weights, architecture, state space and provenance, no code.
 
         Parameters
@@ -158,10 +161,13 @@ class VarNet:
         path : path-like
             File to write, by custom ``name.varnet``. A model with parts of your own classes is
             written too; loading it then needs those parts: ``oceanvar.load(path, assimilator=...)``.
+        half : bool
+            Write the weights in half precision: half the size, rounded in the fourth digit. The loaded model
+            computes in single precision like any other.
         """
         path = Path(path)
         aside = path.with_name(path.name + ".part")
-        aside.write_bytes(self.to_bytes())
+        aside.write_bytes(self.to_bytes(half))
         aside.replace(path)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -182,7 +188,9 @@ def _digest(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
+        # Of the numbers, however wide they are stored: a model read from a file of halves is that file's.
+        exact = tensors[name].float() if tensors[name].dtype == torch.half else tensors[name]
+        digest.update(exact.numpy().tobytes())
     return digest.hexdigest()
 
 

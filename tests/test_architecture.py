@@ -34,7 +34,9 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"mapping", "fitting"}, {"numpy", "xarray", "dask", "tqdm"}),
     ({"osse"}, {"numpy", "xarray"}),
     ({"archive"}, {"numpy", "xarray", "dask", "netCDF4", "zarr", "tqdm"}),
-    ({"experiments"}, {"numpy", "xarray"}),
+    ({"experiments"}, {"xarray"}),
+    ({"ladder"}, {"torch"}),
+    ({"comparison"}, {"numpy", "torch", "xarray"}),
     ({"accessor"}, {"xarray"}),
     ({"__init__", "cli"}, {"click", "lazy_loader", "numpy", "xarray", "dask", "tqdm"}),
 ]

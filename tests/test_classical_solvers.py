@@ -440,6 +440,15 @@ def test_single_precision_comes_close_to_double():
     assert (single - double).square().mean() < 0.01 * (double - truth).square().mean()
 
 
+def test_half_precision_around_it_changes_nothing():
+    cost, obs, _, _ = lorenz63_problem(2)
+    cost, obs = cost.float(), obs.to(torch.float32)
+    assimilator = Assimilator(cost, BlockTridiagonalGaussNewton(), 3)
+    expected = assimilator.solve(obs)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(assimilator.solve(obs), expected)
+
+
 def stationary_windows(n: int, n_times: int = 12) -> torch.Tensor:
     """Two coupled autoregressive series ``(n, 2, T)`` around (1, 0)."""
     matrix = torch.tensor([[0.9, 0.2], [-0.2, 0.8]]).double()

@@ -1,6 +1,5 @@
 """The shell command: exit codes, messages, and that it does what the library does."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,13 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 from click.testing import CliRunner, Result
 
-from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.cli.commands import main
-from oceanvar.experiments import EXPERIMENTS, NOISE_STD, compare, r_scores
 from oceanvar.handles import PatchSolver
 from oceanvar.mapping import assimilate
 from oceanvar.presets import fourdvarnet
@@ -287,46 +283,3 @@ def test_mistakes_in_a_configuration_are_named(training, old, new, texts):
     training.write_text(text.replace(old, new, 1))
     assert_failed(run("train", training), *texts)
     assert not training.with_suffix(".varnet").exists()
-
-
-@pytest.fixture
-def lorenz_model(tmp_path) -> Path:
-    torch.manual_seed(0)
-    scale = dict.fromkeys("xyz", 10.0)
-    space = StateSpace(("x", "y", "z"), ("time",), {"time": 200}, mean=dict.fromkeys("xyz", 0.0), std=scale)
-    model = fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2, fold_time=False)
-    model.save(tmp_path / "lorenz.varnet")
-    return tmp_path / "lorenz.varnet"
-
-
-def test_osse_prints_the_scores_of_the_library(lorenz_model):
-    options = ["lorenz63", "-m", lorenz_model, "--n-windows", 6, "--n-oi", 2, "--seed", 5]
-    expected = compare("lorenz63", lorenz_model, n_windows=6, n_oi=2, seed=5)
-    rows = json.loads(run("osse", *options, "--json").stdout)["scores"]
-    assert [row["scheme"] for row in rows] == ["4DVarNet", "linear interpolation", "optimal interpolation"]
-    assert [row["n_windows"] for row in rows] == [6, 6, 2]
-    for row in rows:
-        assert row["r_score"] == pytest.approx(float(expected["r_score"].sel(scheme=row["scheme"])))
-        assert row["r_score_low"] <= row["r_score"] <= row["r_score_high"]
-    table = run("osse", *options).stdout.splitlines()
-    assert f"{rows[1]['r_score']:.2e}" in table[3]
-    assert len(table) == 5
-    assert len(run("osse", *options[:-4], "--n-oi", 0).stdout.splitlines()) == 4
-
-
-@pytest.mark.parametrize(("name", "n"), [("lorenz63", 20), ("lorenz96", 2)])
-def test_the_baselines_of_the_experiments_are_sensible(name, n, lorenz_model):
-    experiment = EXPERIMENTS[name]
-    if name == "lorenz96":
-        space = StateSpace(
-            ("x",), ("time", "site"), {"time": 200, "site": 40}, mean={"x": 0.0}, std={"x": 4.0}
-        )
-        model = fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
-    else:
-        model = load(lorenz_model)
-    scores = compare(name, model, n_windows=n, n_oi=n, seed=6)["r_score"].drop_vars("scheme")
-    assert 0 < float(scores[2]) < float(scores[1]) < 0.5
-    truth, obs = experiment.test_windows(n, 6)
-    periods = {"site": 40.0} if name == "lorenz96" else {}
-    analysis = optimal_interpolation(obs, experiment.oi_lengths, NOISE_STD, periods=periods)
-    assert float(scores[2]) == r_scores(analysis, truth, experiment.dims).mean()

@@ -73,6 +73,20 @@ def test_every_part_survives_a_file(part, tmp_path):
     np.testing.assert_array_equal(oceanvar.load(tmp_path / "m.varnet").solve(values), model.solve(values))
 
 
+def test_halves_are_half_the_size_and_almost_the_same_model(model, tmp_path):
+    for name, half in (("whole", False), ("half", True)):
+        model.save(tmp_path / name, half=half)
+    loaded = oceanvar.load(tmp_path / "half")
+    for theirs, mine in zip(loaded.assimilator.parameters(), model.assimilator.parameters(), strict=True):
+        assert theirs.dtype == torch.float32
+        torch.testing.assert_close(theirs, mine, rtol=5e-4, atol=1e-6)
+    whole = len(oceanvar.load(tmp_path / "whole").to_bytes())
+    n_weights = sum(p.numel() for p in model.assimilator.parameters())
+    assert whole - (tmp_path / "half").stat().st_size == pytest.approx(2 * n_weights, rel=0.01)
+    loaded.save(tmp_path / "again")
+    assert oceanvar.load(tmp_path / "again").digest == loaded.digest
+
+
 def test_physical_units_follow_the_normalisation():
     prior = PARTS["flow"]()
     space = StateSpace(

@@ -18,20 +18,24 @@ from oceanvar.varnet import VarNet
 
 
 def score_lines(scores: xr.Dataset) -> Iterator[str]:
-    """Table of the scores of `oceanvar.experiments.compare`."""
+    """Table of the scores of `oceanvar.comparison.compare`."""
     yield scores.attrs["title"]
-    yield f"{'scheme':22} {'R-score':>9}   {'95 % interval':19} {'rmse':>7} {'s/window':>9} {'windows':>8}"
+    yield (
+        f"{'scheme':34} {'R':>9}   {'95 % interval':19} {'median':>9} {'rmse':>7} {'P':>8} {'2J/n':>7} "
+        f"{'parameters':>10} {'s/window':>9}"
+    )
     for row in score_rows(scores):
         interval = f"{row['r_score_low']:.2e} {row['r_score_high']:.2e}"
         yield (
-            f"{row['scheme']:22} {row['r_score']:9.2e}   {interval:19} {row['rmse']:7.3f} "
-            f"{row['seconds']:9.2g} {row['n_windows']:8d}"
+            f"{row['scheme']:34} {row['r_score']:9.2e}   {interval:19} {row['median']:9.2e} {row['rmse']:7.3f} "
+            f"{row['p_score']:8.1e} {row['health']:7.3g} {row['n_parameters']:10d} {row['seconds']:9.2g}"
         )
 
 
 def score_rows(scores: xr.Dataset) -> list[dict[str, Any]]:
     """Scores as plain values, one row per scheme."""
-    values = {name: each.values.tolist() for name, each in scores.variables.items()}
+    columns = scores.drop_dims(["step", "window"])
+    values = {name: each.values.tolist() for name, each in columns.variables.items()}
     return [{str(name): row[i] for name, row in values.items()} for i in range(scores.sizes["scheme"])]
 
 

@@ -67,7 +67,9 @@ class AbstractGaussNewton(AbstractSolver):
         if not active.any():
             return state, carry
         index = active.nonzero().squeeze(1)
-        moved, damping_left, still_active = self._move(cost, obs[index], state[index], damping[index])
+        # Half precision is for networks; a step that must lower the cost cannot live with its rounding.
+        with torch.autocast(state.device.type, enabled=False):
+            moved, damping_left, still_active = self._move(cost, obs[index], state[index], damping[index])
         carry = (damping.index_copy(0, index, damping_left), active.index_copy(0, index, still_active))
         return state.index_copy(0, index, moved), carry
 
