@@ -144,20 +144,10 @@ def annealed(climate: Climate) -> list[Method]:
 
 
 def stages_of(model: VarNet) -> list[Method]:
-    """A model of learned and Gauss-Newton stages, broken off after its first network, its last one, and whole."""
+    """A packaged model before its Gauss-Newton steps, its network alone, and whole."""
     whole = model.assimilator
-    if not isinstance(whole.solver, Sequential):
-        return [Method("model", model)]
-    counts = whole.solver.counts
-
-    def first(n_steps: int) -> VarNet:
-        return VarNet(Assimilator(whole.cost, whole.solver, n_steps, whole.start), model.state_space)
-
-    return [
-        Method("U-Net, direct inversion", first(counts[0])),
-        Method("learned, mixed with Gauss-Newton", first(sum(counts[:3]))),
-        Method("learned + Gauss-Newton (packaged)", model),
-    ]
+    network = VarNet(Assimilator(whole.cost, whole.solver, 0, whole.start), model.state_space)
+    return [Method("U-Net, direct inversion", network), Method("U-Net + Gauss-Newton", model)]
 
 
 def methods(system: str, model: VarNet | None = None) -> tuple[Climate, list[Method]]:

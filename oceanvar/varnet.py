@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import oceanvar.variational.climatology
 import oceanvar.variational.operators
 import oceanvar.variational.priors.eof
 import oceanvar.variational.solvers.block_tridiagonal
-import oceanvar.variational.solvers.corrections
 import oceanvar.variational.solvers.descent
 import oceanvar.variational.solvers.lbfgs
 import oceanvar.variational.solvers.lstm
@@ -119,6 +118,8 @@ class VarNet:
             If the cost is not one of weak-constraint 4D-Var: only its weights are error variances.
         """
         state, obs = self._solve(values, background, device, precision)
+        with torch.no_grad():
+            obs = replace(obs, background=self.assimilator.first_guess(obs))
         cost = self.assimilator.cost
         if not cost.is_calibrated:
             raise ConfigError(

@@ -440,6 +440,25 @@ def test_single_precision_comes_close_to_double():
     assert (single - double).square().mean() < 0.01 * (double - truth).square().mean()
 
 
+def test_the_first_guess_is_the_background_of_its_first_state():
+    cost, obs, truth, _ = lorenz63_problem(3)
+    guess = truth + 0.1
+    errors = 0.1 * torch.randn(200, 3, 1, dtype=torch.float64) + 0.05
+    relative = FirstStateTerm([3], weight=0.5, of_background=True).double().fit_(errors)
+    with_guess = VariationalCost(*cost.terms[:2], relative)
+    solver = BlockTridiagonalGaussNewton()
+    analysis = Assimilator(with_guess, solver, 8).improve(guess, obs)
+    for i in range(3):
+        absolute = FirstStateTerm([3], weight=0.5).double().fit_(errors + guess[i, :, 0].unsqueeze(-1))
+        expected = Assimilator(VariationalCost(*cost.terms[:2], absolute), solver, 8)
+        torch.testing.assert_close(analysis[[i]], expected.improve(guess[[i]], obs[[i]]))
+    started = Assimilator(with_guess, solver, 8)
+    again = Assimilator(with_guess, solver, 8).improve(started.first_guess(obs), obs)
+    assert torch.equal(started.solve(obs), again)
+    with pytest.raises(ValueError, match="no background was given"):
+        with_guess(guess, obs)
+
+
 def test_half_precision_around_it_changes_nothing():
     cost, obs, _, _ = lorenz63_problem(2)
     cost, obs = cost.float(), obs.to(torch.float32)

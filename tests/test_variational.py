@@ -14,7 +14,6 @@ from oceanvar.variational.penalties import SmoothedL1, Squared
 from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.solvers.corrections import LearnedCorrection
 from oceanvar.variational.solvers.descent import ConjugateGradients, FixedPoint, GradientDescent
 from oceanvar.variational.solvers.lstm import LSTMSolver
 from oceanvar.variational.starts import LearnedStart, interpolate_in_time
@@ -168,9 +167,7 @@ ASSIMILATORS = {
         3,
     ),
     "learned_start": lambda: learned(start=LearnedStart(unet(6, 2, (4, 5), [3, 3]))),
-    "learned_correction": lambda: Assimilator(
-        VariationalCost(ObservationTerm()), LearnedCorrection(unet(6, 2, (4, 5), [3, 3])), 2
-    ),
+    "residual_start": lambda: learned(start=LearnedStart(unet(6, 2, (4, 5), [3, 3]), residual=True)),
     "descent": lambda: Assimilator(
         VariationalCost(ObservationTerm(), PriorTerm(unet(2, 2, (3, 4), [3, 3]))), GradientDescent(1.0), 5
     ),

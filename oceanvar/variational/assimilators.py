@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -66,6 +67,7 @@ class Assimilator(nn.Module):
     def improve(self, state: Tensor, obs: Observations, n_steps: int | None = None) -> Tensor:
         """Analysis from a given first guess; otherwise as `forward`."""
         n_steps = self.n_steps if n_steps is None else n_steps
+        obs = replace(obs, background=state)
         return self.unroll.run(self.solver, self.cost, obs, state, n_steps)
 
     @torch.no_grad()
@@ -77,6 +79,7 @@ class Assimilator(nn.Module):
         """Every iterate from the first guess to the analysis, without graphs: K + 1 states."""
         with torch.no_grad():
             state = self.first_guess(obs)
+            obs = replace(obs, background=state)
             carry = self.solver.init(self.cost, obs, state)
         yield state
         for _ in range(self.n_steps):
@@ -85,5 +88,5 @@ class Assimilator(nn.Module):
             yield state
 
     def first_guess(self, obs: Observations) -> Tensor:
-        """Background if there is one, else the start made from the observations."""
+        """Background if there is one, else the start made from the observations; it is the cost's background."""
         return self.start(obs) if obs.background is None else obs.background

@@ -12,7 +12,7 @@ from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
 from oceanvar.variational.starts import AbstractStart
-from oceanvar.variational.terms import AbstractTerm
+from oceanvar.variational.terms import AbstractTerm, given_background
 
 
 def by_time(x: Tensor) -> Tensor:
@@ -41,13 +41,24 @@ class FirstStateTerm(AbstractTerm):
         Weight of the term.
     penalty : AbstractPenalty, optional
         rho. Default: squared.
+    of_background : bool
+        Whether mean and covariance are those of the error of the background, x_0 - x^b_0, instead of the
+        climate's. With a learned start, which knows more about the first state than a climate, the
+        background is its analysis.
     """
 
     mean: Tensor
     whitening: Tensor
 
-    def __init__(self, shape: Sequence[int], weight: float = 1.0, penalty: AbstractPenalty | None = None):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        weight: float = 1.0,
+        penalty: AbstractPenalty | None = None,
+        of_background: bool = False,
+    ):
         super().__init__(weight, penalty)
+        self.of_background = of_background
         n_points = int(torch.Size(shape).numel())
         self.register_buffer("mean", torch.zeros(n_points))
         self.register_buffer("whitening", torch.eye(n_points))
@@ -59,7 +70,7 @@ class FirstStateTerm(AbstractTerm):
         Parameters
         ----------
         windows : Tensor
-            States in normalised units.
+            States in normalised units, or errors of first states.
         diagonal : bool
             Keep variances only; for few states, or for states of many points.
 
@@ -90,8 +101,10 @@ class FirstStateTerm(AbstractTerm):
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """B^{-1/2} (x_0 - m), ``(B, n)``."""
-        del obs
-        return self._whiten(state[:, :, 0].flatten(1) - self.mean.to(state.dtype))
+        first = state[:, :, 0]
+        if self.of_background:
+            first = first - given_background(obs)[:, :, 0]
+        return self._whiten(first.flatten(1) - self.mean.to(state.dtype))
 
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
         """Residual, and B^{-T/2} placed at the first time."""

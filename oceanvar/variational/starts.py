@@ -54,13 +54,16 @@ class LearnedStart(AbstractStart):
     network : AbstractMap
         Map from ``(B, 3 V, T, *S)``, the observations interpolated in time, their values and their
         mask, to the state ``(B, V, T, *S)``.
+    residual : bool
+        Whether the network gives the correction of the interpolated observations instead of the state.
     name : str
         Which observations: they must be of the state itself.
     """
 
-    def __init__(self, network: AbstractMap, name: str = "state"):
+    def __init__(self, network: AbstractMap, residual: bool = False, name: str = "state"):
         super().__init__()
         self.network = network
+        self.residual = residual
         self.name = name
 
     def forward(self, obs: Observations) -> Tensor:
@@ -68,7 +71,8 @@ class LearnedStart(AbstractStart):
         observed = obs.weights[self.name] > 0
         values = torch.where(observed, obs.values[self.name], 0.0)
         interpolated = interpolate_in_time(values, observed)
-        return self.network(torch.cat((interpolated, values, observed.to(values.dtype)), dim=1))
+        state = self.network(torch.cat((interpolated, values, observed.to(values.dtype)), dim=1))
+        return interpolated + state if self.residual else state
 
 
 def interpolate_in_time(values: Tensor, observed: Tensor) -> Tensor:

@@ -289,18 +289,19 @@ class BackgroundTerm(AbstractTerm):
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """B^{-1/2} (x - x^b)."""
-        return self.whitening(state - self._background(obs))
+        return self.whitening(state - given_background(obs))
 
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
         """Residual and B^{-T/2}."""
-        return self.whitening.linearize(state - self._background(obs))
+        return self.whitening.linearize(state - given_background(obs))
 
     def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
         """B^{-1/2} v."""
-        return self.whitening.jvp(state - self._background(obs), tangent)
+        return self.whitening.jvp(state - given_background(obs), tangent)
 
-    @staticmethod
-    def _background(obs: Observations) -> Tensor:
-        if obs.background is None:
-            raise ValueError("the cost has a background term but no background was given: pass background=")
-        return obs.background
+
+def given_background(obs: Observations) -> Tensor:
+    """Background of a window; an `Assimilator` always gives one, its first guess if no other."""
+    if obs.background is None:
+        raise ValueError("the cost has a background term but no background was given: pass background=")
+    return obs.background
