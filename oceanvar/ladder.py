@@ -114,8 +114,12 @@ def interpolations(climate: Climate) -> list[Method]:
     ]
 
 
-def gradient_descent(climate: Climate, n_steps: int = 5000) -> Method:
+N_DESCENT_STEPS = {"lorenz63": 20_000, "lorenz96": 5_000}
+
+
+def gradient_descent(climate: Climate, n_steps: int | None = None) -> Method:
     """FSGD of the papers: fixed steps on equation 2 with the true model as the prior and weights 0.01 and 0.99."""
+    n_steps = N_DESCENT_STEPS[climate.system] if n_steps is None else n_steps
     space = climate.space
     prior = PhysicalUnits(FlowPrior(EXPERIMENTS[climate.system].step()), space.n_variables)
     cost = VariationalCost(ObservationTerm(weight=0.01), PriorTerm(prior, weight=0.99))
