@@ -132,7 +132,8 @@ def test_an_interrupt_exits_with_130_and_leaves_nothing_unfinished(folder, monke
     result = run("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", folder / "out")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
-    assert sorted(os.listdir(folder)) == before
+    assert sorted(os.listdir(folder)) == sorted([*before, "out.run"])
+    assert os.listdir(folder / "out.run") == ["index.jsonl"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])

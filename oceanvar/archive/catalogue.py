@@ -108,12 +108,13 @@ def check_files(
     if kept is not None:
         _save(kept)
     model = most_common(notes, reading)
-    for file in list(notes):
-        wrong = list(differences(file, notes[file], model, notes[model], reading)) if model else []
+    good = {}
+    for file, each in notes.items():
+        wrong = list(differences(file, each, model, notes[model], reading)) if model is not None else []
         problems += [(file, reason) for reason in wrong]
-        if wrong:
-            del notes[file]
-    ordered = dict(sorted(notes.items(), key=lambda item: item[1].labels.indexes[reading.dim][0]))
+        if not wrong:
+            good[file] = each
+    ordered = dict(sorted(good.items(), key=lambda item: item[1].labels.indexes[reading.dim][0]))
     good, overlapping = without_overlaps(ordered, reading.dim)
     problems += overlapping
     if problems and not (skip_bad and good):
