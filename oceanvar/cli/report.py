@@ -10,6 +10,7 @@ import xarray as xr
 
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.planning import output_chunks
+from oceanvar.archive.preprocessing import TimeUnits
 from oceanvar.archive.sources import Paths, find_files
 from oceanvar.handles import automatic_batch_size
 from oceanvar.patching.grids import PatchGrid
@@ -96,12 +97,14 @@ def plan_lines(
     overlap: Mapping[str, int] | None,
     periodic: tuple[str, ...],
     batch_size: int | str,
+    time_units: str | None = None,
 ) -> Iterator[str]:
     """What mapping an archive would take, without solving."""
     space = model.state_space
     space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
     space = replace(space, overlap={**space.overlap, **(overlap or {})})
-    with open_archive(paths, space.variables, dim=space.dims[0]) as obs:
+    preprocess = None if time_units is None else TimeUnits(time_units, space.dims[0])
+    with open_archive(paths, space.variables, preprocess, space.dims[0]) as obs:
         space.check(obs, "the observations")
         grid = PatchGrid(
             {dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic
