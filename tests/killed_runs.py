@@ -16,7 +16,7 @@ import torch
 from oceanvar.archive.jobs import assimilate_archive
 from oceanvar.handles import PatchSolver
 
-N_KILLS = 4
+N_KILLS = 10
 
 
 def run(pattern: str, model: str, output: str) -> int:
