@@ -172,7 +172,7 @@ class NetcdfWriter(AbstractWriter):
         if index.dtype.kind not in "MO":
             raise ConfigError(
                 f"{dim!r} holds no dates but {index.dtype}, so there are no files per {period}: "
-                "let the output end in .zarr"
+                "give the units of its times (TimeUnits, --time-units), or let the output end in .zarr"
             )
         labels = np.asarray(index.strftime(PERIODS[period]), dtype=str)
         firsts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
