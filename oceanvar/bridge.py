@@ -41,6 +41,13 @@ def to_tensor(values: np.ndarray, space: StateSpace, dtype: torch.dtype = torch.
     return torch.from_numpy(np.asarray((values - mean) / std)).to(dtype)
 
 
+def on_device(obs: Observations, device: str) -> Observations:
+    """Move observations to a device; to a GPU from pinned memory, so that the copies run beside each other."""
+    if device.split(":")[0] != "cuda":
+        return obs.to(device)
+    return obs.pin_memory().to(device, non_blocking=True)
+
+
 def to_array(state: Tensor, space: StateSpace) -> np.ndarray:
     """Turn a normalised state ``(B, V, T, *S)`` back into an array in physical units."""
     values = state.detach().cpu().numpy()

@@ -41,5 +41,9 @@ class StoreError(OceanVarError, OSError):
     """An archive cannot be read, or an output cannot be written."""
 
 
+class DeviceMemoryError(OceanVarError, MemoryError):
+    """A single patch needs more memory than the device has."""
+
+
 class StoppedError(OceanVarError, RuntimeError):
     """A run was asked to stop and did so in good order: it can be resumed."""

@@ -1,6 +1,7 @@
 """Models as dask tasks see them: a small handle, one copy per process, one solve at a time."""
 
 import copy
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +10,13 @@ import numpy as np
 import torch
 
 from oceanvar import registry
+from oceanvar.errors import DeviceMemoryError
 from oceanvar.varnet import VarNet, from_bytes
 
 _LOCK = threading.RLock()
 """Guards the copies and lets one thread of a process solve at a time: torch uses the cores itself."""
 
-_COPIES: dict[tuple[str, str, str], VarNet] = {}
+_COPIES: "dict[tuple[str, str, str], _WorkingCopy]" = {}
 _MOST_COPIES = 8
 
 _POINTS_AT_ONCE = 4_000_000
@@ -64,32 +66,23 @@ class PatchSolver:
         return (self.digest, self.device, self.precision, self.has_background, self.diagnostics)
 
     def __call__(self, patches: np.ndarray) -> np.ndarray:
-        """Analysis ``(n, V, *patch)`` (and diagnostics) of patches ``(n, C, *patch)``, in physical units."""
+        """Analysis ``(n, V, *patch)`` (and diagnostics) of patches ``(n, C, *patch)``, in physical units.
+
+        Where the memory of a device is too small for a batch, it is solved in halves, and so are all later ones.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If it is too small for a single patch.
+        """
         values, background = patches, None
         if self.has_background:
             values, background = np.split(patches, 2, axis=1)
         device = resolve_device(self.device)
         with _LOCK:
-            return self._solve(self._copy(device), values, background, device)
+            return self._copy(device).solve(values, background, self.diagnostics)
 
-    def _solve(
-        self, model: VarNet, values: np.ndarray, background: np.ndarray | None, device: str
-    ) -> np.ndarray:
-        """Solve at once, or in halves where the device's memory is too small."""
-        solve = model.solve_and_diagnose if self.diagnostics else model.solve
-        try:
-            return solve(values, background, device, self.precision)
-        except torch.cuda.OutOfMemoryError:
-            if len(values) == 1:
-                raise
-        halves = zip(
-            np.array_split(values, 2),
-            [None, None] if background is None else np.array_split(background, 2),
-            strict=True,
-        )
-        return np.concatenate([self._solve(model, *half, device) for half in halves])
-
-    def _copy(self, device: str) -> VarNet:
+    def _copy(self, device: str) -> "_WorkingCopy":
         key = (self.digest, device, self.precision)
         if key not in _COPIES:
             while len(_COPIES) >= _MOST_COPIES:
@@ -97,8 +90,50 @@ class PatchSolver:
             model = copy.deepcopy(self.model) or from_bytes(self.content)
             dtype = torch.float64 if self.precision == "float64" else torch.float32
             model.assimilator.to(device, dtype).eval()
-            _COPIES[key] = model
+            _COPIES[key] = _WorkingCopy(model, device, self.precision)
         return _COPIES[key]
+
+
+@dataclass
+class _WorkingCopy:
+    """A model on its device, and how many patches have turned out to fit there at once."""
+
+    model: VarNet
+    device: str
+    precision: str
+    n_most: int = sys.maxsize
+
+    def solve(self, values: np.ndarray, background: np.ndarray | None, diagnostics: bool) -> np.ndarray:
+        """Solve a batch at once, or in pieces that fit."""
+        results: list[np.ndarray] = []
+        n_solved = 0
+        while n_solved < len(values):
+            piece = slice(n_solved, n_solved + self.n_most)
+            result = self._tried(
+                values[piece], None if background is None else background[piece], diagnostics
+            )
+            if result is not None:
+                results.append(result)
+                n_solved += len(result)
+        return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def _tried(
+        self, values: np.ndarray, background: np.ndarray | None, diagnostics: bool
+    ) -> np.ndarray | None:
+        """Solve at once; None, and half as many patches from now on, if the memory is too small."""
+        try:
+            solve = self.model.solve_and_diagnose if diagnostics else self.model.solve
+            return solve(values, background, self.device, self.precision)
+        except torch.OutOfMemoryError as error:
+            if len(values) == 1:
+                raise DeviceMemoryError(
+                    f"one patch of shape {values.shape[1:]} needs more memory than {self.device} has free: "
+                    f"use a smaller patch, or precision='bfloat16' ({error})"
+                ) from error
+        # Not before the error is gone: its traceback holds the tensors of the failed solve.
+        torch.cuda.empty_cache()
+        self.n_most = (len(values) + 1) // 2
+        return None
 
 
 def resolve_device(device: str) -> str:

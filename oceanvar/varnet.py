@@ -25,7 +25,7 @@ import oceanvar.variational.solvers.lstm
 import oceanvar.variational.solvers.newton
 import oceanvar.variational.solvers.schedules  # noqa: F401
 from oceanvar import registry
-from oceanvar.bridge import to_array, to_observations
+from oceanvar.bridge import on_device, to_array, to_observations
 from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
@@ -135,7 +135,7 @@ class VarNet:
         self, values: np.ndarray, background: np.ndarray | None, device: str, precision: str
     ) -> tuple[torch.Tensor, Observations]:
         dtype = torch.float64 if precision == "float64" else torch.float32
-        obs = to_observations(values, self.state_space, background, dtype).to(device)
+        obs = on_device(to_observations(values, self.state_space, background, dtype), device)
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state = self.assimilator.solve(obs)
         return state.to(dtype), obs

@@ -16,7 +16,7 @@ import torch
 from oceanvar.archive.jobs import assimilate_archive
 from oceanvar.handles import PatchSolver
 
-N_KILLS = 4
+N_KILLS = 10
 
 
 def run(pattern: str, model: str, output: str) -> int:
@@ -38,7 +38,7 @@ def main() -> None:
     solve = PatchSolver.__call__
 
     def slowly(self, patches):
-        time.sleep(0.01)
+        time.sleep(0.02)
         return solve(self, patches)
 
     PatchSolver.__call__ = slowly
@@ -48,7 +48,7 @@ def main() -> None:
         for number in range(N_KILLS + 1):
             child = run(pattern, model, output)
             if number < N_KILLS:
-                time.sleep(random.uniform(0.1, 0.6))
+                time.sleep(random.uniform(0.05, 0.4))
                 os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             ends.append(os.waitstatus_to_exitcode(status))

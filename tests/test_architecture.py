@@ -33,7 +33,7 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"presets", "handles"}, {"numpy", "torch"}),
     ({"mapping", "fitting"}, {"numpy", "xarray", "dask", "tqdm"}),
     ({"osse"}, {"numpy", "xarray"}),
-    ({"archive"}, {"numpy", "xarray", "dask", "netCDF4", "zarr", "tqdm"}),
+    ({"archive"}, {"numpy", "xarray", "dask", "netCDF4", "cftime", "zarr", "fsspec", "tqdm"}),
     ({"experiments"}, {"xarray"}),
     ({"ladder"}, {"torch"}),
     ({"comparison"}, {"numpy", "torch", "xarray"}),

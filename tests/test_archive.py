@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive import slabs
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.jobs import assimilate_archive, read_summary
+from oceanvar.archive.reading import Reading
 from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ConfigError, GridMismatchError, PatchError, StoreError
 from oceanvar.handles import PatchSolver
@@ -72,7 +72,7 @@ def test_open_archive_takes_lists_folders_and_stores(pattern, long_obs, tmp_path
 
 
 def test_blocks_are_bounded_and_follow_the_chunks_of_the_file(long_obs, tmp_path, monkeypatch):
-    monkeypatch.setattr("oceanvar.archive.catalogue.BLOCK_BYTES", 17 * 11 * 13 * 4)
+    monkeypatch.setattr("oceanvar.archive.reading.BLOCK_BYTES", 17 * 11 * 13 * 4)
     plain = write_files(long_obs, tmp_path / "plain", days=70)
     chunked = write_files(
         long_obs, tmp_path / "chunked", days=70, encoding={"ssh": {"chunksizes": (7, 11, 13)}}
@@ -157,7 +157,8 @@ def test_zarr_equals_memory_and_each_patch_is_solved_once(pattern, model, expect
     n_patches = 34 * 3 * 2
     assert sum(counts) == n_patches
     assert result == tmp_path / "out.zarr"
-    assert os.listdir(tmp_path) == ["out.zarr"]
+    assert sorted(os.listdir(tmp_path)) == ["out.zarr", "out.zarr.run"]
+    assert sorted(os.listdir(tmp_path / "out.zarr.run")) == ["index.jsonl", "manifest.jsonl"]
     with xr.open_zarr(result) as ds:
         assert ds["ssh"].chunks == ((4,) * 17 + (2,), (11,), (13,))
         assert ds["ssh"].dtype == np.float32
@@ -173,7 +174,7 @@ def test_netcdf_equals_memory_in_one_file_per_month(pattern, model, expected, tm
     result = assimilate_archive(pattern, model, tmp_path / "out", chunks={"time": 9, "lat": 4})
     assert sum(counts) == 34 * 3 * 2
     names = [f"analysis_2020-0{month}.nc" for month in (1, 2, 3)]
-    assert sorted(os.listdir(result)) == [*names, "manifest.jsonl"]
+    assert sorted(os.listdir(result)) == names
     options = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "join": "exact"}
     with xr.open_mfdataset(str(result / "*.nc"), **options) as ds:
         assert ds["ssh"].dtype == np.float32
@@ -190,7 +191,7 @@ def test_other_periods(pattern, model, tmp_path):
     daily = assimilate_archive(few, model, tmp_path / "daily", period="day")
     assert len(list(daily.glob("*.nc"))) == 10
     yearly = assimilate_archive(few, model, tmp_path / "yearly", period="year")
-    assert sorted(os.listdir(yearly)) == ["analysis_2020.nc", "manifest.jsonl"]
+    assert os.listdir(yearly) == ["analysis_2020.nc"]
     with pytest.raises(ConfigError, match="period"):
         assimilate_archive(few, model, tmp_path / "weekly", period="week")
 
@@ -244,7 +245,7 @@ def test_existing_output_is_replaced_only_when_asked_and_by_a_whole_one(
     assimilate_archive(pattern, model, output, overwrite=True)
     with open_archive(output) as ds:
         assert_same_field(ds, expected)
-    assert os.listdir(tmp_path) == [name]
+    assert sorted(os.listdir(tmp_path)) == [name, f"{name}.run"]
 
 
 def interrupt_after(monkeypatch, n: int) -> None:
@@ -260,13 +261,14 @@ def interrupt_after(monkeypatch, n: int) -> None:
     monkeypatch.setattr(PatchSolver, "__call__", interrupted)
 
 
-def test_a_run_that_ends_before_its_first_unit_leaves_nothing(pattern, model, tmp_path, monkeypatch):
+def test_a_run_that_ends_before_its_first_unit_leaves_its_index_only(pattern, model, tmp_path, monkeypatch):
     interrupt_after(monkeypatch, 0)
     n_threads = threading.active_count()
     for name in ("out.zarr", "out"):
         with pytest.raises(KeyboardInterrupt):
             assimilate_archive(pattern, model, tmp_path / name, batch_size=2)
-    assert os.listdir(tmp_path) == []
+        assert os.listdir(tmp_path / f"{name}.run") == ["index.jsonl"]
+    assert sorted(os.listdir(tmp_path)) == ["out.run", "out.zarr.run"]
     assert threading.active_count() == n_threads
 
 
@@ -278,7 +280,7 @@ def test_a_store_is_never_seen_under_its_name_before_its_end(pattern, model, tmp
     )
     assimilate_archive(pattern, model, tmp_path / "out.zarr")
     assert seen
-    assert all(names == ["out.zarr.part"] for names in seen)
+    assert all(names == ["out.zarr.run"] for names in seen)
 
 
 def test_overwriting_never_removes_anything_else(pattern, model, tmp_path):
@@ -301,7 +303,7 @@ def test_outputs_that_cannot_be(pattern, model, long_obs, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot write"):
         assimilate_archive(pattern, model, tmp_path / "file" / "out.zarr")
-    (tmp_path / "out.zarr.part").mkdir()
+    (tmp_path / "out.zarr.run" / "out.zarr").mkdir(parents=True)
     with pytest.raises(StoreError, match="broken off or is still at work.*resume"):
         assimilate_archive(pattern, model, tmp_path / "out.zarr")
     numbers = long_obs.assign_coords(time=np.arange(70.0))
@@ -340,20 +342,20 @@ def test_few_blocks_are_in_memory_at_once(long_obs, model, tmp_path, monkeypatch
 def test_files_are_opened_in_one_thread_and_two_at_once_at_most(pattern, model, tmp_path, monkeypatch):
     opened: list[str] = []
     closed: list[int] = []
-    real = slabs.open_file
+    real = Reading.open
 
-    def counted(*arguments, **options):
+    def counted(*arguments):
         opened.append(threading.current_thread().name)
-        ds = real(*arguments, **options)
+        ds = real(*arguments)
         whole = ds.copy()
         whole.set_close(lambda: closed.append(1) or ds.close())
         assert len(opened) - len(closed) <= 2
         return whole
 
-    monkeypatch.setattr(slabs, "open_file", counted)
+    monkeypatch.setattr(Reading, "open", counted)
     assimilate_archive(pattern, model, tmp_path / "out.zarr", preprocess=lambda ds: ds)
-    assert opened == ["oceanvar-reader"] * 7
-    assert len(closed) == 7
+    assert opened == ["MainThread"] * 8 + ["oceanvar-reader"] * 7
+    assert len(closed) == 15
 
 
 def test_members_windows_and_masks_in_time(long_obs, model, tmp_path):
@@ -406,7 +408,7 @@ def test_chunks_that_a_store_cannot_have_and_a_periodic_time_are_refused(pattern
             assimilate_archive(pattern, model, tmp_path / "out.zarr", chunks=chunks)
     with pytest.raises(PatchError, match="'time' is periodic"):
         assimilate_archive(pattern, model, tmp_path / "out.zarr", periodic=["time"])
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path / "out.zarr.run") == ["index.jsonl"]
 
 
 def test_progress_writes_a_line_per_unit_where_there_is_no_terminal(pattern, model, tmp_path, capsys):

@@ -107,6 +107,39 @@ def test_assimilate_with_a_background_into_netcdf(folder, obs40, model):
     assert run("assimilate", *arguments, "--overwrite", "-q").exit_code == 0
 
 
+def test_assimilate_packs_skips_and_sums_up_as_json(folder, obs40, model):
+    days = ((obs40["time"] - np.datetime64("1900-01-01")) / np.timedelta64(1, "D")).values
+    for first in range(0, 40, 10):
+        file = folder / f"obs_{first}.nc"
+        times = ("time", days[first : first + 10], {"Unit": "days since 1900-1-1"})
+        obs40.isel(time=slice(first, first + 10)).assign_coords(time=times).to_netcdf(file)
+    (folder / "obs_9.nc").write_bytes(b"")
+    arguments = ["assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet"]
+    options = ["--time-units", "days since 1900-01-01", "--skip-bad", "--compression", 3]
+    packed = ["--pack", "ssh=-40:40", "--chunks", "time=5,lat=4", "--shards", "time=20,lat=12"]
+    assert_failed(
+        run(*arguments, "-o", folder / "out", *options[:2]), "1 problem(s)", "obs_9.nc", "--skip-bad"
+    )
+    result = run(*arguments, "-o", folder / "out.zarr", *options, *packed, "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert (summary["n_files"], summary["n_units"], summary["n_cells"]) == (4, 2, 40 * 11 * 13)
+    assert f"left out        {folder / 'obs_9.nc'}: cannot be read" in result.stderr
+    assert "times           40, 0 of them without any observation" in result.stderr
+    with xr.open_zarr(folder / "out.zarr") as ds:
+        assert ds["ssh"].encoding["shards"] == (20, 12, 13)
+        np.testing.assert_array_equal(ds["time"], obs40["time"])
+        np.testing.assert_allclose(ds["ssh"], assimilate(obs40, model)["ssh"], atol=80 / 65534)
+    assert run(*arguments, "-o", folder / "out", *options, "-q").stderr == ""
+    assert len(list((folder / "out").glob("analysis_*.nc"))) == 2
+    (folder / "obs_9.nc").unlink()
+    plan = run("plan", *arguments[1:], *options[:2]).stdout
+    assert "times           40, 2020-01-01 00:00:00 to 2020-02-09 00:00:00" in plan
+    assert_failed(run("plan", *arguments[1:], "--time-units", "fortnights"), "'fortnights'", "no dates")
+    for pack in ("ssh", "ssh=1", "ssh=a:b"):
+        assert run(*arguments, "-o", folder / "3.zarr", "--pack", pack).exit_code == 2
+
+
 def test_failures_are_one_message_and_exit_code_1(folder, monkeypatch):
     model, out = folder / "model.varnet", folder / "out.zarr"
     assert_failed(run("assimilate", folder / "no_*.nc", "-m", model, "-o", out), "no file matches")
@@ -128,7 +161,8 @@ def test_an_interrupt_exits_with_130_and_leaves_nothing_unfinished(folder, monke
     result = run("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", folder / "out")
     assert result.exit_code == 130
     assert "interrupted" in result.stderr
-    assert sorted(os.listdir(folder)) == before
+    assert sorted(os.listdir(folder)) == sorted([*before, "out.run"])
+    assert os.listdir(folder / "out.run") == ["index.jsonl"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])

@@ -1,66 +1,36 @@
-"""The files of an archive as one lazy dataset, after a check of every file."""
+"""The files of an archive: each is checked before any work, and all that is wrong is told at once."""
 
-import glob
-import itertools
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_same_grid
-from oceanvar.errors import GridMismatchError, StoreError
-
-Paths = str | Path | Sequence[str | Path]
-Preprocess = Callable[[xr.Dataset], xr.Dataset]
-
-BLOCK_BYTES = 64 * 2**20
-"""Most of one variable that is read or written at once, whatever the size of the files."""
-
-NETCDF = threading.RLock()
-"""Held while a file is opened, read or written: the NetCDF library may crash in two threads at once."""
-
-_N_NAMED = 20
-"""Files named with the same problem."""
+from oceanvar.archive.checks import Problems, differences, listed, most_common, without_overlaps
+from oceanvar.archive.notes import ArchiveNotes, FileNotes
+from oceanvar.archive.preprocessing import Preprocess
+from oceanvar.archive.reading import UNREADABLE, Reading
+from oceanvar.archive.sources import AbstractSource, FileState, Paths, find_files
+from oceanvar.errors import StoreError
 
 
-def find_files(paths: Paths) -> list[Path]:
-    """Files that paths or patterns name, sorted within each pattern, each file once.
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The good files of an archive, sorted in time, and what is wrong with the others.
 
     Parameters
     ----------
-    paths : path-like or sequence of path-like
-        A pattern like ``obs/*.nc``, a file, a folder of ``*.nc`` files, a Zarr store, or several of these.
-
-    Raises
-    ------
-    StoreError
-        If one of them names nothing.
+    notes : mapping of AbstractSource to FileNotes
+        What is known of each good file.
+    states : mapping of AbstractSource to FileState
+        Size and time of change of each file when it was looked at.
+    skipped : mapping of str to str
+        Full names of the files that are left out, and why.
     """
-    files: list[Path] = []
-    for each in [paths] if isinstance(paths, str | Path) else paths:
-        path = Path(each)
-        if path.is_dir() and not is_zarr(path):
-            found = sorted(path.glob("*.nc"))
-        else:
-            found = (
-                [path]
-                if path.exists()
-                else [Path(name) for name in sorted(glob.glob(str(each), recursive=True))]
-            )
-        if not found:
-            raise StoreError(f"no file matches {str(each)!r} (seen from {os.getcwd()}): check the spelling")
-        files += found
-    if not files:
-        raise StoreError("the list of files is empty: give at least one file or pattern")
-    return list(dict.fromkeys(files))
 
-
-def is_zarr(path: Path) -> bool:
-    """Say whether a folder is a Zarr store."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+    notes: Mapping[AbstractSource, FileNotes]
+    states: Mapping[AbstractSource, FileState]
+    skipped: Mapping[str, str]
 
 
 def open_archive(
@@ -76,7 +46,7 @@ def open_archive(
     Parameters
     ----------
     paths : path-like or sequence of path-like
-        NetCDF files, patterns like ``obs/*.nc``, a folder of ``*.nc`` files, or a Zarr store.
+        NetCDF files, patterns like ``obs/*.nc``, a folder of ``*.nc`` files, a Zarr store, or URLs of these.
     variables : sequence of str, optional
         Variables that every file must have; others are left out. Default: all, which must then be the
         same in all files. A variable without `dim` is taken from the first file.
@@ -96,149 +66,96 @@ def open_archive(
         If nothing matches; or naming every file that cannot be read, lacks a variable, lies on another
         grid, has other units, or repeats or overlaps the times of another.
     """
-
-    def opened(ds: xr.Dataset) -> xr.Dataset:
-        kept = ds.drop_vars(set() if variables is None else set(ds.data_vars) - set(variables))
+    reading = Reading(variables, dim, preprocess)
+    parts = []
+    for file, notes in check_files(find_files(paths), reading).notes.items():
+        ds = reading.open(file, in_blocks=True)
+        kept = ds.drop_vars(set(ds.data_vars) - set(notes.labels.data_vars))
         kept.set_close(ds.close)
-        return kept
+        parts.append(kept)
+    return combined(parts, dim)
 
-    return combined(list(checked(find_files(paths), variables, preprocess, dim, opened).values()), dim)
 
+def check_files(
+    files: Sequence[AbstractSource],
+    reading: Reading,
+    index: Path | None = None,
+    skip_bad: bool = False,
+) -> Catalogue:
+    """Look at every file, one after the other in this thread, and tell all that is wrong at once.
 
-def checked(
-    files: Sequence[Path],
-    variables: Sequence[str] | None,
-    preprocess: Preprocess | None,
-    dim: str,
-    keep: Callable[[xr.Dataset], xr.Dataset],
-) -> dict[Path, xr.Dataset]:
-    """Check every file, one after the other, and give what `keep` makes of each, sorted in time.
+    What most files share, grid, units, dimensions and kind of time, is what every file must have.
+    Of files that overlap in time the one that begins first is good.
+
+    Parameters
+    ----------
+    files : sequence of AbstractSource
+        From `find_files`.
+    reading : Reading
+        How to read them.
+    index : Path, optional
+        File to keep notes in: a file that has not changed since is not opened again.
+    skip_bad : bool
+        Leave out what is wrong instead.
 
     Raises
     ------
     StoreError
-        Naming all problems, see `open_archive`.
+        Naming all problems; or if no file is good, or the index cannot be written.
     """
-    found: dict[Path, xr.Dataset] = {}
-    problems: list[tuple[Path, str]] = []
-    first = None
+    kept = None if index is None else ArchiveNotes(index, reading.settings())
+    notes, states, problems = _noted(files, reading, kept)
+    if kept is not None:
+        _save(kept)
+    model = most_common(notes, reading)
+    good = {}
+    for file, each in notes.items():
+        wrong = list(differences(file, each, model, notes[model], reading)) if model is not None else []
+        problems += [(file, reason) for reason in wrong]
+        if not wrong:
+            good[file] = each
+    ordered = dict(sorted(good.items(), key=lambda item: item[1].labels.indexes[reading.dim][0]))
+    good, overlapping = without_overlaps(ordered, reading.dim)
+    problems += overlapping
+    if problems and not (skip_bad and good):
+        raise StoreError(
+            f"{len(problems)} problem(s) in the {len(files)} file(s) of the archive:\n{listed(problems)}\n"
+            "Repair or remove these files, adapt them with preprocess= (rename, select, convert), or leave "
+            "them out with skip_bad (--skip-bad)."
+        )
+    skipped: dict[str, list[str]] = {}
+    for file, reason in problems:
+        skipped.setdefault(file.key, []).append(reason)
+    return Catalogue(good, states, {key: "; ".join(reasons) for key, reasons in skipped.items()})
+
+
+def _noted(
+    files: Sequence[AbstractSource], reading: Reading, kept: ArchiveNotes | None
+) -> tuple[dict[AbstractSource, FileNotes], dict[AbstractSource, FileState], Problems]:
+    """Make notes of every file that can be read, or find those of an earlier pass."""
+    notes: dict[AbstractSource, FileNotes] = {}
+    states: dict[AbstractSource, FileState] = {}
+    problems: Problems = []
     for file in files:
         try:
-            ds = open_file(file, dim, preprocess)
-            first = ds if first is None else first
-            wrong = list(_problems(ds, first, variables, dim))
-            if not wrong:
-                found[file] = keep(ds)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            wrong = [f"cannot be read: {error}"]
-        if wrong and not found:
-            first = None
-        problems += [(file, reason) for reason in wrong]
-    ordered = dict(sorted(found.items(), key=lambda item: item[1].indexes[dim][0]))
-    problems += _overlaps(ordered, dim)
-    if problems:
-        raise StoreError(
-            f"{len(problems)} problem(s) in the {len(files)} file(s) of the archive:\n{_listed(problems)}\n"
-            "Repair or remove these files, or adapt them with preprocess= (rename, select, convert)."
-        )
-    return ordered
+            states[file] = state = file.state()
+            found = None if kept is None else kept.get(file.key, state)
+            if found is None:
+                with reading.open(file) as ds:
+                    found = FileNotes.of(ds, reading.variables, reading.dim)
+                found = found if kept is None else kept.put(file.key, state, found)
+            notes[file] = found
+        except UNREADABLE as error:
+            problems.append((file, f"cannot be read: {error}"))
+    return notes, states, problems
 
 
-def open_file(file: Path, dim: str, preprocess: Preprocess | None, in_blocks: bool = True) -> xr.Dataset:
-    """Open one file or store lazily; with `in_blocks` as dask arrays of blocks of bounded size."""
-    if is_zarr(file):
-        ds = raw = xr.open_dataset(file, engine="zarr", cache=False, chunks={} if in_blocks else None)
-    else:
-        ds = raw = xr.open_dataset(file, engine="netcdf4", cache=False)
-        _check_whole(file, ds)
-        if in_blocks:
-            token = f"{file.resolve()}-{file.stat().st_mtime_ns}"
-            ds = ds.chunk({dim: _block(ds, dim)} if dim in ds.sizes else {}, token=token)
-    ds = ds if preprocess is None else preprocess(ds)
-    if ds is not raw:
-        ds.set_close(raw.close)
-    return ds
-
-
-def _check_whole(file: Path, ds: xr.Dataset) -> None:
-    """Refuse a cut classic NetCDF file: the library fills what is missing with zeros, silently."""
-    with file.open("rb") as stream:
-        is_classic = stream.read(3) == b"CDF"
-    needed = sum(v.size * np.dtype(v.encoding.get("dtype", "S1")).itemsize for v in ds.variables.values())
-    if is_classic and file.stat().st_size < needed:
-        raise StoreError(f"truncated: {file.stat().st_size} bytes, its variables alone need {needed}")
-
-
-def _block(ds: xr.Dataset, dim: str) -> int:
-    """Times to read at once: a multiple of the file's own chunks, of bounded size."""
-    along = [each for each in ds.data_vars.values() if dim in each.dims]
-    stored = [(each.encoding.get("chunksizes"), each.dims.index(dim)) for each in along]
-    unit = max((sizes[axis] for sizes, axis in stored if sizes), default=1)
-    largest = max((each.nbytes // max(1, ds.sizes[dim]) for each in along), default=1)
-    return max(1, BLOCK_BYTES // max(1, unit * largest)) * unit
-
-
-def _problems(ds: xr.Dataset, first: xr.Dataset, variables: Sequence[str] | None, dim: str) -> Iterator[str]:
-    """What is wrong with a file, compared with the first good one."""
-    names = {str(name) for name in (first.data_vars if variables is None else variables)}
-    present = {str(name) for name in ds.data_vars}
-    if (names != present) if variables is None else (names - present):
-        yield f"has the variables {sorted(present)}, not {sorted(names)}"
-    yield from _time_problems(ds, first, dim)
-    for name in sorted(names & present):
-        units = first[name].attrs.get("units"), ds[name].attrs.get("units")
-        if units[0] != units[1]:
-            yield f"{name!r} is in {units[1]!r}, but in {units[0]!r} in the first file"
-        if first[name].dims != ds[name].dims:
-            yield f"{name!r} has the dimensions {ds[name].dims}, but {first[name].dims} in the first file"
-    dims = {str(each) for name in names & present for each in first[name].dims} - {dim}
+def _save(kept: ArchiveNotes) -> None:
     try:
-        check_same_grid(first, ds, sorted(dims), "the first file and this one")
-        _check_same_coordinates(first, ds, dim)
-    except GridMismatchError as error:
-        yield str(error)
-
-
-def _time_problems(ds: xr.Dataset, first: xr.Dataset, dim: str) -> Iterator[str]:
-    if dim not in ds.indexes or ds.sizes[dim] == 0:
-        yield f"has no coordinate {dim!r}, or no values of it"
-        return
-    index, expected = ds.indexes[dim], first.indexes[dim]
-    if (type(index), index.dtype.kind) != (type(expected), expected.dtype.kind):
-        yield f"its {dim!r} is of another type or calendar than in the first file: {index[0]!r}"
-    if index.hasnans or not index.is_unique or not index.is_monotonic_increasing:
-        yield f"the values of {dim!r} do not increase strictly: {len(index) - index.nunique()} are repeated"
-
-
-def _check_same_coordinates(first: xr.Dataset, ds: xr.Dataset, dim: str) -> None:
-    """Demand equal two-dimensional coordinates (of a curvilinear grid)."""
-    for name, coord in first.coords.items():
-        if coord.ndim < 2 or dim in coord.dims:
-            continue
-        if name not in ds.coords or not np.array_equal(coord.values, ds[name].values, equal_nan=True):
-            raise GridMismatchError(f"the coordinate {name!r} differs from that of the first file")
-
-
-def _overlaps(ordered: Mapping[Path, xr.Dataset], dim: str) -> list[tuple[Path, str]]:
-    items = [(file, ds.indexes[dim]) for file, ds in ordered.items()]
-    return [
-        (file, f"its values of {dim!r} begin at {later[0]}, but {before} goes on to {earlier[-1]}")
-        for (before, earlier), (file, later) in itertools.pairwise(items)
-        if later[0] <= earlier[-1]
-    ]
-
-
-def _listed(problems: list[tuple[Path, str]]) -> str:
-    """One line per problem; where many files share one, the first of them and a number."""
-    by_reason: dict[str, list[Path]] = {}
-    for file, reason in problems:
-        by_reason.setdefault(reason, []).append(file)
-    lines = []
-    for reason, files in by_reason.items():
-        lines += [f"  {file}: {reason}" for file in files[:_N_NAMED]]
-        if len(files) > _N_NAMED:
-            lines.append(f"  and {len(files) - _N_NAMED} more files: the same")
-    return "\n".join(lines)
+        kept.path.parent.mkdir(parents=True, exist_ok=True)
+        kept.save()
+    except OSError as error:
+        raise StoreError(f"cannot write to the folder {str(kept.path.parent)!r}: {error}") from error
 
 
 def combined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:

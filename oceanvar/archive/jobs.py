@@ -1,7 +1,8 @@
 """Archives: many files in, one store or one folder of files out, in memory that does not grow with them.
 
-An analysis is written beside its final place and renamed when it is complete: what has the final name is
-whole. A run that was broken off can be resumed.
+An analysis grows in the folder of its run, ``<output>.run``, and is renamed when it is complete: what has the final
+name is whole. That folder keeps the record of the run and the index of the files. A run that was broken off can be
+resumed.
 """
 
 import os
@@ -11,13 +12,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from oceanvar.archive.catalogue import Paths, Preprocess, find_files, is_zarr
-from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, locked
+from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.planning import plan_run
+from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import ArchiveRun
 from oceanvar.archive.slabs import index_archive
-from oceanvar.archive.writers import PERIODS, AbstractWriter
-from oceanvar.errors import ConfigError, OceanVarError, StoreError
+from oceanvar.archive.sources import AbstractSource, Paths, find_files, is_url, is_zarr
+from oceanvar.archive.storage import Packing, Storage
+from oceanvar.archive.writers import AbstractWriter
+from oceanvar.errors import OceanVarError, StoreError
 from oceanvar.varnet import VarNet, load
 
 
@@ -28,7 +31,12 @@ def assimilate_archive(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    skip_bad: bool = False,
     period: str = "month",
+    chunks: Mapping[str, Any] | None = None,
+    shards: Mapping[str, int] | None = None,
+    compression: int | None = None,
+    packing: Mapping[str, Packing] | None = None,
     preprocess: Preprocess | None = None,
     progress: bool = False,
     stop: Callable[[], bool] = lambda: False,
@@ -38,13 +46,13 @@ def assimilate_archive(
 
     One thread reads, this one solves, a third one writes. Each patch is solved once, in the order of time,
     and memory holds a few patches' stretch of times, however long the archive is. The analysis is built in the
-    folder ``<output>.part`` and renamed when it is complete. Of a run that is interrupted or fails the folder
-    is kept, unless nothing in it is finished.
+    folder ``<output>.run`` and moved out of it when it is complete. The record of the run stays there, and the index
+    of the files, which spares a later run to open those that have not changed.
 
     Parameters
     ----------
     paths : path-like or sequence of path-like
-        Observations: NetCDF files, patterns, a folder or a Zarr store, see `open_archive`.
+        Observations: NetCDF files, patterns, a folder, a Zarr store or URLs of these, see `open_archive`.
     model : VarNet or path-like
         Model, its file, or the name of a packaged one.
     output : path-like
@@ -55,10 +63,21 @@ def assimilate_archive(
         Model, options, input files and device must be the same. An output that such a run has
         completed is left as it is.
     overwrite : bool
-        Replace an existing output, when the new one is complete; and a ``<output>.part`` that a run which was
+        Replace an existing output, when the new one is complete; and what a run which was
         broken off left behind (with `resume`: only where it cannot be continued).
+    skip_bad : bool
+        Go on without files that cannot be used; the record of the run and its summary name them.
     period : {"month", "day", "year"}
         What one NetCDF file holds.
+    chunks : mapping, optional
+        Points of a chunk of a Zarr store. By default whole maps of the times of a patch, fewer where they
+        exceed 64 MiB.
+    shards : mapping of str to int, optional
+        Points of a shard of a Zarr store, whole chunks. A shard is in memory as a whole.
+    compression : int, optional
+        Level from 0 to 9, see `Storage`.
+    packing : mapping of str to Packing, optional
+        Variables to store as integers of 16 bits; a value that they cannot say ends the run.
     preprocess : callable, optional
         Applied to the lazy dataset of each file, to rename or select, say.
     progress : bool
@@ -67,13 +86,12 @@ def assimilate_archive(
         Asked after each unit; when it says True the run stops, to be resumed later.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
-        precision, mask, chunks. By default an output chunk is whole maps of the times of a patch, fewer
-        where they exceed 64 MiB. A unit of work is one chunk in time, or one NetCDF file.
+        precision, mask. A unit of work is one chunk or shard in time, or one NetCDF file.
 
     Returns
     -------
     Path
-        `output`. It holds ``manifest.jsonl``, whose last line sums the run up, see `read_summary`.
+        `output`. The last line of ``<output>.run/manifest.jsonl`` sums the run up, see `read_summary`.
 
     Raises
     ------
@@ -88,27 +106,37 @@ def assimilate_archive(
         As `oceanvar.mapping.assimilate`.
     """
     model = model if isinstance(model, VarNet) else load(model)
+    if is_url(output):
+        raise StoreError(f"the output {str(output)!r} must lie on this machine: copy it when it is complete")
     given, files = Path(output), find_files(paths)
     output = given.absolute()
-    _check_name(output, files, period)
+    storage = Storage(
+        None if output.suffix == ".zarr" else period, chunks or {}, shards or {}, compression, packing or {}
+    )
+    _check_name(given, files, period)
     if not resume:
         _check_free(output, overwrite)
-    part = output.with_name(output.name + ".part")
-    _check_part(part, resume or overwrite)
-    index = index_archive(files, model.state_space.variables, preprocess, model.state_space.dims[0])
-    run, description = plan_run(
-        index, model, part, period if output.suffix != ".zarr" else None, stop, options
-    )
+    folder = run_folder(output)
+    _check_begun(folder, resume or overwrite)
+    space = model.state_space
+    index = index_archive(files, space.variables, preprocess, space.dims[0], folder / INDEX, skip_bad)
+    run, description = plan_run(index, model, folder / output.name, storage, stop, options)
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
             return given
         _check_free(output, overwrite)
-    with locked(part):
+    with locked(folder):
         _check_free(output, overwrite)  # again: another job may have ended meanwhile
         _work(run, _begun(run.writer, description, resume, overwrite), progress)
-        _replace(output, part)
-        (output / LOCK).unlink()
+        _replace(output, run.writer.folder)
+        (folder / LOCK).unlink()
     return given
+
+
+def run_folder(output: str | Path) -> Path:
+    """Name the folder that keeps the record of the run to an output, and the output until it is complete."""
+    output = Path(output)
+    return output.with_name(output.name + ".run")
 
 
 def read_summary(output: str | Path) -> dict[str, Any]:
@@ -122,30 +150,29 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        n_files, n_units, n_patches, n_patches_again (solved once more because of a resume), n_resumes, n_cells,
-        n_missing (cells that are NaN) and seconds (reading, solving, writing: at the same time).
+        n_files, skipped (files left out, and why), n_units, n_patches, n_patches_again (solved once more because
+        of a resume), n_resumes, n_cells, n_missing (cells that are NaN), n_times, n_times_unobserved (times without any
+        observation), files_unobserved (files without any) and seconds (reading, solving, writing: at the same time).
 
     Raises
     ------
     StoreError
         If there is no such record.
     """
-    manifest = Manifest.read(Path(output) / MANIFEST)
+    manifest = _completed(Path(output))
     if manifest is None or manifest.summary is None:
         raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
     return manifest.summary
 
 
-def _check_name(output: Path, files: list[Path], period: str) -> None:
-    if period not in PERIODS:
-        raise ConfigError(f"period must be one of {sorted(PERIODS)}, got {period!r}")
+def _check_name(output: Path, files: list[AbstractSource], period: str) -> None:
     if output.suffix in (".nc", ".nc4"):
         raise StoreError(
             f"the output {str(output)!r} would be a folder of NetCDF files, one per {period}: give the name "
             "of a folder, or of a .zarr store"
         )
     place = output.resolve()
-    if any(place == file.resolve() or place in file.resolve().parents for file in files):
+    if any(file.lies_in(place) for file in files):
         raise StoreError(f"the output {str(output)!r} holds the observations: choose another name")
 
 
@@ -162,23 +189,34 @@ def _is_output(path: Path) -> bool:
     """Say whether a folder holds nothing but an analysis, so that replacing it loses nothing else."""
     if not path.is_dir() or path.is_symlink():
         return False
-    known = (MANIFEST, LOCK)
-    return is_zarr(path) or all(each.match("analysis_*.nc") or each.name in known for each in path.iterdir())
+    return is_zarr(path) or all(each.match("analysis_*.nc") for each in path.iterdir())
 
 
-def _check_part(part: Path, allowed: bool) -> None:
-    if part.exists() and not allowed:
+def _check_begun(folder: Path, allowed: bool) -> None:
+    if allowed or not folder.is_dir() or {each.name for each in folder.iterdir()} <= {INDEX}:
+        return
+    manifest = Manifest.read(folder / MANIFEST)
+    is_over = manifest is not None and manifest.summary is not None
+    if (folder / LOCK).exists() or not is_over:
         raise StoreError(
-            f"{str(part)!r} exists: a run to the same output was broken off or is still at work. "
+            f"{str(folder)!r} exists: a run to the same output was broken off or is still at work. "
             "If it was broken off, resume it, or overwrite to start anew"
         )
+
+
+def _completed(output: Path) -> Manifest | None:
+    """Read the record of the run that made an output, if there is one and it is over."""
+    folder = run_folder(output)
+    manifest = Manifest.read(folder / MANIFEST)
+    is_over = manifest is not None and manifest.summary is not None
+    return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
 
 
 def _is_completed(output: Path, description: Mapping[str, Any], overwrite: bool) -> bool:
     """Say whether the output is what the run would give."""
     try:
-        manifest = Manifest.read(output / MANIFEST)
-        if manifest is None or manifest.summary is None:
+        manifest = _completed(output)
+        if manifest is None:
             return False
         manifest.check_same(description, f"the output {str(output)!r}")
     except OceanVarError:
@@ -190,14 +228,12 @@ def _is_completed(output: Path, description: Mapping[str, Any], overwrite: bool)
 
 def _begun(writer: AbstractWriter, description: Mapping[str, Any], resume: bool, overwrite: bool) -> Manifest:
     """Continue the run in the writer's folder if that is asked for and possible, else begin anew."""
-    folder = writer.folder
+    folder = writer.folder.parent
     manifest = None
     try:
-        manifest = Manifest.read(folder / MANIFEST) if resume else None
+        manifest = Manifest.read(folder / MANIFEST) if resume and writer.folder.is_dir() else None
         if manifest is not None:
             manifest.check_same(description, repr(str(folder)))
-        elif not overwrite and {each.name for each in folder.iterdir()} - {LOCK, MANIFEST}:
-            raise StoreError(f"{str(folder)!r} holds no run that can be resumed: remove it, or overwrite")
     except OceanVarError:
         if not overwrite:
             raise
@@ -206,19 +242,18 @@ def _begun(writer: AbstractWriter, description: Mapping[str, Any], resume: bool,
         writer.template.attrs["history"] = manifest.history
         writer.clean()
         return manifest
-    _empty(folder)
+    _remove(writer.folder)
     manifest = Manifest.create(folder / MANIFEST, description, writer.template.attrs["history"])
     writer.prepare()
     manifest.append(prepared=True)
     return manifest
 
 
-def _empty(folder: Path) -> None:
-    for each in folder.iterdir():
-        if each.is_dir():
-            shutil.rmtree(each)
-        elif each.name != LOCK:
-            each.unlink()
+def _remove(data: Path) -> None:
+    """Remove what a run has written; its record first, so that what is left of it is never taken for whole."""
+    (data.parent / MANIFEST).unlink(missing_ok=True)
+    if data.exists():
+        shutil.rmtree(data)
 
 
 def _work(run: ArchiveRun, manifest: Manifest, progress: bool) -> None:
@@ -226,14 +261,15 @@ def _work(run: ArchiveRun, manifest: Manifest, progress: bool) -> None:
         run.work(manifest, progress)
     except BaseException:
         if not manifest.units:
-            shutil.rmtree(run.writer.folder, ignore_errors=True)
+            _remove(run.writer.folder)
+            (manifest.path.parent / LOCK).unlink()
         raise
 
 
-def _replace(output: Path, part: Path) -> None:
+def _replace(output: Path, data: Path) -> None:
     if not output.exists():
-        part.rename(output)
+        data.rename(output)
         return
     with tempfile.TemporaryDirectory(prefix=f"{output.name}.old-", dir=output.parent) as old:
         output.rename(Path(old) / output.name)
-        part.rename(output)
+        data.rename(output)

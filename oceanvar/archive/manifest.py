@@ -17,7 +17,7 @@ from typing import Any
 from oceanvar.errors import ModelMismatchError, StoreError
 
 FORMAT = "oceanvar-run-1"
-MANIFEST, LOCK = "manifest.jsonl", "run.lock"
+MANIFEST, LOCK, INDEX = "manifest.jsonl", "run.lock", "index.jsonl"
 _N_NAMED = 8
 
 

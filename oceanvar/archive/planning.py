@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from oceanvar.archive.catalogue import BLOCK_BYTES
+from oceanvar.archive.reading import BLOCK_BYTES
 from oceanvar.archive.runs import ArchiveRun, check_mask
 from oceanvar.archive.slabs import ArchiveIndex
+from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
-from oceanvar.errors import PatchError
+from oceanvar.errors import ConfigError, PatchError
 from oceanvar.handles import resolve_device
 from oceanvar.mapping import Setup, set_up
 from oceanvar.state_space import StateSpace
@@ -27,7 +27,7 @@ def plan_run(
     index: ArchiveIndex,
     model: VarNet,
     folder: Path,
-    period: str | None,
+    storage: Storage,
     stop: Callable[[], bool],
     options: Mapping[str, Any],
 ) -> tuple[ArchiveRun, dict[str, Any]]:
@@ -41,8 +41,8 @@ def plan_run(
         Model.
     folder : Path
         Where the analysis goes.
-    period : str, optional
-        What one NetCDF file holds; None for a Zarr store.
+    storage : Storage
+        How to store it.
     stop : callable
         Asked after each unit whether to stop.
     options : mapping
@@ -59,20 +59,29 @@ def plan_run(
         As `oceanvar.mapping.assimilate`; PatchError also if time is periodic.
     """
     options = dict(options)
-    chunks, mask = options.pop("chunks", None), options.pop("mask", None)
+    mask = options.pop("mask", None)
     setup = set_up(index.layout, model, **options)
     if mask is not None:
         check_mask(mask, setup, index.layout)
-    template = _template(index.layout, setup)
-    sizes = _chunk_sizes(chunks or {}, output_chunks(index.layout, setup.space), setup)
-    writer: AbstractWriter
-    if period is None:
-        writer = ZarrWriter(folder, template, index.dim, sizes)
-    else:
-        writer = NetcdfWriter(folder, template, index.dim, period)
+    writer, target = _writer(index, setup, folder, storage)
     run = ArchiveRun(index, setup, writer, options.get("background"), mask, stop)
-    target = {"output": "zarr", "chunks": sizes} if period is None else {"output": f"NetCDF by {period}"}
-    return run, {**_description(run, options), **target}
+    return run, {**_description(run, options), **target, **storage.description()}
+
+
+def _writer(
+    index: ArchiveIndex, setup: Setup, folder: Path, storage: Storage
+) -> tuple[AbstractWriter, dict[str, Any]]:
+    """Make the writer, and say what it makes."""
+    unknown = set(storage.packing) - set(setup.space.variables)
+    if unknown:
+        raise ConfigError(f"packing names {sorted(unknown)}, but the variables are {setup.space.variables}")
+    template = _template(index.layout, setup)
+    sizes = _chunk_sizes(storage.chunks, output_chunks(index.layout, setup.space), setup)
+    if storage.period is not None:
+        by_period = NetcdfWriter(folder, template, index.dim, storage.period, storage)
+        return by_period, {"output": f"NetCDF by {storage.period}"}
+    store = ZarrWriter(folder, template, index.dim, sizes, storage)
+    return store, {"output": "zarr", "chunks": sizes, "shards": store.shards}
 
 
 def output_chunks(obs: xr.Dataset, space: StateSpace) -> dict[str, int]:
@@ -111,7 +120,7 @@ def _chunk_sizes(chunks: Mapping[str, Any], default: Mapping[str, int], setup: S
 
 
 def _description(run: ArchiveRun, options: Mapping[str, Any]) -> dict[str, Any]:
-    job, mask, preprocess = run.setup.job, run.mask, run.index.preprocess
+    job, mask = run.setup.job, run.mask
     factors = b"".join(factor.tobytes() for factor in job.factors)
     background, taper = options.get("background"), options.get("taper", "triangle")
     return {
@@ -128,13 +137,7 @@ def _description(run: ArchiveRun, options: Mapping[str, Any]) -> dict[str, Any]:
         "device": resolve_device(options.get("device", "auto")).split(":")[0],
         "background": None if background is None else tokenize(background),
         "mask": None if mask is None else tokenize(mask),
-        "preprocess": None if preprocess is None else tokenize(preprocess),
-        "files": {str(file.resolve()): _state(file) for file in run.index.files},
+        "preprocess": run.index.reading.settings()["preprocess"],
+        "files": dict(run.index.states),
+        "skipped": dict(run.index.skipped),
     }
-
-
-def _state(file: Path) -> str:
-    """Size and time of the last change, of a store those of all its files."""
-    stats = [each.stat() for each in ([file] if file.is_file() else file.rglob("*"))]
-    changed = datetime.fromtimestamp(max(each.st_mtime for each in stats), UTC)
-    return f"{sum(each.st_size for each in stats)} bytes of {changed:%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -12,10 +12,10 @@ import xarray as xr
 from tqdm import tqdm
 
 from oceanvar.alignment import check_same_grid
-from oceanvar.archive.catalogue import NETCDF
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
-from oceanvar.archive.slabs import ArchiveIndex, SlabReader
+from oceanvar.archive.reading import NETCDF
+from oceanvar.archive.slabs import ArchiveIndex, SlabReader, rows_without_values
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import GridMismatchError, StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
@@ -71,7 +71,7 @@ class ArchiveRun:
             manifest.append(summary=self._summary(manifest))
 
     def _stream(self, manifest: Manifest, n_done: int, progress: bool) -> None:
-        watch = Stopwatch()
+        watch, unobserved = Stopwatch(), set[int]()
         row, function = self.writer.bounds[n_done], self.setup.job.function
 
         def timed(patches: np.ndarray) -> np.ndarray:
@@ -84,25 +84,27 @@ class ArchiveRun:
         with _reported(progress, n_done, len(self.writer.bounds) - 1) as written:
 
             def write(item: Unit) -> None:
-                self._write(manifest, watch, *item)
+                self._write(manifest, watch, unobserved, *item)
                 written()
 
-            run_pipeline(
-                self._slabs(stream, row, watch), lambda slabs: self._units(stream, slabs, n_done), write
-            )
+            slabs = self._slabs(stream, row, watch, unobserved)
+            run_pipeline(slabs, lambda slabs: self._units(stream, slabs, n_done), write)
 
     def _stream_of(self, function: Callable[[np.ndarray], np.ndarray]) -> TimeStream:
         extra = self.setup.space.extra_dims(self.index.layout)
         sizes = tuple(self.index.layout.sizes[dim] for dim in extra)
         return TimeStream(replace(self.setup.job, function=function), sizes)
 
-    def _slabs(self, stream: TimeStream, row: int, watch: Stopwatch) -> Iterator[np.ndarray]:
+    def _slabs(
+        self, stream: TimeStream, row: int, watch: Stopwatch, unobserved: set[int]
+    ) -> Iterator[np.ndarray]:
         reader = SlabReader(self.index)
         try:
             for first, stop in stream.reads(row):
                 with watch.time("reading"):
                     obs = reader.read(first, stop)
                     guess = self._guess(first, stop)
+                    unobserved |= {first + i for i in rows_without_values(obs, self.index.dim)}
                     slab = stacked(obs, guess, self.setup.space).values
                 yield slab
         finally:
@@ -139,15 +141,22 @@ class ArchiveRun:
         hidden = ~np.expand_dims(spread, -len(self.setup.space.dims) - 1)
         np.copyto(block, np.nan, where=np.broadcast_to(hidden, block.shape))
 
-    def _write(self, manifest: Manifest, watch: Stopwatch, unit: int, block: np.ndarray) -> None:
+    def _write(
+        self, manifest: Manifest, watch: Stopwatch, unobserved: set[int], unit: int, block: np.ndarray
+    ) -> None:
         first, stop = self.writer.bounds[unit : unit + 2]
         space = self.setup.space
         values = {name: block.take(i, -len(space.dims) - 1) for i, name in enumerate(space.variables)}
         try:
             with watch.time("writing"):
                 self.writer.write(unit, values)
-            n_missing = int(np.isnan(block).sum())
-            manifest.append(unit=unit, n_times=stop - first, n_missing=n_missing, seconds=watch.lap())
+            manifest.append(
+                unit=unit,
+                n_times=stop - first,
+                n_missing=int(np.isnan(block).sum()),
+                unobserved=sorted(unobserved.intersection(range(first, stop))),
+                seconds=watch.lap(),
+            )
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(
                 f"cannot write {self.writer.name(unit)} in {str(self.writer.folder)!r}: {error}; "
@@ -160,14 +169,19 @@ class ArchiveRun:
             work: round(sum(unit["seconds"].get(work, 0.0) for unit in manifest.units), 3)
             for work in ("reading", "solving", "writing")
         }
+        unobserved = {row for unit in manifest.units for row in unit["unobserved"]}
         return {
             "n_files": len(self.index.files),
+            "skipped": dict(self.index.skipped),
             "n_units": len(manifest.units),
             "n_patches": self._stream_of(self.setup.job.function).n_patches(),
             "n_patches_again": sum(resumes),
             "n_resumes": len(resumes),
             "n_cells": int(sum(self.writer.template[name].size for name in self.setup.space.variables)),
             "n_missing": sum(unit["n_missing"] for unit in manifest.units),
+            "n_times": self.writer.bounds[-1],
+            "n_times_unobserved": len(unobserved),
+            "files_unobserved": self.index.files_of(unobserved),
             "seconds": seconds,
         }
 

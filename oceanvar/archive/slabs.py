@@ -2,7 +2,7 @@
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,43 +10,64 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.archive.catalogue import NETCDF, Preprocess, checked, combined, open_file
+from oceanvar.archive.catalogue import check_files, combined
+from oceanvar.archive.preprocessing import Preprocess
+from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
+from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArchiveIndex:
     """Where the times of an archive are.
 
     Parameters
     ----------
-    files : tuple of Path
+    files : tuple of AbstractSource
         Files sorted in time.
     bounds : tuple of int
         First row of each file in the whole record, and the number of all rows.
     layout : Dataset
         Labels, attributes, types and sizes of the whole record. Its values mean nothing and need no memory.
-    dim : str
-        Dimension along which files follow each other.
-    preprocess : callable, optional
-        Applied to the lazy dataset of each file.
+    reading : Reading
+        How the files are read.
+    states : mapping of str to str
+        Size and time of change of each file by its full name, when it was checked.
+    skipped : mapping of str to str
+        Full names of the files that are left out, and why.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[AbstractSource, ...]
     bounds: tuple[int, ...]
     layout: xr.Dataset
-    dim: str
-    preprocess: Preprocess | None
+    reading: Reading
+    states: Mapping[str, str]
+    skipped: Mapping[str, str]
+
+    @property
+    def dim(self) -> str:
+        """Dimension along which files follow each other."""
+        return self.reading.dim
+
+    def files_of(self, rows: set[int]) -> list[str]:
+        """Name the files all of whose rows are among `rows`."""
+        stretches = zip(self.files, itertools.pairwise(self.bounds), strict=True)
+        return [file.key for file, (first, stop) in stretches if rows.issuperset(range(first, stop))]
 
 
 def index_archive(
-    files: Sequence[Path], variables: Sequence[str], preprocess: Preprocess | None, dim: str
+    files: Sequence[AbstractSource],
+    variables: Sequence[str],
+    preprocess: Preprocess | None,
+    dim: str,
+    notes: Path | None = None,
+    skip_bad: bool = False,
 ) -> ArchiveIndex:
     """Check every file of an archive and note its times, one file after the other.
 
     Parameters
     ----------
-    files : sequence of Path
+    files : sequence of AbstractSource
         NetCDF files or Zarr stores, from `find_files`.
     variables : sequence of str
         Variables to read.
@@ -54,36 +75,24 @@ def index_archive(
         Applied to the lazy dataset of each file.
     dim : str
         Dimension along which files follow each other.
+    notes : Path, optional
+        File in which the notes of this pass are kept: a file that has not changed since is not opened again.
+    skip_bad : bool
+        Leave out the files that cannot be used.
 
     Raises
     ------
     StoreError
         Naming every file that cannot be used, see `open_archive`.
     """
-    heads: list[xr.Dataset] = []
-
-    def noted(ds: xr.Dataset) -> xr.Dataset:
-        if not heads:
-            heads.append(ds)
-        labels = _labels(ds, variables, dim)
-        ds.close()
-        return labels
-
-    found = checked(files, variables, preprocess, dim, noted)
-    bounds = (0, *itertools.accumulate(ds.sizes[dim] for ds in found.values()))
-    layout = _layout(heads[0], combined(list(found.values()), dim), variables, dim)
-    heads[0].close()
-    return ArchiveIndex(tuple(found), bounds, layout, dim, preprocess)
-
-
-def _labels(ds: xr.Dataset, variables: Sequence[str], dim: str) -> xr.Dataset:
-    """Keep what changes from file to file; of the variables only type and attributes."""
-    coords = {name: coord.variable.load() for name, coord in ds.coords.items() if dim in coord.dims}
-    kept = {}
-    for name in variables:
-        dims = (dim,) if dim in ds[name].dims else ()
-        kept[name] = (dims, np.zeros([ds.sizes[each] for each in dims], ds[name].dtype), ds[name].attrs)
-    return xr.Dataset(kept, coords, ds.attrs)
+    reading = Reading(variables, dim, preprocess)
+    found = check_files(files, reading, notes, skip_bad)
+    labels = [each.labels for each in found.notes.values()]
+    bounds = (0, *itertools.accumulate(each.sizes[dim] for each in labels))
+    with reading.open(next(iter(found.notes))) as head:
+        layout = _layout(head, combined(labels, dim), variables, dim)
+    states = {file.key: str(found.states[file]) for file in found.notes}
+    return ArchiveIndex(tuple(found.notes), bounds, layout, reading, states, found.skipped)
 
 
 def _layout(head: xr.Dataset, labels: xr.Dataset, variables: Sequence[str], dim: str) -> xr.Dataset:
@@ -95,6 +104,16 @@ def _layout(head: xr.Dataset, labels: xr.Dataset, variables: Sequence[str], dim:
         nothing = np.broadcast_to(np.zeros((), labels[name].dtype), [sizes[each] for each in dims])
         layout[name] = (dims, nothing, labels[name].attrs)
     return layout
+
+
+def rows_without_values(obs: xr.Dataset, dim: str) -> list[int]:
+    """Number the rows in which no variable has a finite value."""
+    observed = np.zeros(obs.sizes[dim], bool)
+    for each in obs.variables.values():
+        if dim in each.dims:
+            axes = tuple(axis for axis, name in enumerate(each.dims) if name != dim)
+            observed |= np.isfinite(each.values).any(axis=axes)
+    return [int(row) for row in np.flatnonzero(~observed)]
 
 
 class SlabReader:
@@ -148,17 +167,15 @@ class SlabReader:
                 if ds.sizes[index.dim] != n_rows:
                     raise StoreError(f"it has {ds.sizes[index.dim]} times now and had {n_rows} when checked")
                 part = ds.isel({index.dim: slice(first, stop)}).load(scheduler="synchronous")
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise StoreError(f"{str(file)!r} cannot be read any more: {error}") from error
+        except UNREADABLE as error:
+            raise StoreError(f"{file.name!r} cannot be read any more: {error}") from error
         return part.astype({str(name): index.layout[name].dtype for name in part.data_vars})
 
     def _open(self, number: int) -> xr.Dataset:
         if self._opened is None or number != self._number:
             self.close()
             index = self.index
-            whole = open_file(
-                index.files[number], index.dim, index.preprocess, in_blocks=index.preprocess is not None
-            )
+            whole = index.reading.open(index.files[number])
             kept = whole[list(index.layout.data_vars)].reset_coords(drop=True).drop_vars(whole.indexes)
             kept.set_close(whole.close)
             self._opened, self._number = kept, number

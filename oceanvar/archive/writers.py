@@ -12,12 +12,11 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import BloscCodec
 
-from oceanvar.archive.catalogue import NETCDF
+from oceanvar.archive.reading import NETCDF
+from oceanvar.archive.storage import PERIODS, Storage
 from oceanvar.errors import ConfigError
-
-PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
-"""Stretches of time that one NetCDF file holds, and how the file is named."""
 
 _PART = ".part"
 
@@ -35,17 +34,22 @@ class AbstractWriter(ABC):
         Dimension of time.
     bounds : tuple of int
         First time of every unit, and the number of all times.
+    storage : Storage
+        How to store it.
     """
 
-    def __init__(self, folder: Path, template: xr.Dataset, dim: str, bounds: tuple[int, ...]) -> None:
+    def __init__(
+        self, folder: Path, template: xr.Dataset, dim: str, bounds: tuple[int, ...], storage: Storage
+    ) -> None:
         self.folder = folder
         self.template = template
         self.dim = dim
         self.bounds = bounds
+        self.storage = storage
 
     @abstractmethod
     def prepare(self) -> None:
-        """Write what comes before the first unit."""
+        """Make the folder and write what comes before the first unit."""
 
     def clean(self) -> None:
         """Remove files that a killed run left half-written."""
@@ -62,7 +66,7 @@ class AbstractWriter(ABC):
 
 
 class ZarrWriter(AbstractWriter):
-    """Writes a Zarr store of format 3: metadata and coordinates first, then whole chunks.
+    """Writes a Zarr store of format 3: metadata and coordinates first, then whole chunks or shards.
 
     Parameters
     ----------
@@ -74,12 +78,23 @@ class ZarrWriter(AbstractWriter):
         Dimension of time.
     chunks : mapping of str to int
         Points of a chunk along each dimension.
+    storage : Storage
+        How to store it.
+
+    Raises
+    ------
+    ConfigError
+        If a shard does not hold whole chunks.
     """
 
-    def __init__(self, folder: Path, template: xr.Dataset, dim: str, chunks: Mapping[str, int]) -> None:
-        n_times = template.sizes[dim]
-        super().__init__(folder, template, dim, (*range(0, n_times, chunks[dim]), n_times))
+    def __init__(
+        self, folder: Path, template: xr.Dataset, dim: str, chunks: Mapping[str, int], storage: Storage
+    ) -> None:
         self.chunks = chunks
+        self.shards = _shard_sizes(chunks, storage.shards)
+        n_times = template.sizes[dim]
+        bounds = (*range(0, n_times, {**chunks, **self.shards}[dim]), n_times)
+        super().__init__(folder, template, dim, bounds, storage)
 
     def prepare(self) -> None:
         """Write metadata and coordinates."""
@@ -87,19 +102,24 @@ class ZarrWriter(AbstractWriter):
         encoding = {}
         for name, array in self.template.data_vars.items():
             # One lazy block that is never computed: xarray writes the metadata only.
-            nothing = da.zeros(array.shape, dtype=array.dtype, chunks=-1)
-            empty[name] = (array.dims, nothing, array.attrs)
-            chunks = tuple(self.chunks.get(str(dim), 1) for dim in array.dims)
-            encoding[str(name)] = {"_FillValue": array.dtype.type(np.nan), "chunks": chunks}
+            dtype = self.storage.pack(str(name), np.zeros(0, array.dtype)).dtype
+            nothing = da.zeros(array.shape, dtype=dtype, chunks=-1)
+            empty[name] = (array.dims, nothing, {**array.attrs, **self.storage.attrs(str(name))})
+            encoding[str(name)] = self._encoding(str(name), array)
         with warnings.catch_warnings():
             # Consolidated metadata is not yet in the text of Zarr 3; xarray warns when there is none.
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-            # In a folder of its own: beside other files xarray would take them for parts of the store.
-            aside = self.folder / "template"
-            empty.to_zarr(aside, mode="w", compute=False, zarr_format=3, encoding=encoding)
-        for each in aside.iterdir():
-            each.rename(self.folder / each.name)
-        aside.rmdir()
+            empty.to_zarr(self.folder, mode="w", compute=False, zarr_format=3, encoding=encoding)
+
+    def _encoding(self, name: str, array: xr.DataArray) -> dict[str, Any]:
+        chunks = tuple(self.chunks.get(str(dim), 1) for dim in array.dims)
+        found: dict[str, Any] = {"_FillValue": self.storage.missing(name, array.dtype), "chunks": chunks}
+        if self.shards:
+            found["shards"] = tuple(self.shards.get(str(dim), 1) for dim in array.dims)
+        if (level := self.storage.compression) is not None:
+            codec = BloscCodec(cname="zstd", clevel=level, shuffle="shuffle")
+            found["compressors"] = (codec,) if level else ()
+        return found
 
     def name(self, unit: int) -> str:
         """Name a unit by its times."""
@@ -114,11 +134,12 @@ class ZarrWriter(AbstractWriter):
             axis = self.template[name].dims.index(self.dim)
             where = [slice(None)] * block.ndim
             where[axis] = slice(self.bounds[unit], self.bounds[unit + 1])
-            array[tuple(where)] = block
+            array[tuple(where)] = self.storage.pack(name, block)
             _to_disk(self._chunk_files(name, array, axis, unit))
 
     def _chunk_files(self, name: str, array: Any, axis: int, unit: int) -> Iterator[Path]:
-        counts = [range(-(-n // chunk)) for n, chunk in zip(array.shape, array.chunks, strict=True)]
+        sizes = array.shards or array.chunks
+        counts = [range(-(-n // size)) for n, size in zip(array.shape, sizes, strict=True)]
         counts[axis] = range(unit, unit + 1)
         for place in itertools.product(*counts):
             yield self.folder / name / array.metadata.encode_chunk_key(place)
@@ -137,6 +158,8 @@ class NetcdfWriter(AbstractWriter):
         Dimension of time.
     period : str
         One of `PERIODS`.
+    storage : Storage
+        How to store it.
 
     Raises
     ------
@@ -144,20 +167,21 @@ class NetcdfWriter(AbstractWriter):
         If `dim` holds no dates.
     """
 
-    def __init__(self, folder: Path, template: xr.Dataset, dim: str, period: str) -> None:
+    def __init__(self, folder: Path, template: xr.Dataset, dim: str, period: str, storage: Storage) -> None:
         index = template.indexes[dim]
         if index.dtype.kind not in "MO":
             raise ConfigError(
                 f"{dim!r} holds no dates but {index.dtype}, so there are no files per {period}: "
-                "let the output end in .zarr"
+                "give the units of its times (TimeUnits, --time-units), or let the output end in .zarr"
             )
         labels = np.asarray(index.strftime(PERIODS[period]), dtype=str)
         firsts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
-        super().__init__(folder, template, dim, (*firsts.tolist(), len(labels)))
+        super().__init__(folder, template, dim, (*firsts.tolist(), len(labels)), storage)
         self._labels = labels[firsts].tolist()
 
     def prepare(self) -> None:
-        """Do nothing: every file is complete in itself."""
+        """Make the folder: every file is complete in itself."""
+        self.folder.mkdir()
 
     def name(self, unit: int) -> str:
         """Name a unit by its file."""
@@ -166,10 +190,13 @@ class NetcdfWriter(AbstractWriter):
     def write(self, unit: int, values: Mapping[str, np.ndarray]) -> None:
         """Write the file of one period."""
         piece = _storable(self.template.isel({self.dim: slice(*self.bounds[unit : unit + 2])}))
-        encoding = {}
+        encoding: dict[str, dict[str, Any]] = {}
+        level = 1 if self.storage.compression is None else self.storage.compression
         for name, block in values.items():
-            piece[name] = (piece[name].dims, block, piece[name].attrs)
-            encoding[name] = {"zlib": True, "complevel": 1, "_FillValue": block.dtype.type(np.nan)}
+            attrs = {**piece[name].attrs, **self.storage.attrs(name)}
+            piece[name] = (piece[name].dims, self.storage.pack(name, block), attrs)
+            compression = {"zlib": True, "complevel": level, "shuffle": True} if level else {}
+            encoding[name] = {**compression, "_FillValue": self.storage.missing(name, block.dtype)}
         file = self.folder / self.name(unit)
         aside = file.with_name(file.name + _PART)
         with NETCDF:
@@ -177,6 +204,18 @@ class NetcdfWriter(AbstractWriter):
         _to_disk([aside])
         aside.replace(file)
         _to_disk([self.folder])
+
+
+def _shard_sizes(chunks: Mapping[str, int], shards: Mapping[str, int]) -> dict[str, int]:
+    """Points of a shard along each dimension; nothing if there are no shards."""
+    for dim, size in shards.items():
+        if dim not in chunks:
+            raise ConfigError(f"shards names the dimension {dim!r}, but the grid has {list(chunks)}")
+        if size < 1 or size % chunks[dim]:
+            raise ConfigError(
+                f"a shard of {size} points along {dim!r} holds no whole chunks of {chunks[dim]}"
+            )
+    return {**chunks, **shards} if shards else {}
 
 
 def _storable(template: xr.Dataset) -> xr.Dataset:

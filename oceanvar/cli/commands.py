@@ -59,6 +59,23 @@ class _BatchSize(click.ParamType):
         return value if value == "auto" else int(value)
 
 
+class _Range(click.ParamType):
+    """Values that a packed variable can have: ``ssh=-3:3``."""
+
+    name = "NAME=LOW:HIGH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float, float]:
+        """Parse the text of an option."""
+        name, _, limits = str(value).partition("=")
+        try:
+            low, high = map(float, limits.split(":"))
+        except ValueError:
+            self.fail(f"{value!r} is not of the form ssh=-3:3", param, ctx)
+        return name.strip(), low, high
+
+
 @contextmanager
 def _told_to_stop() -> Iterator[Callable[[], bool]]:
     """Remember a SIGTERM, which is how a queue announces that it will kill a job."""
@@ -71,8 +88,13 @@ def _told_to_stop() -> Iterator[Callable[[], bool]]:
 
 
 def _patch_options(command: Any) -> Any:
-    """Options of the commands that cut an archive into patches."""
+    """Options of the commands that read an archive and cut it into patches."""
     for option in (
+        click.option(
+            "--time-units",
+            metavar="TEXT",
+            help="Units of times that the files do not tell as CF does: 'days since 1900-01-01'.",
+        ),
         click.option(
             "--batch-size",
             type=_BatchSize(),
@@ -125,6 +147,7 @@ def main() -> None:
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year --resume',
         "oceanvar assimilate obs.zarr -m global.varnet -o analysis.zarr \\",
         "    --patch time=15,latitude=64 --overlap time=8,latitude=16 --periodic longitude",
+        "oceanvar assimilate s3://bucket/obs.zarr -m global.varnet -o analysis.zarr --pack ssh=-4:4",
     )
 )
 @click.argument("obs", nargs=-1, required=True)
@@ -161,55 +184,74 @@ def main() -> None:
     show_default=True,
     help="What one NetCDF file holds.",
 )
+@click.option("--chunks", type=_Counts(), help="Points of a chunk of a Zarr store. [default: whole maps]")
+@click.option("--shards", type=_Counts(), help="Points of a shard of a Zarr store. [default: no shards]")
+@click.option(
+    "--compression",
+    type=click.IntRange(0, 9),
+    help="0 is none. [default: 1 for NetCDF, Zarr's own choice for a store]",
+)
+@click.option(
+    "--pack",
+    type=_Range(),
+    multiple=True,
+    help="Store a variable as integers of 16 bits over a range; a value outside ends the run. May be repeated.",
+)
+@click.option("--skip-bad", is_flag=True, help="Go on without files that cannot be used, and list them.")
 @click.option("--resume", is_flag=True, help="Continue a run that was broken off, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def assimilate(
     obs: tuple[str, ...],
     model: str,
     out: str,
-    resume: bool,
-    overwrite: bool,
-    period: str,
+    time_units: str | None,
     background: str | None,
     quiet: bool,
+    as_json: bool,
     periodic: tuple[str, ...],
+    pack: tuple[tuple[str, float, float], ...],
     **options: Any,
 ) -> None:
     """Map the observations in OBS to complete fields.
 
-    OBS are NetCDF files, quoted patterns, folders of NetCDF files, or a Zarr store, with the variables,
-    units and dimensions of the model; NaN or the fill value where nothing was observed. Every file is
-    checked first. The output appears under its name when it is complete; until then it grows in OUT.part.
+    OBS are NetCDF files, quoted patterns, folders of NetCDF files, Zarr stores, or URLs of these (s3://...),
+    with the variables, units and dimensions of the model; NaN or the fill value where nothing was observed.
+    Every file is checked first. The output appears under its name when it is complete; until then it grows in
+    the folder OUT.run, which keeps the record of the run.
 
     Ctrl-C stops at once (exit code 130), SIGTERM after the chunk or file in work (exit code 75). After either,
     and after a kill, the same command with --resume goes on to the same result.
     """
     from oceanvar.archive.catalogue import open_archive
     from oceanvar.archive.jobs import assimilate_archive, read_summary
+    from oceanvar.archive.preprocessing import TimeUnits
+    from oceanvar.archive.storage import Packing
     from oceanvar.cli.report import summary_lines
     from oceanvar.varnet import load
 
     network = load(model)
-    space = network.state_space
-    guess = None if background is None else open_archive(background, space.variables, dim=space.dims[0])
+    variables, dim = network.state_space.variables, network.state_space.dims[0]
+    preprocess = None if time_units is None else TimeUnits(time_units, dim)
+    guess = None if background is None else open_archive(background, variables, dim=dim)
     with _told_to_stop() as stop:
         path = assimilate_archive(
             list(obs),
             network,
             out,
-            resume=resume,
-            overwrite=overwrite,
-            period=period,
             background=guess,
             periodic=periodic or None,
+            packing={name: Packing.over(low, high) for name, low, high in pack},
+            preprocess=preprocess,
             progress=not quiet,
             stop=stop,
             **options,
         )
+    summary = read_summary(path)
     if not quiet:
-        click.echo("\n".join(summary_lines(read_summary(path))), err=True)
-    click.echo(out)
+        click.echo("\n".join(summary_lines(summary)), err=True)
+    click.echo(json.dumps(summary, indent=2) if as_json else out)
 
 
 @main.command(

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.archive.catalogue import open_archive
+from oceanvar.archive.sources import is_url
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.fitting import fit
 from oceanvar.presets import fourdvarnet
@@ -163,7 +164,8 @@ def _pair(table: Table, folder: Path, space: StateSpace, where: str) -> tuple[xr
 
 def _open(paths: str | list[str], folder: Path, space: StateSpace, in_memory: bool) -> xr.Dataset:
     given = [paths] if isinstance(paths, str) else paths
-    ds = open_archive([folder / path for path in given], space.variables, dim=space.dims[0])
+    places = [path if is_url(path) else folder / path for path in given]
+    ds = open_archive(places, space.variables, dim=space.dims[0])
     return ds.load() if in_memory else ds
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import xarray as xr
 
-from oceanvar.archive.catalogue import Paths, find_files, open_archive
+from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.planning import output_chunks
+from oceanvar.archive.preprocessing import TimeUnits
+from oceanvar.archive.sources import Paths, find_files
 from oceanvar.handles import automatic_batch_size
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.registry import describe
@@ -82,6 +84,9 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     seconds = ", ".join(f"{work} {each:.1f}" for work, each in summary["seconds"].items())
     share = summary["n_missing"] / summary["n_cells"]
     yield f"files           {summary['n_files']}"
+    yield from (f"left out        {name}: {reason}" for name, reason in summary["skipped"].items())
+    yield from (f"unobserved      {name}: no finite value in it" for name in summary["files_unobserved"])
+    yield f"times           {summary['n_times']}, {summary['n_times_unobserved']} of them without any observation"
     yield f"units           {summary['n_units']}"
     again = f", {summary['n_patches_again']} of them again after {summary['n_resumes']} resume(s)"
     yield f"patches         {summary['n_patches']}{again if summary['n_resumes'] else ''}"
@@ -96,12 +101,14 @@ def plan_lines(
     overlap: Mapping[str, int] | None,
     periodic: tuple[str, ...],
     batch_size: int | str,
+    time_units: str | None = None,
 ) -> Iterator[str]:
     """What mapping an archive would take, without solving."""
     space = model.state_space
     space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
     space = replace(space, overlap={**space.overlap, **(overlap or {})})
-    with open_archive(paths, space.variables, dim=space.dims[0]) as obs:
+    preprocess = None if time_units is None else TimeUnits(time_units, space.dims[0])
+    with open_archive(paths, space.variables, preprocess, space.dims[0]) as obs:
         space.check(obs, "the observations")
         grid = PatchGrid(
             {dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic

@@ -54,6 +54,10 @@ class Observations:
         """Move or convert every tensor, as `torch.Tensor.to` does."""
         return self._map(lambda x: x.to(*args, **kwargs))
 
+    def pin_memory(self) -> "Observations":
+        """Copy every tensor to memory that a GPU can read by itself."""
+        return self._map(lambda x: x.pin_memory())
+
     def __getitem__(self, index: slice | Tensor | list[int]) -> "Observations":
         """Select windows of the batch."""
         return self._map(lambda x: x[index])

@@ -1,0 +1,139 @@
+"""What is wrong with the files of an archive, compared with most of them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.alignment import check_same_grid
+from oceanvar.archive.notes import FileNotes
+from oceanvar.archive.reading import UNREADABLE, Reading
+from oceanvar.archive.sources import AbstractSource
+from oceanvar.errors import GridMismatchError
+
+_N_NAMED = 20
+"""Files named with the same problem."""
+
+Problems = list[tuple[AbstractSource, str]]
+
+
+def most_common(notes: Mapping[AbstractSource, FileNotes], reading: Reading) -> AbstractSource | None:
+    """Give the first file of the kind that most files are."""
+    kinds = {file: _kind(each, reading) for file, each in notes.items()}
+    complete = [kind for file, kind in kinds.items() if not list(_lacks(notes[file], notes[file], reading))]
+    if not complete:
+        return next(iter(notes), None)
+    ((most, _),) = Counter(complete).most_common(1)
+    return next(file for file, kind in kinds.items() if kind == most)
+
+
+def _kind(notes: FileNotes, reading: Reading) -> tuple[Any, ...]:
+    wanted = sorted(notes.dims) if reading.variables is None else reading.variables
+    units = [notes.labels[name].attrs.get("units") for name in wanted if name in notes.labels]
+    dims = [notes.dims.get(name) for name in wanted]
+    index = notes.labels.indexes.get(reading.dim)
+    return (
+        str(wanted),
+        str(dims),
+        str(units),
+        notes.grid,
+        type(index),
+        getattr(index, "dtype", np.dtype(object)).kind,
+    )
+
+
+def _lacks(notes: FileNotes, model: FileNotes, reading: Reading) -> Iterator[str]:
+    names = set(model.dims if reading.variables is None else reading.variables)
+    present = set(notes.dims)
+    if (names != present) if reading.variables is None else (names - present):
+        yield f"has the variables {sorted(present)}, not {sorted(names)}"
+    if reading.dim not in notes.labels.indexes or notes.labels.sizes[reading.dim] == 0:
+        yield f"has no coordinate {reading.dim!r}, or no values of it"
+
+
+def differences(
+    file: AbstractSource, notes: FileNotes, model_file: AbstractSource, model: FileNotes, reading: Reading
+) -> Iterator[str]:
+    """What is wrong with a file, compared with one like most."""
+    yield from _lacks(notes, model, reading)
+    yield from _time_problems(notes.labels, model.labels, model_file.name, reading.dim)
+    for name in sorted(set(map(str, model.labels.data_vars)) & set(notes.dims)):
+        units = model.labels[name].attrs.get("units"), notes.labels[name].attrs.get("units")
+        if units[0] != units[1]:
+            yield f"{name!r} is in {units[1]!r}, but in {units[0]!r} in {model_file.name!r}"
+        if model.dims[name] != notes.dims[name]:
+            yield (
+                f"{name!r} has the dimensions {notes.dims[name]}, but {model.dims[name]} in "
+                f"{model_file.name!r}"
+            )
+    if notes.grid != model.grid:
+        yield from _grid_problems(file, model_file, set(notes.labels) & set(model.labels), reading)
+
+
+def _time_problems(labels: xr.Dataset, model: xr.Dataset, name: str, dim: str) -> Iterator[str]:
+    index, expected = labels.indexes.get(dim), model.indexes.get(dim)
+    if index is None or expected is None or not len(index):
+        return
+    if (type(index), index.dtype.kind) != (type(expected), expected.dtype.kind):
+        yield f"its {dim!r} is of another type or calendar than in {name!r}: {index[0]!r}"
+    if index.hasnans or not index.is_unique or not index.is_monotonic_increasing:
+        yield f"the values of {dim!r} do not increase strictly: {len(index) - index.nunique()} are repeated"
+
+
+def _grid_problems(
+    file: AbstractSource, model_file: AbstractSource, variables: set[Any], reading: Reading
+) -> Iterator[str]:
+    """Say how the grids of two files differ; their fingerprints do."""
+    try:
+        with reading.open(model_file) as model, reading.open(file) as ds:
+            dims = {str(each) for name in variables for each in model[name].dims} - {reading.dim}
+            check_same_grid(model, ds, sorted(dims), f"{model_file.name!r} and this file")
+            _check_same_coordinates(model, ds, reading.dim)
+    except GridMismatchError as error:
+        yield str(error)
+    except UNREADABLE as error:
+        yield f"cannot be read: {error}"
+
+
+def _check_same_coordinates(model: xr.Dataset, ds: xr.Dataset, dim: str) -> None:
+    """Demand equal two-dimensional coordinates (of a curvilinear grid)."""
+    for name, coord in model.coords.items():
+        if coord.ndim < 2 or dim in coord.dims:
+            continue
+        if name not in ds.coords or not np.array_equal(coord.values, ds[name].values, equal_nan=True):
+            raise GridMismatchError(f"the coordinate {name!r} differs from that of most files")
+
+
+def without_overlaps(
+    ordered: Mapping[AbstractSource, FileNotes], dim: str
+) -> tuple[dict[AbstractSource, FileNotes], Problems]:
+    """Keep what begins after all that is kept has ended."""
+    good: dict[AbstractSource, FileNotes] = {}
+    problems: Problems = []
+    last: tuple[AbstractSource, Any] | None = None
+    for file, notes in ordered.items():
+        index = notes.labels.indexes[dim]
+        if last is not None and index[0] <= last[1]:
+            before, end = last
+            problems.append(
+                (file, f"its values of {dim!r} begin at {index[0]}, but {before.name} goes on to {end}")
+            )
+            continue
+        good[file] = notes
+        last = (file, index[-1])
+    return good, problems
+
+
+def listed(problems: Problems) -> str:
+    """One line per problem; where many files share one, the first of them and a number."""
+    by_reason: dict[str, list[str]] = {}
+    for file, reason in problems:
+        by_reason.setdefault(reason, []).append(file.name)
+    lines = []
+    for reason, names in by_reason.items():
+        lines += [f"  {name}: {reason}" for name in names[:_N_NAMED]]
+        if len(names) > _N_NAMED:
+            lines.append(f"  and {len(names) - _N_NAMED} more files: the same")
+    return "\n".join(lines)

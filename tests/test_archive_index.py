@@ -1,0 +1,266 @@
+"""The index of an archive: what is wrong is told at once, what has not changed is not opened again."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import xarray as xr
+
+from oceanvar.archive.catalogue import check_files, open_archive
+from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
+from oceanvar.archive.manifest import INDEX
+from oceanvar.archive.notes import FileNotes
+from oceanvar.archive.preprocessing import TimeUnits
+from oceanvar.archive.reading import Reading
+from oceanvar.archive.sources import find_files
+from oceanvar.errors import ConfigError, StoreError
+from oceanvar.mapping import assimilate
+from tests.conftest import gappy
+
+READING = Reading(["ssh"])
+
+
+@pytest.fixture(scope="module")
+def obs() -> xr.Dataset:
+    return gappy({"time": 24, "lat": 6, "lon": 8})
+
+
+@pytest.fixture
+def folder(obs, tmp_path) -> Path:
+    """Six files of four days, whose names do not sort like their times."""
+    (tmp_path / "obs").mkdir()
+    for i, first in enumerate(range(0, 24, 4)):
+        obs.isel(time=slice(first, first + 4)).to_netcdf(tmp_path / "obs" / f"obs_{9 - i}.nc")
+    return tmp_path / "obs"
+
+
+def opened(monkeypatch) -> list[str]:
+    names: list[str] = []
+    real = Reading.open
+    monkeypatch.setattr(
+        Reading, "open", lambda self, file, *a: names.append(Path(file.name).name) or real(self, file, *a)
+    )
+    return names
+
+
+def test_only_files_that_have_changed_are_opened_again(folder, tmp_path, monkeypatch):
+    index = tmp_path / "out.run" / INDEX
+    first = check_files(find_files(folder), READING, index)
+    names = opened(monkeypatch)
+    again = check_files(find_files(folder), READING, index)
+    assert names == []
+    assert list(again.notes) == list(first.notes)
+    for file, notes in first.notes.items():
+        xr.testing.assert_identical(again.notes[file].labels, notes.labels)
+    os.utime(folder / "obs_7.nc", (0, 0))
+    shutil.copyfile(folder / "obs_5.nc", folder / "obs_4.nc")
+    with xr.open_dataset(folder / "obs_4.nc") as ds:
+        later = ds.assign_coords(time=ds["time"] + np.timedelta64(4, "D")).load()
+    later.to_netcdf(folder / "obs_3.nc")
+    os.remove(folder / "obs_4.nc")
+    check_files(find_files(folder), READING, index)
+    assert names == ["obs_3.nc", "obs_7.nc"]
+    names.clear()
+    check_files(find_files(folder), Reading(None), index)
+    assert len(names) == 6, "other variables, another index"
+    index.write_text(index.read_text()[:-40])
+    check_files(find_files(folder), Reading(None), index)
+    assert len(names) == 12, "a damaged index is made anew"
+
+
+def test_the_index_says_what_is_where(folder, tmp_path):
+    check_files(find_files(folder), READING, tmp_path / INDEX)
+    header, *lines = [json.loads(line) for line in (tmp_path / INDEX).read_text().splitlines()]
+    assert header["variables"] == ["ssh"]
+    assert [Path(line["path"]).name for line in lines] == [f"obs_{i}.nc" for i in range(4, 10)]
+    assert lines[5]["size"] == (folder / "obs_9.nc").stat().st_size
+    assert lines[5]["coords"]["time"]["values"]["flat"][3].startswith("2020-01-04T00:00:00")
+    assert len({line["grid"] for line in lines}) == 1
+
+
+def test_notes_of_any_kind_come_back_as_they_were(obs, tmp_path):
+    strange = obs.convert_calendar("noleap").assign_attrs(
+        number=np.float32(0.1), flags=np.array([1, 2], "i1")
+    )
+    strange["ssh"].attrs["valid_min"] = np.float32(-0.3)
+    strange["name"] = ("time", [f"day {i}" for i in range(24)])
+    for ds in (obs, strange.set_coords("name"), obs.assign_coords(time=np.arange(24.0) / 7)):
+        notes = FileNotes.of(ds, ["ssh"], "time")
+        again = FileNotes.from_json(json.loads(json.dumps(notes.to_json())))
+        xr.testing.assert_identical(again.labels, notes.labels)
+        assert again.labels.indexes["time"].equals(notes.labels.indexes["time"])
+        assert type(again.labels["ssh"].attrs.get("valid_min")) is type(
+            notes.labels["ssh"].attrs.get("valid_min")
+        )
+        assert (again.dims, again.grid) == (notes.dims, notes.grid)
+
+
+def test_what_most_files_are_is_right_and_the_odd_ones_are_named_once(folder, obs):
+    with xr.open_dataset(folder / "obs_9.nc") as ds:
+        first = ds.load()
+    first.assign_coords(lat=first["lat"][::-1]).to_netcdf(folder / "obs_9.nc")
+    with pytest.raises(StoreError, match=r"1 problem.s. in the 6 file.s.*\n  \S*obs_9.nc: .*'lat'"):
+        check_files(find_files(folder), READING)
+    found = check_files(find_files(folder), READING, skip_bad=True)
+    assert len(found.notes) == 5
+    assert list(found.skipped) == [str(folder / "obs_9.nc")]
+
+
+def test_a_file_that_overlaps_a_long_one_is_found_behind_a_short_one(obs, tmp_path):
+    for name, times in (("a", slice(0, 12)), ("b", slice(3, 5)), ("c", slice(10, 14)), ("d", slice(14, 24))):
+        obs.isel(time=times).to_netcdf(tmp_path / f"{name}.nc")
+    with pytest.raises(StoreError, match="2 problem") as caught:
+        check_files(find_files(tmp_path), READING)
+    assert "b.nc: its values of 'time' begin at 2020-01-04" in str(caught.value)
+    assert "c.nc: its values of 'time' begin at 2020-01-11" in str(caught.value)
+    found = check_files(find_files(tmp_path), READING, skip_bad=True)
+    assert [Path(file.name).name for file in found.notes] == ["a.nc", "d.nc"]
+
+
+def test_equal_coordinates_of_other_types_are_the_same_grid(obs, tmp_path):
+    tenths = np.arange(8) / 10
+    first, second = obs.isel(time=slice(0, 12)), obs.isel(time=slice(12, 24))
+    for dtype, folder in (("f4", tmp_path / "same"), ("f8", tmp_path / "other")):
+        folder.mkdir()
+        first.assign_coords(lon=tenths.astype("f4")).to_netcdf(folder / "a.nc")
+        second.assign_coords(lon=tenths.astype("f4").astype("f8") if dtype == "f4" else tenths).to_netcdf(
+            folder / "b.nc"
+        )
+    assert len(check_files(find_files(tmp_path / "same"), READING).notes) == 2
+    with pytest.raises(
+        StoreError, match=r"b.nc: coordinate 'lon' .* differs by up to 2.38e-08 \(float32 against"
+    ):
+        check_files(find_files(tmp_path / "other"), READING)
+
+
+def test_bad_files_are_left_out_and_named_when_asked(folder, obs, model, tmp_path):
+    good = (folder / "obs_5.nc").read_bytes()
+    (folder / "obs_5.nc").write_bytes(good[: len(good) // 2])
+    (folder / "obs_4.nc").write_bytes(b"")
+    with pytest.raises(StoreError, match="2 problem.*(?s:.*)--skip-bad"):
+        assimilate_archive(folder, model, tmp_path / "out.zarr")
+    output = assimilate_archive(folder, model, tmp_path / "out.zarr", skip_bad=True)
+    summary = read_summary(output)
+    assert summary["n_files"] == 4
+    assert [Path(name).name for name in summary["skipped"]] == ["obs_4.nc", "obs_5.nc"]
+    with xr.open_zarr(output) as ds:
+        np.testing.assert_allclose(
+            ds["ssh"], assimilate(obs.isel(time=slice(0, 16)), model)["ssh"], atol=1e-5
+        )
+    assert assimilate_archive(folder, model, output, skip_bad=True, resume=True) == output
+    (folder / "obs_5.nc").write_bytes(good)
+    with pytest.raises(StoreError) as caught:
+        assimilate_archive(folder, model, output, skip_bad=True, resume=True)
+    assert "obs_5.nc: none then, " in str(caught.value)
+    assert "cannot be read" in str(caught.value)
+    for each in folder.glob("*.nc"):
+        each.write_bytes(b"")
+    with pytest.raises(StoreError, match="6 problem"):
+        assimilate_archive(folder, model, tmp_path / "none.zarr", skip_bad=True)
+
+
+def test_files_and_times_without_any_observation_are_counted_and_named(folder, model, tmp_path, monkeypatch):
+    with xr.open_dataset(folder / "obs_7.nc") as ds:
+        empty = ds.load() * np.nan
+    empty.to_netcdf(folder / "obs_7.nc")
+    with xr.open_dataset(folder / "obs_6.nc") as ds:
+        empty = ds.load().where(ds["time"] > ds["time"][1])
+    empty.to_netcdf(folder / "obs_6.nc")
+    answers = iter([False, False, True])
+    options = {"chunks": {"time": 3}, "resume": True}
+    with pytest.raises(RuntimeError, match="unit 3"):
+        assimilate_archive(folder, model, tmp_path / "out.zarr", stop=lambda: next(answers), **options)
+    summary = read_summary(assimilate_archive(folder, model, tmp_path / "out.zarr", **options))
+    assert summary["n_times_unobserved"] == 6
+    assert [Path(name).name for name in summary["files_unobserved"]] == ["obs_7.nc"]
+
+
+@pytest.fixture
+def remote(folder, obs):
+    """The same files and a store in fsspec's memory."""
+    fs = fsspec.filesystem("memory")
+    for file in folder.glob("*.nc"):
+        fs.put_file(str(file), f"/bucket/obs/{file.name}")
+    obs.chunk(time=5).to_zarr("memory://bucket/obs.zarr", zarr_format=2)
+    yield fs
+    fs.rm("/bucket", recursive=True)
+
+
+def test_urls_are_read_like_files(remote, folder, model, tmp_path, monkeypatch):
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(copies))
+    local = assimilate_archive(folder, model, tmp_path / "local.zarr")
+    with xr.open_zarr(local) as ds:
+        expected = ds["ssh"].values
+    for i, paths in enumerate(
+        (
+            "memory://bucket/obs/*.nc",
+            "memory://bucket/obs",
+            "memory://bucket/obs.zarr",
+            f"file://{folder}/*.nc",
+        )
+    ):
+        output = assimilate_archive(paths, model, tmp_path / f"out{i}.zarr")
+        with xr.open_zarr(output) as ds:
+            np.testing.assert_array_equal(ds["ssh"], expected)
+    assert os.listdir(copies) == [], "copies of remote files are removed"
+    text = (run_folder(tmp_path / "out0.zarr") / INDEX).read_text()
+    assert '"path": "memory:///bucket/obs/obs_4.nc"' in text
+    with open_archive("memory://bucket/obs/*.nc") as ds:
+        np.testing.assert_array_equal(ds["ssh"].isel(time=3), ds["ssh"].isel(time=3).compute())
+
+
+def test_a_remote_file_that_changed_is_noticed(remote, model, tmp_path):
+    output = assimilate_archive("memory://bucket/obs/*.nc", model, tmp_path / "out.zarr")
+    assert assimilate_archive("memory://bucket/obs/*.nc", model, output, resume=True) == output
+    remote.cp_file("/bucket/obs/obs_9.nc", "/bucket/obs/obs_9.nc2")
+    remote.mv("/bucket/obs/obs_9.nc2", "/bucket/obs/obs_9.nc")
+    with pytest.raises(StoreError, match="obs_9.nc: .* bytes of version"):
+        assimilate_archive("memory://bucket/obs/*.nc", model, output, resume=True)
+
+
+def test_urls_that_lead_nowhere(tmp_path, folder, model):
+    with pytest.raises(StoreError, match="no file matches 'memory://nowhere"):
+        find_files("memory://nowhere/*.nc")
+    with pytest.raises(StoreError, match="no file matches"):
+        find_files("memory://nowhere/obs.zarr")
+    with pytest.raises(StoreError, match="atlantis"):
+        find_files("atlantis://obs.nc")
+    with pytest.raises(StoreError, match="must lie on this machine"):
+        assimilate_archive(folder, model, "memory://out.zarr")
+
+
+def test_a_protocol_without_its_library_says_what_to_install(monkeypatch):
+    def missing(*arguments, **options):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("oceanvar.archive.sources.url_to_fs", missing)
+    with pytest.raises(StoreError, match=r"s3://bucket/\*.nc' needs a library .* Install s3fs"):
+        find_files("s3://bucket/*.nc")
+
+
+def test_times_without_units_are_decoded_on_request(obs, model, tmp_path):
+    days = (obs["time"] - np.datetime64("1900-01-01")) / np.timedelta64(1, "D")
+    for i in range(6):
+        part = obs.isel(time=slice(4 * i, 4 * i + 4))
+        times = days[4 * i : 4 * i + 4].assign_attrs(Unit="days since 1900-1-1")
+        part.assign_coords(time=times.drop_vars("time")).to_netcdf(tmp_path / f"{i}.nc")
+    with pytest.raises(ConfigError, match="no dates"):
+        assimilate_archive(tmp_path, model, tmp_path / "out")
+    output = assimilate_archive(
+        tmp_path, model, tmp_path / "out", preprocess=TimeUnits("days since 1900-01-01")
+    )
+    with xr.open_dataset(output / "analysis_2020-01.nc") as ds:
+        np.testing.assert_array_equal(ds["time"], obs["time"])
+        assert ds["time"].encoding["units"] == "days since 1900-01-01"
+    with pytest.raises(ConfigError, match="'dies since 1900-01-01' are not understood"):
+        TimeUnits("dies since 1900-01-01")
+    with pytest.raises(ConfigError, match="give no dates"):
+        TimeUnits("days")
+    with pytest.raises(StoreError, match="holds dates already"):
+        open_archive(output, ["ssh"], preprocess=TimeUnits("days since 1900-01-01"))
