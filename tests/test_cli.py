@@ -1,5 +1,6 @@
 """The shell command: exit codes, messages, and that it does what the library does."""
 
+import json
 import os
 import signal
 import subprocess
