@@ -16,7 +16,11 @@ import oceanvar.dynamics.integrators
 import oceanvar.dynamics.lorenz
 import oceanvar.maps.padding
 import oceanvar.variational.climatology
-import oceanvar.variational.operators
+import oceanvar.variational.operators.averages
+import oceanvar.variational.operators.geostrophy
+import oceanvar.variational.operators.sensors
+import oceanvar.variational.operators.tracks
+import oceanvar.variational.operators.whitening
 import oceanvar.variational.priors.eof
 import oceanvar.variational.solvers.block_tridiagonal
 import oceanvar.variational.solvers.descent
@@ -29,6 +33,7 @@ from oceanvar.bridge import to_array, to_observations
 from oceanvar.errors import ModelMismatchError, StoreError
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.operators.sensors import ToPhysical
 from oceanvar.variational.priors.flow import PhysicalUnits
 
 FORMAT = "oceanvar-model-1"
@@ -62,7 +67,7 @@ class VarNet:
         if space.mean is None or space.std is None:
             return
         for module in self.assimilator.modules():
-            if isinstance(module, PhysicalUnits):
+            if isinstance(module, PhysicalUnits | ToPhysical):
                 module.mean.copy_(torch.tensor([space.mean[name] for name in space.variables]))
                 module.std.copy_(torch.tensor([space.std[name] for name in space.variables]))
 

@@ -116,12 +116,16 @@ def _dynamics_blocks(
     return TridiagonalBlocks(diagonal, lower)
 
 
+def _acts_on_points(term: AbstractTerm) -> bool:
+    """Whether the residual of each point depends on that point alone."""
+    if isinstance(term, ObservationTerm):
+        return isinstance(term.operator, Identity) and term.whitening is None
+    return isinstance(term, BackgroundTerm) and isinstance(term.whitening, Identity)
+
+
 def _add_own_blocks(diagonal: Tensor, term: AbstractTerm, state: Tensor, obs: Observations) -> None:
     """Add the blocks of a term that ties no two times."""
-    acts_on_points = (isinstance(term, ObservationTerm) and isinstance(term.operator, Identity)) or (
-        isinstance(term, BackgroundTerm) and isinstance(term.whitening, Identity)
-    )
-    if acts_on_points:
+    if _acts_on_points(term):
         _on_diagonal(diagonal).add_(by_time(term.curvature(state, obs)).double())
     elif isinstance(term, FirstStateTerm):
         weights, whitening = term.curvature(state, obs).double(), term.whitening.double()
