@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from oceanvar import registry
+from oceanvar.along_track import TrackPatches
 from oceanvar.varnet import VarNet, from_bytes
 
 _LOCK = threading.RLock()
@@ -60,30 +62,29 @@ class PatchSolver:
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (self.digest, self.device, self.precision, self.has_background)
 
-    def __call__(self, patches: np.ndarray) -> np.ndarray:
+    def __call__(self, patches: np.ndarray, tracks: Mapping[str, TrackPatches] | None = None) -> np.ndarray:
         """Analysis ``(n, V, *patch)`` of patches ``(n, C, *patch)``, in physical units."""
-        values, background = patches, None
-        if self.has_background:
-            values, background = np.split(patches, 2, axis=1)
         device = resolve_device(self.device)
         with _LOCK:
-            return self._solve(self._copy(device), values, background, device)
+            return self._solve(self._copy(device), patches, tracks or {}, device)
 
     def _solve(
-        self, model: VarNet, values: np.ndarray, background: np.ndarray | None, device: str
+        self, model: VarNet, patches: np.ndarray, tracks: Mapping[str, TrackPatches], device: str
     ) -> np.ndarray:
         """Solve at once, or in halves where the device's memory is too small."""
+        n_inputs = len(model.state_space.inputs)
+        background = patches[:, n_inputs:] if self.has_background else None
         try:
-            return model.solve(values, background, device, self.precision)
+            return model.solve(patches[:, :n_inputs], background, device, self.precision, tracks)
         except torch.cuda.OutOfMemoryError:
-            if len(values) == 1:
+            if len(patches) == 1:
                 raise
-        halves = zip(
-            np.array_split(values, 2),
-            [None, None] if background is None else np.array_split(background, 2),
-            strict=True,
-        )
-        return np.concatenate([self._solve(model, *half, device) for half in halves])
+        half = len(patches) // 2
+        parts = []
+        for part in (slice(None, half), slice(half, None)):
+            fewer = {name: each.part(part) for name, each in tracks.items()}
+            parts.append(self._solve(model, patches[part], fewer, device))
+        return np.concatenate(parts)
 
     def _copy(self, device: str) -> VarNet:
         key = (self.digest, device, self.precision)

@@ -15,6 +15,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from oceanvar.alignment import check_same_grid
+from oceanvar.along_track import track_cutter
 from oceanvar.errors import ConfigError
 from oceanvar.handles import PatchSolver, automatic_batch_size
 from oceanvar.patching.batches import PatchJob
@@ -54,6 +55,7 @@ def assimilate(
     precision: str = "float32",
     chunks: Mapping[str, Any] | None = None,
     mask: xr.DataArray | None = None,
+    along_track: Mapping[str, xr.Dataset] | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Map gappy observations to complete fields.
@@ -86,6 +88,9 @@ def assimilate(
         no shorter than a patch.
     mask : DataArray of bool, optional
         Where the analysis is kept; elsewhere (land) it is NaN. It may change in time.
+    along_track : mapping of str to Dataset, optional
+        For a model with along-track instruments, the samples of each, in memory: variables over one dimension
+        with coordinates longitude, latitude, time, say. A patch gets those within half a cell of it.
     progress : bool
         Show a bar while solving data in memory; for lazy data use `dask.diagnostics.ProgressBar`.
 
@@ -110,6 +115,7 @@ def assimilate(
         batch_size=batch_size,
         device=device,
         precision=precision,
+        along_track=along_track,
     )
     array = stacked(ds, background, setup.space)
     with _bar(progress, array, setup.job.grid) as bar:
@@ -153,6 +159,7 @@ def set_up(
     batch_size: int | str = "auto",
     device: str = "auto",
     precision: str = "float32",
+    along_track: Mapping[str, xr.Dataset] | None = None,
 ) -> Setup:
     """Check that everything fits together before any work; parameters and errors as of `assimilate`.
 
@@ -161,7 +168,7 @@ def set_up(
     model = model if isinstance(model, VarNet) else load(model)
     space = _adapted(model.state_space, patch, overlap, periodic)
     space.scales()
-    space.check(ds, "the observations")
+    space.check_inputs(ds, "the observations")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision must be one of {PRECISIONS}, got {precision!r}")
     if background is not None:
@@ -176,6 +183,7 @@ def set_up(
         space.n_variables,
         automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size),
         np.dtype(np.float64 if precision == "float64" else np.float32),
+        track_cutter(along_track, ds, space),
     )
     return Setup(model, space, job)
 
@@ -195,8 +203,8 @@ def _adapted(
 
 
 def stacked(ds: xr.Dataset, background: xr.Dataset | None, space: StateSpace) -> xr.Variable:
-    """Put variables side by side, and after them those of the background: ``(*extra, variable, *dims)``."""
-    array = space.stack(ds)
+    """Put all inputs side by side, and after them the background: ``(*extra, variable, *dims)``."""
+    array = space.stack(ds, space.inputs)
     if background is None:
         return array
     guess = space.stack(background).transpose(*array.dims)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import oceanvar.dynamics.integrators
 import oceanvar.dynamics.lorenz
 import oceanvar.maps.padding
 import oceanvar.variational.climatology
+import oceanvar.variational.features
 import oceanvar.variational.operators.averages
 import oceanvar.variational.operators.geostrophy
 import oceanvar.variational.operators.sensors
@@ -29,6 +31,7 @@ import oceanvar.variational.solvers.lstm
 import oceanvar.variational.solvers.newton
 import oceanvar.variational.solvers.schedules  # noqa: F401
 from oceanvar import registry
+from oceanvar.along_track import TrackPatches
 from oceanvar.bridge import to_array, to_observations
 from oceanvar.errors import ModelMismatchError, StoreError
 from oceanvar.state_space import StateSpace
@@ -77,19 +80,23 @@ class VarNet:
         background: np.ndarray | None = None,
         device: str = "cpu",
         precision: str = "float32",
+        tracks: Mapping[str, TrackPatches] | None = None,
     ) -> np.ndarray:
         """Assimilate a batch of patches.
 
         Parameters
         ----------
         values : ndarray
-            Observations ``(B, V, T, *S)`` in physical units, NaN where nothing was observed.
+            Observations ``(B, V, T, *S)`` in physical units, NaN where nothing was observed; after the state's
+            variables the other inputs of the state space.
         background : ndarray, optional
             First guess of the same shape.
         device : str
             Where to solve; the assimilator must be there.
         precision : {"float32", "float64", "bfloat16"}
             Of the arithmetic; bfloat16 concerns the convolutions only.
+        tracks : mapping of str to TrackPatches, optional
+            Samples of the along-track instruments.
 
         Returns
         -------
@@ -97,7 +104,7 @@ class VarNet:
             Analysis ``(B, V, T, *S)`` in physical units.
         """
         dtype = torch.float64 if precision == "float64" else torch.float32
-        obs = to_observations(values, self.state_space, background, dtype).to(device)
+        obs = to_observations(values, self.state_space, background, dtype, tracks).to(device)
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state = self.assimilator.solve(obs)
         return to_array(state.to(dtype), self.state_space)

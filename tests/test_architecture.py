@@ -27,6 +27,7 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"training"}, {"torch", "numpy", "lightning_fabric", "tqdm"}),
     ({"plots"}, {"numpy", "xarray", "matplotlib", "cartopy"}),
     ({"state_space"}, {"numpy", "xarray"}),
+    ({"along_track"}, {"numpy", "xarray", "dask"}),
     ({"window_source"}, {"numpy", "xarray", "dask"}),
     ({"bridge"}, {"numpy", "torch"}),
     ({"varnet"}, {"numpy", "torch", "safetensors"}),

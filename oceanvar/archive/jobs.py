@@ -95,7 +95,8 @@ def assimilate_archive(
         _check_free(output, overwrite)
     part = output.with_name(output.name + ".part")
     _check_part(part, resume or overwrite)
-    index = index_archive(files, model.state_space.variables, preprocess, model.state_space.dims[0])
+    names = model.state_space.file_variables
+    index = index_archive(files, names, preprocess, model.state_space.dims[0])
     run, description = plan_run(
         index, model, part, period if output.suffix != ".zarr" else None, stop, options
     )

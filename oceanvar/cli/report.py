@@ -97,8 +97,8 @@ def plan_lines(
     space = model.state_space
     space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
     space = replace(space, overlap={**space.overlap, **(overlap or {})})
-    with open_archive(paths, space.variables, dim=space.dims[0]) as obs:
-        space.check(obs, "the observations")
+    with open_archive(paths, space.file_variables, dim=space.dims[0]) as obs:
+        space.check_inputs(obs, "the observations")
         grid = PatchGrid(
             {dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic
         )
