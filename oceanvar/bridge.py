@@ -42,7 +42,7 @@ def to_observations(
         If an error variance is not positive where something was observed.
     """
     fields = dict(zip(space.inputs, np.moveaxis(values, 1, 0), strict=True))
-    seen, weights, covariates = {}, {}, {}
+    seen, weights = {}, {}
     for name, instrument in space.observing.items():
         if instrument.along_track:
             samples = (tracks or {})[name]
@@ -52,13 +52,23 @@ def to_observations(
             held = instrument.variance if isinstance(instrument.variance, str) else None
             variance = None if held is None else fields[held][:, np.newaxis]
         seen[name], weights[name] = _weighted(given, variance, name, space, dtype)
-    for name in space.covariates:
+    covariates = to_covariates(fields, space.covariates, space, dtype)
+    weights |= covariates.weights
+    first_guess = None if background is None else to_tensor(background, space, dtype).nan_to_num(nan=0.0)
+    positions = {name: torch.from_numpy(each.positions).to(dtype) for name, each in (tracks or {}).items()}
+    return Observations(seen, weights, covariates.covariates, first_guess, positions)
+
+
+def to_covariates(
+    fields: Mapping[str, np.ndarray], names: Sequence[str], space: StateSpace, dtype: torch.dtype
+) -> Observations:
+    """Normalised covariates, 0 in gaps, with their masks, of arrays ``(B, T, *S)`` in physical units."""
+    covariates, weights = {}, {}
+    for name in names:
         normalised = to_tensor(fields[name][:, np.newaxis], space, dtype, [name])
         weights[name] = torch.isfinite(normalised).to(dtype)
         covariates[name] = normalised.nan_to_num(nan=0.0)
-    first_guess = None if background is None else to_tensor(background, space, dtype).nan_to_num(nan=0.0)
-    positions = {name: torch.from_numpy(each.positions).to(dtype) for name, each in (tracks or {}).items()}
-    return Observations(seen, weights, covariates, first_guess, positions)
+    return Observations({}, weights, covariates)
 
 
 def _weighted(

@@ -32,12 +32,13 @@ import oceanvar.variational.solvers.newton
 import oceanvar.variational.solvers.schedules  # noqa: F401
 from oceanvar import registry
 from oceanvar.along_track import TrackPatches
-from oceanvar.bridge import to_array, to_observations
-from oceanvar.errors import ModelMismatchError, StoreError
+from oceanvar.bridge import to_array, to_covariates, to_observations
+from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.operators.sensors import ToPhysical
 from oceanvar.variational.priors.flow import PhysicalUnits
+from oceanvar.variational.sampling_design import SamplingDesign
 
 FORMAT = "oceanvar-model-1"
 PACKAGED = Path(__file__).parent / "models"
@@ -108,6 +109,43 @@ class VarNet:
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state = self.assimilator.solve(obs)
         return to_array(state.to(dtype), self.state_space)
+
+    @torch.no_grad()
+    def worth(self, values: np.ndarray) -> np.ndarray:
+        """Worth of an observation at every point, as the model's learned sampling sees it.
+
+        Parameters
+        ----------
+        values : ndarray
+            Covariates of the sampling ``(B, C, T, *S)`` in physical units, NaN where unknown.
+
+        Returns
+        -------
+        ndarray
+            ``(B, 1, T, *S)``, the higher the better.
+
+        Raises
+        ------
+        ConfigError
+            If the model has no learned sampling.
+        """
+        design = self.sampling
+        fields = dict(zip(design.covariates, np.moveaxis(values, 1, 0), strict=True))
+        obs = to_covariates(fields, design.covariates, self.state_space, torch.float32)
+        return design.scores(obs).numpy()
+
+    @property
+    def sampling(self) -> SamplingDesign:
+        """Learned sampling of the model.
+
+        Raises
+        ------
+        ConfigError
+            If there is none.
+        """
+        if self.assimilator.sampling is None:
+            raise ConfigError("the model has no learned sampling: train one with Assimilator(sampling=...)")
+        return self.assimilator.sampling
 
     @property
     def digest(self) -> str:

@@ -17,6 +17,11 @@ from oceanvar.variational.operators.tracks import AtPositions
 class AbstractStart(nn.Module, abc.ABC):
     """First guess x^(0) made from the observations."""
 
+    @property
+    def uses_observations(self) -> bool:
+        """Whether observed values enter, as against covariates alone."""
+        return True
+
     @abc.abstractmethod
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""
@@ -109,6 +114,11 @@ class CovariateStart(AbstractStart):
         super().__init__()
         self.names = list(names)
         self.calibration = Calibration(len(self.names))
+
+    @property
+    def uses_observations(self) -> bool:
+        """False."""
+        return False
 
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""
