@@ -5,6 +5,7 @@ from dataclasses import replace
 import dask
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import oceanvar
@@ -295,3 +296,21 @@ def test_training_with_tracks_learns_their_bias(tracked):
     # (1.2 (2 x + 1) + 0.4 - 1) / 2 = 1.2 x + 0.3
     assert sensor.gain.item() == pytest.approx(1.2, abs=0.05)
     assert sensor.bias.item() == pytest.approx(0.3, abs=0.05)
+
+
+def test_training_finds_an_unknown_blur(space):
+    """A second sensor sees the state through a beam of half a point; training starts from 0.9."""
+    from oceanvar.sampling import RandomFraction
+
+    rich = replace(space, overlap={}, instruments={"blurred": Instrument(("seen",), scaled_as=("ssh",))})
+    truth = gappy({"time": 40, "lat": 6, "lon": 8}, fraction=1.1)
+    beam = BeamAverage([0.0, 0.5, 0.5])
+    with torch.no_grad():
+        normalised = torch.from_numpy((truth["ssh"].values - 1) / 2)[None, None]
+        truth["seen"] = (truth["ssh"].dims, beam(normalised)[0, 0].numpy() * 2 + 1)
+    unknown = BeamAverage([0.0, 0.9, 0.9])
+    cost = VariationalCost(ObservationTerm(), ObservationTerm(unknown, "blurred", weight=3.0))
+    model = VarNet(Assimilator(cost, ConjugateGradients(), 8), rich)
+    options = {"n_epochs": 8, "batch_size": 4, "n_samples": 24, "n_warmup": 1, "device": "cpu"}
+    truth.varnet.fit(model, RandomFraction(0.3), learning_rate=0.1, **options)
+    np.testing.assert_allclose(unknown.log_widths.exp().detach(), 0.5, rtol=0.05)
