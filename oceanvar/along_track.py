@@ -11,8 +11,9 @@ from dask.base import tokenize
 
 from oceanvar.coordinates import LONGITUDE, is_time, metric_name, numbers, turned_longitude
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
+from oceanvar.instruments import Instrument
 from oceanvar.patching.grids import Origin
-from oceanvar.state_space import Instrument, StateSpace
+from oceanvar.state_space import StateSpace
 
 HALF_CELL = 0.5
 """How far beyond the first and the last point of an axis a sample still belongs to it, in points."""
@@ -201,8 +202,8 @@ def _check_tracks(tracks: xr.Dataset, name: str, instrument: Instrument, space: 
         raise ConfigError(
             f"the tracks {name!r} are lazy (dask): use .load(), they are cut by position at once"
         )
-    for each, scaled_as in zip(instrument.variables, instrument.scaled_as, strict=True):
-        expected = space.units.get(scaled_as)
+    for each, scale in zip(instrument.variables, instrument.scales, strict=True):
+        expected = space.units.get(scale)
         found = tracks[each].attrs.get("units", expected)
         if expected is not None and found != expected:
             raise UnitsMismatchError(

@@ -76,15 +76,15 @@ def _weighted(
 ) -> tuple[Tensor, Tensor]:
     """Normalised values, 0 where nothing was observed, and mask / error variance of them."""
     instrument = space.observing[name]
-    normalised = to_tensor(values, space, dtype, instrument.scaled_as)
+    normalised = to_tensor(values, space, dtype, instrument.scales)
     observed = torch.isfinite(normalised)
     weights = observed.to(dtype)
     if variance is None and isinstance(instrument.variance, int | float):
         variance = np.array(instrument.variance)
     if variance is not None:
-        _, std = space.scales(np.float64, instrument.scaled_as, values.ndim - 2)
+        _, std = space.scales(np.float64, instrument.scales, values.ndim - 2)
         relative = torch.from_numpy(np.asarray(std**2 / variance)).to(dtype).expand_as(weights)
-        if (relative <= 0)[observed].any() or relative[observed].isinf().any():
+        if (relative < 0)[observed].any() or relative[observed].isinf().any():
             raise ConfigError(
                 f"the error variance {instrument.variance!r} of {name!r} is not positive everywhere"
             )

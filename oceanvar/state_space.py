@@ -16,51 +16,10 @@ from oceanvar.errors import (
     PatchError,
     UnitsMismatchError,
 )
+from oceanvar.instruments import Instrument
 
 STATE = "state"
 """Name of the observations of the state itself, on its own grid."""
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """What one instrument delivers; how it sees the state is the operator of its `ObservationTerm`.
-
-    Parameters
-    ----------
-    variables : tuple of str
-        Variables that hold its values: of the dataset, or of the instrument's tracks.
-    scaled_as : tuple of str, optional
-        For each of them the variable of the state whose mean and standard deviation normalise it. Default:
-        the variables' own, and physical units for a variable without any (a current, say).
-    variance : float or str, optional
-        Error variance in the squared units of the values, or the name of a variable that holds it; where that
-        is NaN the observation is not used. Default: weights are masks, and the term gives the variance.
-    along_track : bool
-        Samples at arbitrary positions and times instead of a grid.
-    """
-
-    variables: tuple[str, ...]
-    scaled_as: tuple[str, ...] = ()
-    variance: float | str | None = None
-    along_track: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "variables", tuple(self.variables))
-        object.__setattr__(self, "scaled_as", tuple(self.scaled_as) or self.variables)
-        if len(self.scaled_as) != len(self.variables) or not self.variables:
-            raise ConfigError(
-                f"an instrument needs variables and one entry of scaled_as for each: got {self.variables} "
-                f"and {self.scaled_as}"
-            )
-        if isinstance(self.variance, int | float) and not self.variance > 0:
-            raise ConfigError(
-                f"the error variance of {self.variables} is {self.variance}: it must be positive"
-            )
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Variables to read: the values, and the error variance where that is a variable."""
-        return (*self.variables, self.variance) if isinstance(self.variance, str) else self.variables
 
 
 @dataclass(frozen=True)
@@ -133,6 +92,13 @@ class StateSpace:
                 f'the instrument "state" observes {self.variables} on the grid, not {own.variables}: '
                 "give other observations another name"
             )
+        for name, each in self.instruments.items():
+            for variable, scale in zip(each.variables, each.scales, strict=True):
+                if scale not in self.variables and scale not in each.scaled_as:
+                    raise ConfigError(
+                        f"{variable!r} of the instrument {name!r} is none of {self.variables}: give "
+                        f"scaled_as=({self.variables[0]!r},) if it is that quantity, or its own name for physical units"
+                    )
 
     @property
     def n_variables(self) -> int:

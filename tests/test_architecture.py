@@ -26,6 +26,7 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"random_fields", "tracks"}, {"numpy", "xarray", "scipy"}),
     ({"training"}, {"torch", "numpy", "lightning_fabric", "tqdm"}),
     ({"plots"}, {"numpy", "xarray", "matplotlib", "cartopy"}),
+    ({"instruments"}, set()),
     ({"state_space"}, {"numpy", "xarray"}),
     ({"along_track"}, {"numpy", "xarray", "dask"}),
     ({"window_source"}, {"numpy", "xarray", "dask"}),

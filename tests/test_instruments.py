@@ -12,8 +12,9 @@ import oceanvar
 from oceanvar.along_track import track_cutter
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
 from oceanvar.handles import PatchSolver
+from oceanvar.instruments import Instrument
 from oceanvar.patching.grids import PatchGrid
-from oceanvar.state_space import Instrument, StateSpace
+from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.operators.averages import BeamAverage
@@ -186,6 +187,22 @@ def test_track_errors_say_what_is_wrong(nadir_model, model, obs):
         assimilate(tracks.expand_dims(member=2))
 
 
+def test_an_observing_system_that_contradicts_itself_is_refused(space):
+    def declared(**changed) -> None:
+        replace(space, **changed)
+
+    with pytest.raises(ConfigError, match="'sla' of the instrument 'nadir' is none of"):
+        declared(instruments={"nadir": Instrument(("sla",), along_track=True)})
+    with pytest.raises(ConfigError, match=r"'state' observes|\"state\" observes"):
+        declared(instruments={"state": Instrument(("ssh",), along_track=True)})
+    with pytest.raises(ConfigError, match="both covariates and instruments"):
+        declared(covariates=("nadir",), instruments=NADIR)
+    with pytest.raises(ConfigError, match="one entry of scaled_as for each"):
+        Instrument(("u", "v"), scaled_as=("u",))
+    with pytest.raises(ConfigError, match="must be positive"):
+        Instrument(("ssh",), variance=0.0)
+
+
 def test_error_variances_a_number_a_field_and_a_variable_of_the_tracks(space, obs):
     """Twice the weight is half the variance, however it is given; std is 2, so variance 4 weighs 1."""
     tracks = tracks_on(obs)
@@ -228,7 +245,7 @@ def test_gridded_instruments_with_operators_of_their_own(space, obs):
     """A coarse map scaled as sea level, and currents in m/s, beside the state's own observations."""
     instruments = {
         "coarse": Instrument(("smooth",), scaled_as=("ssh",)),
-        "currents": Instrument(("u", "v"), variance=0.01),
+        "currents": Instrument(("u", "v"), scaled_as=("u", "v"), variance=0.01),
     }
     rich = replace(space, covariates=("lat", "lon"), instruments=instruments)
     model = solver_of(

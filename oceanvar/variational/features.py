@@ -8,9 +8,9 @@ from torch import Tensor
 
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
+from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
-from oceanvar.variational.terms import AbstractTerm
 
 
 @registered

@@ -16,12 +16,13 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
+from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.climatology import FirstStateTerm, by_time, from_time
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.solvers.newton import AbstractGaussNewton
-from oceanvar.variational.terms import AbstractTerm, BackgroundTerm, DynamicsTerm, ObservationTerm, PriorTerm
+from oceanvar.variational.terms import BackgroundTerm, DynamicsTerm, ObservationTerm, PriorTerm
 
 
 @registered
