@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "archive.jobs": ["assimilate_archive"],
         "errors": ["OceanVarError"],
         "fitting": ["fit"],
+        "instruments": ["Instrument"],
         "mapping": ["assimilate"],
         "osse": ["lorenz63", "lorenz96", "observe", "windows"],
         "state_space": ["StateSpace"],

@@ -35,6 +35,12 @@ class DatasetAccessor:
 
         return fit(self._ds, model, observations, **options)
 
+    def design(self, model: "VarNet | str | Path", **options: Any) -> xr.DataArray:
+        """Choose where to observe next, given these covariates: see `oceanvar.designing.design`."""
+        from oceanvar.designing import design
+
+        return design(self._ds, model, **options)
+
     def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.Dataset:
         """Observe this truth in a twin experiment: see `oceanvar.osse.observe`."""
         from oceanvar.osse import observe

@@ -72,6 +72,12 @@ def map_dims(field: xr.DataArray) -> MapDims | None:
     return MapDims(*found) if len(set(found)) == len(_AXES) else None
 
 
+def turned_longitude(longitude: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
+    """Longitudes turned to within half a circle of the middle of a grid's longitudes."""
+    middle = float(grid.min() + grid.max()) / 2
+    return (longitude - middle + 180) % 360 - 180 + middle
+
+
 def coordinate_of(field: xr.DataArray | xr.Dataset, name: str) -> xr.DataArray:
     """Coordinate `name` of a field, its point numbers where a dimension has none.
 

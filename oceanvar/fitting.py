@@ -27,6 +27,7 @@ def fit(
     *,
     noise_std: float | Mapping[str, float] = 0.0,
     validation: float | xr.Dataset | tuple[xr.Dataset, xr.Dataset] = 0.1,
+    along_track: Mapping[str, xr.Dataset] | None = None,
     n_samples: int | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -43,12 +44,16 @@ def fit(
         Model to train. Its normalisation comes from `truth` unless its state space has one.
     observations : Dataset or AbstractSampler
         Given observations on the grid of `truth` with NaN where nothing was observed, or a sampler
-        with which every window of every epoch is observed afresh.
+        with which every window of every epoch is observed afresh. Covariates and further gridded instruments
+        of the model are variables of the observations, or of `truth` with a sampler.
     noise_std : float or mapping of str to float
         Noise of sampled observations, in the variables' units.
     validation : float, Dataset or (Dataset, Dataset)
         Share of the time axis withheld at its end, or other true fields (with their observations if
         `observations` is a Dataset). Losses on them choose the weights that are kept.
+    along_track : mapping of str to Dataset, optional
+        For a model with along-track instruments, the samples of each over the whole of `truth` and of the
+        validation fields.
     n_samples : int, optional
         Windows per epoch. Default: as many as patches cover the truth.
     checkpoint : path-like, optional
@@ -73,10 +78,11 @@ def fit(
     """
     choices = _settings(settings)
     learning, withheld = _split(truth, observations, model, validation)
-    space = model.state_space.normalised_by(learning[0])
+    beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
+    space = model.state_space.normalised_by(learning[0], beside)
     model.normalise(space)
-    training = WindowSource(learning[0], space, learning[1], noise_std)
-    checking = WindowSource(withheld[0], space, withheld[1], noise_std)
+    training = WindowSource(learning[0], space, learning[1], noise_std, along_track)
+    checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track)
     size, seed = choices.batch_size, choices.seed
     n_checks = min(checking.n_windows, MOST_VALIDATION_WINDOWS)
     records = train(

@@ -3,6 +3,7 @@
 import copy
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from oceanvar import registry
+from oceanvar.along_track import TrackPatches
 from oceanvar.errors import DeviceMemoryError
 from oceanvar.varnet import VarNet, from_bytes
 
@@ -65,7 +67,7 @@ class PatchSolver:
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (self.digest, self.device, self.precision, self.has_background, self.diagnostics)
 
-    def __call__(self, patches: np.ndarray) -> np.ndarray:
+    def __call__(self, patches: np.ndarray, tracks: Mapping[str, TrackPatches] | None = None) -> np.ndarray:
         """Analysis ``(n, V, *patch)`` (and diagnostics) of patches ``(n, C, *patch)``, in physical units.
 
         Where the memory of a device is too small for a batch, it is solved in halves, and so are all later ones.
@@ -75,12 +77,11 @@ class PatchSolver:
         DeviceMemoryError
             If it is too small for a single patch.
         """
-        values, background = patches, None
-        if self.has_background:
-            values, background = np.split(patches, 2, axis=1)
-        device = resolve_device(self.device)
         with _LOCK:
-            return self._copy(device).solve(values, background, self.diagnostics)
+            copied = self._copy(resolve_device(self.device))
+            n_inputs = len(copied.model.state_space.inputs)
+            background = patches[:, n_inputs:] if self.has_background else None
+            return copied.solve(_Batch(patches[:, :n_inputs], background, tracks or {}), self.diagnostics)
 
     def _copy(self, device: str) -> "_WorkingCopy":
         key = (self.digest, device, self.precision)
@@ -94,6 +95,24 @@ class PatchSolver:
         return _COPIES[key]
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Patches to solve, with their backgrounds and along-track samples."""
+
+    values: np.ndarray
+    background: np.ndarray | None
+    tracks: Mapping[str, TrackPatches]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def part(self, which: slice) -> "_Batch":
+        """Some of the patches."""
+        background = None if self.background is None else self.background[which]
+        tracks = {name: each.part(which) for name, each in self.tracks.items()}
+        return _Batch(self.values[which], background, tracks)
+
+
 @dataclass
 class _WorkingCopy:
     """A model on its device, and how many patches have turned out to fit there at once."""
@@ -103,36 +122,31 @@ class _WorkingCopy:
     precision: str
     n_most: int = sys.maxsize
 
-    def solve(self, values: np.ndarray, background: np.ndarray | None, diagnostics: bool) -> np.ndarray:
+    def solve(self, batch: _Batch, diagnostics: bool) -> np.ndarray:
         """Solve a batch at once, or in pieces that fit."""
         results: list[np.ndarray] = []
         n_solved = 0
-        while n_solved < len(values):
-            piece = slice(n_solved, n_solved + self.n_most)
-            result = self._tried(
-                values[piece], None if background is None else background[piece], diagnostics
-            )
+        while n_solved < len(batch):
+            result = self._tried(batch.part(slice(n_solved, n_solved + self.n_most)), diagnostics)
             if result is not None:
                 results.append(result)
                 n_solved += len(result)
         return results[0] if len(results) == 1 else np.concatenate(results)
 
-    def _tried(
-        self, values: np.ndarray, background: np.ndarray | None, diagnostics: bool
-    ) -> np.ndarray | None:
+    def _tried(self, batch: _Batch, diagnostics: bool) -> np.ndarray | None:
         """Solve at once; None, and half as many patches from now on, if the memory is too small."""
+        solve = self.model.solve_and_diagnose if diagnostics else self.model.solve
         try:
-            solve = self.model.solve_and_diagnose if diagnostics else self.model.solve
-            return solve(values, background, self.device, self.precision)
+            return solve(batch.values, batch.background, self.device, self.precision, batch.tracks)
         except torch.OutOfMemoryError as error:
-            if len(values) == 1:
+            if len(batch) == 1:
                 raise DeviceMemoryError(
-                    f"one patch of shape {values.shape[1:]} needs more memory than {self.device} has free: "
-                    f"use a smaller patch, or precision='bfloat16' ({error})"
+                    f"one patch of shape {batch.values.shape[1:]} needs more memory than {self.device} has "
+                    f"free: use a smaller patch, or precision='bfloat16' ({error})"
                 ) from error
         # Not before the error is gone: its traceback holds the tensors of the failed solve.
         torch.cuda.empty_cache()
-        self.n_most = (len(values) + 1) // 2
+        self.n_most = (len(batch) + 1) // 2
         return None
 
 

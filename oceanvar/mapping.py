@@ -15,6 +15,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from oceanvar.alignment import check_same_grid
+from oceanvar.along_track import track_cutter
 from oceanvar.errors import ConfigError
 from oceanvar.handles import PatchSolver, automatic_batch_size
 from oceanvar.patching.batches import PatchJob
@@ -60,6 +61,7 @@ def assimilate(
     chunks: Mapping[str, Any] | None = None,
     mask: xr.DataArray | None = None,
     diagnostics: bool = False,
+    along_track: Mapping[str, xr.Dataset] | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Map gappy observations to complete fields.
@@ -96,6 +98,9 @@ def assimilate(
         Add what the analysis says about itself without the truth, for models whose cost is that of
         weak-constraint 4D-Var: ``<variable>_std``, the standard deviation of its error, and ``health``, twice
         the cost per observation of the patches that cover a point: about 1, more in a wrong minimum.
+    along_track : mapping of str to Dataset, optional
+        For a model with along-track instruments, the samples of each, in memory: variables over one dimension
+        with coordinates longitude, latitude, time, say. A patch gets those within half a cell of it.
     progress : bool
         Show a bar while solving data in memory; for lazy data use `dask.diagnostics.ProgressBar`.
 
@@ -121,6 +126,7 @@ def assimilate(
         device=device,
         precision=precision,
         diagnostics=diagnostics,
+        along_track=along_track,
     )
     array = stacked(ds, background, setup.space)
     with _bar(progress, array, setup.job.grid) as bar:
@@ -165,6 +171,7 @@ def set_up(
     device: str = "auto",
     precision: str = "float32",
     diagnostics: bool = False,
+    along_track: Mapping[str, xr.Dataset] | None = None,
 ) -> Setup:
     """Check that everything fits together before any work; parameters and errors as of `assimilate`.
 
@@ -173,7 +180,7 @@ def set_up(
     model = model if isinstance(model, VarNet) else load(model)
     space = _adapted(model.state_space, patch, overlap, periodic)
     space.scales()
-    space.check(ds, "the observations")
+    space.check_inputs(ds, "the observations")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision must be one of {PRECISIONS}, got {precision!r}")
     if background is not None:
@@ -188,6 +195,7 @@ def set_up(
         2 * space.n_variables + 1 if diagnostics else space.n_variables,
         automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size),
         np.dtype(np.float64 if precision == "float64" else np.float32),
+        track_cutter(along_track, ds, space),
     )
     return Setup(model, space, job)
 
@@ -207,8 +215,8 @@ def _adapted(
 
 
 def stacked(ds: xr.Dataset, background: xr.Dataset | None, space: StateSpace) -> xr.Variable:
-    """Put variables side by side, and after them those of the background: ``(*extra, variable, *dims)``."""
-    array = space.stack(ds)
+    """Put all inputs side by side, and after them the background: ``(*extra, variable, *dims)``."""
+    array = space.stack(ds, space.inputs)
     if background is None:
         return array
     guess = space.stack(background).transpose(*array.dims)

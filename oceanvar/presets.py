@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
+from oceanvar.maps.compositions import Chain
+from oceanvar.maps.layers import Conv, SiLU
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.features import FeatureTerm
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.lstm import LSTMSolver
@@ -25,6 +28,8 @@ def fourdvarnet(
     kernel: int = 3,
     fold_time: bool = True,
     start_widths: Sequence[int] = (),
+    covariates: Sequence[str] = (),
+    n_shared: int = 8,
     checkpoint_every: int | None = None,
     seed: int = 0,
 ) -> VarNet:
@@ -48,6 +53,11 @@ def fourdvarnet(
     start_widths : sequence of int
         Channels of the levels of a U-Net that makes the first guess. Default: none, the
         observations interpolated in time.
+    covariates : sequence of str
+        Covariates of `space` that help the map: they enter the cost by a gated feature term, and the network
+        of the first guess where there is one.
+    n_shared : int
+        Features that the state and the covariates share in that term.
     checkpoint_every : int, optional
         Save memory in training, see `oceanvar.variational.unrolling.Unroll`.
     seed : int
@@ -65,8 +75,31 @@ def fourdvarnet(
         solver = LSTMSolver(n_variables * (n_times or 1), n_hidden, kernels, periodic, fold_time)
         if start_widths:
             network = unet(
-                3 * n_variables, n_variables, start_widths, kernels, periodic, n_times_folded=n_times
+                3 * n_variables + 2 * len(covariates),
+                n_variables,
+                start_widths,
+                kernels,
+                periodic,
+                n_times_folded=n_times,
             )
-            start = LearnedStart(network)
-    cost = VariationalCost(ObservationTerm(), PriorTerm(prior))
+            start = LearnedStart(network, covariates=covariates)
+        shared = [_shared_features(space, covariates, n_shared, kernel)] if covariates else []
+    cost = VariationalCost(ObservationTerm(), PriorTerm(prior), *shared)
     return VarNet(Assimilator(cost, solver, n_steps, start, Unroll(checkpoint_every)), space)
+
+
+def _shared_features(space: StateSpace, covariates: Sequence[str], n_shared: int, kernel: int) -> FeatureTerm:
+    """G a convolution in space, F a small network, and a gate; each time on its own."""
+    kernels = [1, *[kernel] * (len(space.dims) - 1)]
+    periodic = [dim in space.periodic for dim in space.dims]
+    n_inputs = 2 * len(covariates)
+    return FeatureTerm(
+        Conv(space.n_variables, n_shared, kernels, periodic),
+        Chain(
+            Conv(n_inputs, 2 * n_shared, kernels, periodic, bias=True),
+            SiLU(),
+            Conv(2 * n_shared, n_shared, kernels, periodic),
+        ),
+        covariates,
+        gate=Conv(n_inputs, n_shared, kernels, periodic, bias=True),
+    )

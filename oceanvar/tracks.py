@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from oceanvar.coordinates import even_step, numbers
+from oceanvar.coordinates import even_step, numbers, turned_longitude
 from oceanvar.errors import StoreError
 
 GAP_SECONDS = 120.0
@@ -103,8 +103,36 @@ def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
     GridMismatchError
         If a coordinate of the grid is not evenly spaced.
     """
+    return bin_with_errors(tracks, grid, noise_std=1.0)[tracks.name or "mean"]
+
+
+def bin_with_errors(tracks: xr.DataArray, grid: xr.Dataset, noise_std: float) -> xr.Dataset:
+    """Average along-track values over the cells of a grid, with their number and error variance.
+
+    Parameters
+    ----------
+    tracks : DataArray
+        Values over ``sample`` with coordinates longitude, latitude, time.
+    grid : Dataset
+        Evenly spaced coordinates time, latitude, longitude: centres of the cells.
+    noise_std : float
+        Standard deviation of the independent errors of the samples.
+
+    Returns
+    -------
+    Dataset
+        The mean under the name of `tracks` (or "mean"), float32; ``count``, the samples of each cell; and
+        ``variance``, noise_std^2 / count: NaN where no sample fell. A sample more than half a cell outside the
+        grid is ignored.
+
+    Raises
+    ------
+    GridMismatchError
+        If a coordinate of the grid is not evenly spaced.
+    """
     dims = ("time", "latitude", "longitude")
-    tracks = tracks.assign_coords(longitude=_turned_longitude(tracks, grid))
+    longitude = turned_longitude(tracks["longitude"], grid["longitude"])
+    tracks = tracks.assign_coords(longitude=longitude)
     index, inside = [], np.ones(tracks.sizes["sample"], bool)
     for dim in dims:
         centres = numbers(grid[dim]).values
@@ -112,14 +140,22 @@ def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
         nearest = np.floor(distance / even_step(centres, dim) + 0.5).astype(int)
         inside &= (nearest >= 0) & (nearest < grid.sizes[dim])
         index.append(nearest)
-    flat = np.ravel_multi_index([each[inside] for each in index], [grid.sizes[dim] for dim in dims])
-    n_cells = int(np.prod([grid.sizes[dim] for dim in dims]))
-    counts = np.bincount(flat, minlength=n_cells)
-    sums = np.bincount(flat, tracks.values[inside], minlength=n_cells)
-    mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).astype(np.float32)
-    coords = {dim: grid[dim] for dim in dims}
     shape = [grid.sizes[dim] for dim in dims]
-    return xr.DataArray(mean.reshape(shape), coords, dims, tracks.name, attrs=tracks.attrs)
+    flat = np.ravel_multi_index([each[inside] for each in index], shape)
+    n_cells = int(np.prod(shape))
+    counts = np.bincount(flat, minlength=n_cells).reshape(shape)
+    sums = np.bincount(flat, tracks.values[inside], minlength=n_cells).reshape(shape)
+    seen, shared = counts > 0, np.maximum(counts, 1)
+    mean = np.where(seen, sums / shared, np.nan).astype(np.float32)
+    variance = np.where(seen, noise_std**2 / shared, np.nan).astype(np.float32)
+    return xr.Dataset(
+        {
+            tracks.name or "mean": (dims, mean, tracks.attrs),
+            "count": (dims, counts, {"long_name": "samples in the cell", "units": "1"}),
+            "variance": (dims, variance, {"long_name": "error variance of the mean"}),
+        },
+        {dim: grid[dim] for dim in dims},
+    )
 
 
 def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.DataArray:
@@ -140,16 +176,13 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     DataArray
         Over ``sample``; NaN outside the grid and on land.
     """
-    where = {"latitude": tracks["latitude"], "longitude": _turned_longitude(tracks, field)}
+    where = {
+        "latitude": tracks["latitude"],
+        "longitude": turned_longitude(tracks["longitude"], field["longitude"]),
+    }
     if "time" in field.dims:
         first, last = field["time"].values[[0, -1]]
         where["time"] = tracks["time"].clip(first, last)
     smooth = field.interp(where)
     nearest = field.interp(where, method="nearest")
     return smooth.where(smooth.notnull(), nearest)
-
-
-def _turned_longitude(tracks: xr.DataArray | xr.Dataset, grid: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Longitude of every sample, turned to within half a circle of the middle of the grid."""
-    middle = float(grid["longitude"].min() + grid["longitude"].max()) / 2
-    return (tracks["longitude"] - middle + 180) % 360 - 180 + middle

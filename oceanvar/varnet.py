@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ import oceanvar.dynamics.integrators
 import oceanvar.dynamics.lorenz
 import oceanvar.maps.padding
 import oceanvar.variational.climatology
-import oceanvar.variational.operators
+import oceanvar.variational.features
+import oceanvar.variational.operators.averages
+import oceanvar.variational.operators.geostrophy
+import oceanvar.variational.operators.sensors
+import oceanvar.variational.operators.tracks
+import oceanvar.variational.operators.whitening
 import oceanvar.variational.priors.eof
 import oceanvar.variational.solvers.block_tridiagonal
 import oceanvar.variational.solvers.descent
@@ -25,13 +31,16 @@ import oceanvar.variational.solvers.lstm
 import oceanvar.variational.solvers.newton
 import oceanvar.variational.solvers.schedules  # noqa: F401
 from oceanvar import registry
-from oceanvar.bridge import on_device, to_array, to_observations
+from oceanvar.along_track import TrackPatches
+from oceanvar.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.observations import Observations
+from oceanvar.variational.operators.sensors import ToPhysical
 from oceanvar.variational.posterior import health, posterior_variance
 from oceanvar.variational.priors.flow import PhysicalUnits
+from oceanvar.variational.sampling_design import SamplingDesign
 from oceanvar.variational.solvers.base import broadcast
 
 FORMAT = "oceanvar-model-1"
@@ -65,7 +74,7 @@ class VarNet:
         if space.mean is None or space.std is None:
             return
         for module in self.assimilator.modules():
-            if isinstance(module, PhysicalUnits):
+            if isinstance(module, PhysicalUnits | ToPhysical):
                 module.mean.copy_(torch.tensor([space.mean[name] for name in space.variables]))
                 module.std.copy_(torch.tensor([space.std[name] for name in space.variables]))
 
@@ -75,26 +84,30 @@ class VarNet:
         background: np.ndarray | None = None,
         device: str = "cpu",
         precision: str = "float32",
+        tracks: Mapping[str, TrackPatches] | None = None,
     ) -> np.ndarray:
         """Assimilate a batch of patches.
 
         Parameters
         ----------
         values : ndarray
-            Observations ``(B, V, T, *S)`` in physical units, NaN where nothing was observed.
+            Observations ``(B, V, T, *S)`` in physical units, NaN where nothing was observed; after the state's
+            variables the other inputs of the state space.
         background : ndarray, optional
             First guess of the same shape.
         device : str
             Where to solve; the assimilator must be there.
         precision : {"float32", "float64", "bfloat16"}
             Of the arithmetic; bfloat16 concerns the convolutions only.
+        tracks : mapping of str to TrackPatches, optional
+            Samples of the along-track instruments.
 
         Returns
         -------
         ndarray
             Analysis ``(B, V, T, *S)`` in physical units.
         """
-        state, _ = self._solve(values, background, device, precision)
+        state, _ = self._solve(values, background, device, precision, tracks)
         return to_array(state, self.state_space)
 
     def solve_and_diagnose(
@@ -103,6 +116,7 @@ class VarNet:
         background: np.ndarray | None = None,
         device: str = "cpu",
         precision: str = "float32",
+        tracks: Mapping[str, TrackPatches] | None = None,
     ) -> np.ndarray:
         """Assimilate as `solve`, and say how far each patch can be trusted, without knowing the truth.
 
@@ -117,7 +131,7 @@ class VarNet:
         ConfigError
             If the cost is not one of weak-constraint 4D-Var: only its weights are error variances.
         """
-        state, obs = self._solve(values, background, device, precision)
+        state, obs = self._solve(values, background, device, precision, tracks)
         with torch.no_grad():
             obs = replace(obs, background=self.assimilator.first_guess(obs))
         cost = self.assimilator.cost
@@ -132,13 +146,55 @@ class VarNet:
         return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
 
     def _solve(
-        self, values: np.ndarray, background: np.ndarray | None, device: str, precision: str
+        self,
+        values: np.ndarray,
+        background: np.ndarray | None,
+        device: str,
+        precision: str,
+        tracks: Mapping[str, TrackPatches] | None,
     ) -> tuple[torch.Tensor, Observations]:
         dtype = torch.float64 if precision == "float64" else torch.float32
-        obs = on_device(to_observations(values, self.state_space, background, dtype), device)
+        obs = on_device(to_observations(values, self.state_space, background, dtype, tracks), device)
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state = self.assimilator.solve(obs)
         return state.to(dtype), obs
+
+    @torch.no_grad()
+    def worth(self, values: np.ndarray) -> np.ndarray:
+        """Worth of an observation at every point, as the model's learned sampling sees it.
+
+        Parameters
+        ----------
+        values : ndarray
+            Covariates of the sampling ``(B, C, T, *S)`` in physical units, NaN where unknown.
+
+        Returns
+        -------
+        ndarray
+            ``(B, 1, T, *S)``, the higher the better.
+
+        Raises
+        ------
+        ConfigError
+            If the model has no learned sampling.
+        """
+        design = self.sampling
+        fields = dict(zip(design.covariates, np.moveaxis(values, 1, 0), strict=True))
+        obs = to_covariates(fields, design.covariates, self.state_space, torch.float32)
+        return design.scores(obs).numpy()
+
+    @property
+    def sampling(self) -> SamplingDesign:
+        """Learned sampling of the model.
+
+        Raises
+        ------
+        ConfigError
+            If there is none.
+        """
+        if self.assimilator.sampling is None:
+            raise ConfigError("the model has no learned sampling: train one with Assimilator(sampling=...)")
+        return self.assimilator.sampling
 
     @property
     def digest(self) -> str:

@@ -4,18 +4,28 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import dask
 import numpy as np
 import xarray as xr
 
 from oceanvar.alignment import check_same_grid
+from oceanvar.along_track import TrackCutter, TrackPatches, track_cutter
 from oceanvar.errors import ConfigError, PatchError
-from oceanvar.patching.grids import PatchGrid
+from oceanvar.patching.grids import Origin, PatchGrid
 from oceanvar.sampling import AbstractSampler
 from oceanvar.state_space import StateSpace
 
 N_ATTEMPTS = 200
+
+
+class Window(NamedTuple):
+    """A window for training: truth ``(V, *patch)``, inputs ``(C, *patch)``, NaN where unknown, and its start."""
+
+    truth: np.ndarray
+    inputs: np.ndarray
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -33,19 +43,32 @@ class WindowSource:
         Given observations on the grid of `truth`, or a rule by which every window is observed afresh.
     noise_std : float or mapping of str to float
         Standard deviation of the noise added to sampled observations, in the variables' units.
+    along_track : mapping of str to Dataset, optional
+        Samples of the along-track instruments of `space`.
+
+    Covariates and gridded instruments besides the state's variables are read from the given observations, or
+    from `truth` where these are sampled.
     """
 
     truth: xr.Dataset
     space: StateSpace
     observations: xr.Dataset | AbstractSampler
     noise_std: float | Mapping[str, float] = 0.0
+    along_track: Mapping[str, xr.Dataset] | None = None
 
     def __post_init__(self) -> None:
         self.space.check(self.truth, "the truth")
         if isinstance(self.observations, xr.Dataset):
-            self.space.check(self.observations, "the observations")
+            self.space.check_inputs(self.observations, "the observations")
             dims = (*self.space.extra_dims(self.truth), *self.space.dims)
             check_same_grid(self.truth, self.observations, dims, "truth and observations")
+        else:
+            self.space.check_inputs(self.truth, "the truth")
+        if self.space.tracked and self.space.extra_dims(self.truth):
+            raise ConfigError(
+                f"the truth has the dimensions {self.space.extra_dims(self.truth)} besides those of the state, "
+                "and along-track samples do not say to which entry they belong: train on one entry"
+            )
         self._grid()
 
     def _grid(self) -> PatchGrid:
@@ -58,8 +81,12 @@ class WindowSource:
         members = [self.truth.sizes[dim] for dim in self.space.extra_dims(self.truth)]
         return len(self._grid()) * math.prod(members)
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One window at a random place: truth and observations, each ``(V, *patch)``, NaN where unknown.
+    def tracks(self, origins: list[Origin]) -> dict[str, TrackPatches]:
+        """Samples of the along-track instruments in windows that start at `origins`."""
+        return {} if self._cutter is None else self._cutter(origins)
+
+    def draw(self, rng: np.random.Generator) -> Window:
+        """One window at a random place.
 
         Raises
         ------
@@ -70,7 +97,8 @@ class WindowSource:
             place = self._place(rng)
             truth = self._truth.read(place)
             if np.isfinite(truth).any():
-                return truth, self._observe(truth, place, rng)
+                origin = tuple(int(place[dim][0]) for dim in self.space.dims)
+                return Window(truth, self._observe(truth, place, rng), origin)
         raise PatchError(
             f"none of {N_ATTEMPTS} random windows of {dict(self.space.patch)} points "
             "holds a finite value of the truth"
@@ -89,26 +117,31 @@ class WindowSource:
     def _observe(
         self, truth: np.ndarray, place: dict[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
-        if self._observed is not None:
-            return self._observed.read(place)
-        assert isinstance(self.observations, AbstractSampler)
+        if not isinstance(self.observations, AbstractSampler):
+            return self._inputs.read(place)
         sizes = dict(zip(("variable", *self.space.dims), truth.shape, strict=True))
         coords = {dim: values[place[dim]] for dim, values in self._coords.items()}
         mask = self.observations.mask(sizes, coords, rng)
         noise = rng.standard_normal(truth.shape, dtype=np.float32) * self._noise
-        return np.where(mask, truth + noise, np.float32(np.nan))
+        seen = np.where(mask, truth + noise, np.float32(np.nan))
+        if len(self.space.inputs) == self.space.n_variables:
+            return seen
+        return np.concatenate((seen, self._inputs.read(place)[self.space.n_variables :]))
 
     @cached_property
     def _truth(self) -> "_Reader":
-        return _Reader.of(self.truth, self.space)
+        return _Reader.of(self.truth, self.space, self.space.variables)
 
     @cached_property
-    def _observed(self) -> "_Reader | None":
-        return (
-            None
-            if isinstance(self.observations, AbstractSampler)
-            else _Reader.of(self.observations, self.space)
+    def _inputs(self) -> "_Reader":
+        given = self.observations
+        return _Reader.of(
+            given if isinstance(given, xr.Dataset) else self.truth, self.space, self.space.inputs
         )
+
+    @cached_property
+    def _cutter(self) -> TrackCutter | None:
+        return track_cutter(self.along_track, self.truth, self.space)
 
     @cached_property
     def _coords(self) -> dict[str, np.ndarray]:
@@ -132,20 +165,23 @@ class _Reader:
 
     ds: xr.Dataset
     space: StateSpace
+    names: tuple[str, ...]
     in_memory: xr.Variable | None
 
     @classmethod
-    def of(cls, ds: xr.Dataset, space: StateSpace) -> "_Reader":
-        ds = ds[list(space.variables)]
-        loaded = all(isinstance(ds[name].variable._data, np.ndarray) for name in space.variables)
-        return cls(ds, space, space.stack(ds).astype(np.float32) if loaded else None)
+    def of(cls, ds: xr.Dataset, space: StateSpace, names: tuple[str, ...]) -> "_Reader":
+        ds = ds[list(names)]
+        loaded = all(
+            isinstance(ds[name].variable._data, np.ndarray) for name in names if name not in ds.indexes
+        )
+        return cls(ds, space, names, space.stack(ds, names).astype(np.float32) if loaded else None)
 
     def read(self, place: dict[str, np.ndarray]) -> np.ndarray:
         if self.in_memory is not None:
             return _take(self.in_memory, place).values.squeeze(self._extra_axes())
         with dask.config.set(scheduler="synchronous"):
             piece = self.ds.isel({dim: _as_slice(index) for dim, index in place.items()}).load()
-        return self.space.stack(piece).values.astype(np.float32).squeeze(self._extra_axes())
+        return self.space.stack(piece, self.names).values.astype(np.float32).squeeze(self._extra_axes())
 
     def _extra_axes(self) -> tuple[int, ...]:
         return tuple(range(len(self.space.extra_dims(self.ds))))

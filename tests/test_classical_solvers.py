@@ -17,7 +17,7 @@ from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.climatology import ClimatologicalStart, FirstStateTerm, lag_covariances
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators import BlockAverage
+from oceanvar.variational.operators.averages import BlockAverage
 from oceanvar.variational.penalties import SmoothedL1
 from oceanvar.variational.posterior import health, is_trapped, posterior_variance
 from oceanvar.variational.priors.flow import FlowPrior

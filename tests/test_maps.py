@@ -5,7 +5,10 @@ from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Sum
 from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
 from oceanvar.maps.padding import FoldSteps, FoldTime, PadToMultiple
-from oceanvar.variational.operators import BlockAverage
+from oceanvar.variational.operators.averages import BeamAverage, BlockAverage
+from oceanvar.variational.operators.geostrophy import SpeedAndDirection
+from oceanvar.variational.operators.sensors import Calibration, Select, ToPhysical
+from oceanvar.variational.operators.tracks import AtPositions
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
 from oceanvar.variational.priors.two_scale import two_scale_prior
@@ -17,6 +20,29 @@ def physical_units() -> AbstractMap:
     units.mean.copy_(torch.tensor([1.0, -2.0]))
     units.std.copy_(torch.tensor([3.0, 0.5]))
     return units
+
+
+def calibration() -> AbstractMap:
+    sensor = Calibration(2)
+    sensor.gain.data.copy_(torch.tensor([1.5, -0.5]))
+    sensor.bias.data.copy_(torch.tensor([0.3, 2.0]))
+    return sensor
+
+
+def to_physical() -> AbstractMap:
+    units = ToPhysical(2)
+    units.mean.copy_(torch.tensor([1.0, -2.0]))
+    units.std.copy_(torch.tensor([3.0, 0.5]))
+    return units
+
+
+def scattered() -> AbstractMap:
+    """Also on points, on borders, beyond them, and twice at one place."""
+    positions = torch.rand(3, 9, 3, dtype=torch.float64) * torch.tensor([3.0, 4.0, 5.0])
+    positions[:, 0] = torch.tensor([1.0, 2.0, 3.0])
+    positions[:, 1] = torch.tensor([-0.4, 3.0, 6.0])
+    positions[:, 2] = positions[:, 3]
+    return AtPositions(positions)
 
 
 def eof() -> AbstractMap:
@@ -44,6 +70,13 @@ MAPS = {
     "fold_steps": (lambda: FoldSteps(Conv(6, 6, [3, 3]), 3), (2, 6, 4)),
     "fold_time": (lambda: FoldTime(Conv(6, 6, [3])), (2, 3, 5)),
     "block_average": (lambda: BlockAverage([2, 2]), (1, 4, 6)),
+    "beam_average": (lambda: BeamAverage([0.0, 1.2, 0.7], [False, False, True]), (2, 3, 5, 6)),
+    "select": (lambda: Select([2, 0]), (3, 5)),
+    "calibration": (calibration, (2, 5)),
+    "to_physical": (to_physical, (2, 5)),
+    "scattered_positions": (scattered, (2, 3, 4, 5)),
+    "positions_of_one_time": (lambda: AtPositions(torch.rand(3, 4, 2, dtype=torch.float64) * 4), (1, 1, 5)),
+    "speed_and_direction": (lambda: SpeedAndDirection(0.1), (2, 3, 4)),
     "eof": (eof, (1, 3, 4)),
     "flow": (lambda: FlowPrior(Chain(Conv(2, 2, [1]), SiLU())), (2, 6)),
     "physical_units": (physical_units, (2, 6)),

@@ -5,7 +5,14 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import GridMismatchError, StoreError
-from oceanvar.tracks import GAP_SECONDS, bin_tracks, read_tracks, sample_field, withhold_passes
+from oceanvar.tracks import (
+    GAP_SECONDS,
+    bin_tracks,
+    bin_with_errors,
+    read_tracks,
+    sample_field,
+    withhold_passes,
+)
 
 NOON = np.datetime64("2005-04-01T12", "ns")
 DAY = np.timedelta64(1, "D")
@@ -200,3 +207,17 @@ def test_longitudes_from_0_to_360_meet_a_grid_from_minus_180_to_180():
         coords={"longitude": ("sample", [357.0, 358.5]), "latitude": ("sample", [41.0, 42.0])}
     )
     np.testing.assert_allclose(sample_field(grid, tracks), [5.0, 10.5])
+
+
+def test_counts_and_error_variances_of_cells() -> None:
+    """Every sample counts once, and the mean of n has the variance of one over n."""
+    tracks = samples(200)
+    binned = bin_with_errors(tracks, grid(), noise_std=0.3)
+    assert int(binned["count"].sum()) == 200
+    seen = binned["count"] > 0
+    xr.testing.assert_equal(seen, binned["adt"].notnull())
+    expected = (0.09 / binned["count"].where(seen)).astype("float32")
+    xr.testing.assert_allclose(binned["variance"], expected)
+    xr.testing.assert_identical(binned["adt"], bin_tracks(tracks, grid()))
+    total = float((binned["adt"] * binned["count"]).sum())
+    assert total == pytest.approx(float(tracks.sum()), abs=1e-4)

@@ -9,7 +9,7 @@ from oceanvar.maps.layers import Conv, SiLU
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators import BlockAverage
+from oceanvar.variational.operators.averages import BlockAverage
 from oceanvar.variational.penalties import SmoothedL1, Squared
 from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.priors.two_scale import two_scale_prior

@@ -119,7 +119,7 @@ def assimilate_archive(
     folder = run_folder(output)
     _check_begun(folder, resume or overwrite)
     space = model.state_space
-    index = index_archive(files, space.variables, preprocess, space.dims[0], folder / INDEX, skip_bad)
+    index = index_archive(files, space.file_variables, preprocess, space.dims[0], folder / INDEX, skip_bad)
     run, description = plan_run(index, model, folder / output.name, storage, stop, options)
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):

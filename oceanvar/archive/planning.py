@@ -136,6 +136,7 @@ def _description(run: ArchiveRun, options: Mapping[str, Any]) -> dict[str, Any]:
         "batch size": job.batch_size,
         "device": resolve_device(options.get("device", "auto")).split(":")[0],
         "background": None if background is None else tokenize(background),
+        "along track": None if job.companions is None else tokenize(job.companions),
         "mask": None if mask is None else tokenize(mask),
         "preprocess": run.index.reading.settings()["preprocess"],
         "files": dict(run.index.states),

@@ -74,9 +74,9 @@ class ArchiveRun:
         watch, unobserved = Stopwatch(), set[int]()
         row, function = self.writer.bounds[n_done], self.setup.job.function
 
-        def timed(patches: np.ndarray) -> np.ndarray:
+        def timed(patches: np.ndarray, *others: Any) -> np.ndarray:
             with watch.time("solving"):
-                return function(patches)
+                return function(patches, *others)
 
         stream = self._stream_of(timed)
         if n_done:
@@ -90,7 +90,7 @@ class ArchiveRun:
             slabs = self._slabs(stream, row, watch, unobserved)
             run_pipeline(slabs, lambda slabs: self._units(stream, slabs, n_done), write)
 
-    def _stream_of(self, function: Callable[[np.ndarray], np.ndarray]) -> TimeStream:
+    def _stream_of(self, function: Callable[..., np.ndarray]) -> TimeStream:
         extra = self.setup.space.extra_dims(self.index.layout)
         sizes = tuple(self.index.layout.sizes[dim] for dim in extra)
         return TimeStream(replace(self.setup.job, function=function), sizes)
@@ -102,13 +102,22 @@ class ArchiveRun:
         try:
             for first, stop in stream.reads(row):
                 with watch.time("reading"):
-                    obs = reader.read(first, stop)
+                    obs = self._with_coordinates(reader.read(first, stop), first, stop)
                     guess = self._guess(first, stop)
                     unobserved |= {first + i for i in rows_without_values(obs, self.index.dim)}
                     slab = stacked(obs, guess, self.setup.space).values
                 yield slab
         finally:
             reader.close()
+
+    def _with_coordinates(self, obs: xr.Dataset, first: int, stop: int) -> xr.Dataset:
+        """Add the coordinates that serve the model as covariates."""
+        layout = self.index.layout
+        named = [name for name in self.setup.space.inputs if name in layout.coords]
+        rows = layout.coords.to_dataset()[named].isel(
+            {self.index.dim: slice(first, stop)}, missing_dims="ignore"
+        )
+        return obs.assign({name: rows[name].variable for name in named})
 
     def _guess(self, first: int, stop: int) -> xr.Dataset | None:
         if self.background is None:

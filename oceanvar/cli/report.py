@@ -108,8 +108,8 @@ def plan_lines(
     space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
     space = replace(space, overlap={**space.overlap, **(overlap or {})})
     preprocess = None if time_units is None else TimeUnits(time_units, space.dims[0])
-    with open_archive(paths, space.variables, preprocess, space.dims[0]) as obs:
-        space.check(obs, "the observations")
+    with open_archive(paths, space.file_variables, preprocess, space.dims[0]) as obs:
+        space.check_inputs(obs, "the observations")
         grid = PatchGrid(
             {dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic
         )

@@ -4,6 +4,7 @@ import itertools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from oceanvar.patching.grids import Origin, PatchGrid, cut
 from oceanvar.patching.stitching import overlap_add
 from oceanvar.patching.tapers import Factors, outer, weight_sums
 
-PatchFunction = Callable[[np.ndarray], np.ndarray]
+PatchFunction = Callable[..., np.ndarray]
 Progress = Callable[[int], object]
 _N_NAMED = 8
 
@@ -35,6 +36,9 @@ class PatchJob:
         Greatest number n of patches in one call.
     dtype
         Type of the stitched field.
+    companions
+        Makes from the origins of a batch of patches what `function` takes besides the patches: observations
+        that lie on no grid. By default it takes nothing else.
 
     Raises
     ------
@@ -48,6 +52,7 @@ class PatchJob:
     n_out: int
     batch_size: int
     dtype: np.dtype
+    companions: Callable[[list[Origin]], Any] | None = None
     sums: Factors = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,7 +121,8 @@ def weighted_sum(
 
 def _call(patches: np.ndarray, origins: list[Origin], job: PatchJob) -> np.ndarray:
     try:
-        results = np.asarray(job.function(patches))
+        others = [] if job.companions is None else [job.companions(origins)]
+        results = np.asarray(job.function(patches, *others))
         expected = (len(patches), job.n_out, *job.grid.patch_shape)
         if results.shape != expected:
             raise PatchError(

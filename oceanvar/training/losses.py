@@ -36,12 +36,15 @@ class LossWeights:
         nu_3, of ``|x^a - Phi(x^a)|^2``.
     start : float
         Of the error of the first guess, for a learned start; not in the paper.
+    budget : float
+        Of what a learned sampling exceeds its budget by, for `PenalisedBudget`.
     """
 
     reconstruction: float = 1.0
     truth_projection: float = 0.05
     analysis_projection: float = 0.05
     start: float = 0.0
+    budget: float = 0.0
 
 
 def training_loss(
@@ -60,10 +63,11 @@ def training_loss(
     n_steps : int
         Iterations of the solver.
     """
-    guess = assimilator.first_guess(sample.obs)
-    analysis = assimilator.improve(guess, sample.obs, n_steps)
+    obs, excess = _sampled(assimilator, sample.obs)
+    guess = assimilator.first_guess(obs)
+    analysis = assimilator.improve(guess, obs, n_steps)
     error = mean_square(analysis - sample.truth, sample.known)
-    loss = weights.reconstruction * error
+    loss = weights.reconstruction * error + weights.budget * excess
     if weights.start:
         loss = loss + weights.start * mean_square(guess - sample.truth, sample.known)
     for term in assimilator.cost.terms:
@@ -71,6 +75,15 @@ def training_loss(
             loss = loss + weights.truth_projection * _projection(term, sample.truth, sample)
             loss = loss + weights.analysis_projection * _projection(term, analysis, sample)
     return loss, error.detach()
+
+
+def _sampled(assimilator: Assimilator, obs: Observations) -> tuple[Observations, Tensor | float]:
+    """Observations that a learned sampling lets through, and by how much it exceeds its budget."""
+    design = assimilator.sampling
+    if design is None:
+        return obs, 0.0
+    mask = design.mask(obs)
+    return design.sampled(obs, mask), design.excess(mask)
 
 
 def _projection(term: PriorTerm, state: Tensor, sample: Sample) -> Tensor:

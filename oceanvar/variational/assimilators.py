@@ -8,9 +8,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
+from oceanvar.variational.sampling_design import SamplingDesign
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.starts import AbstractStart, InterpolatedStart
 from oceanvar.variational.unrolling import Unroll
@@ -33,6 +35,15 @@ class Assimilator(nn.Module):
         First guess where no background is given. Default: observations interpolated in time.
     unroll : Unroll, optional
         How training differentiates through the iterations. Default: through all of them.
+    sampling : SamplingDesign, optional
+        Chooses in training which of the observations given everywhere are seen, and learns to choose. A solve
+        takes observations as they are given. Default: all are seen.
+
+    Raises
+    ------
+    ConfigError
+        If the sampling is soft in training and the start is made from observations: a weight close to 0 would
+        show it the whole value.
     """
 
     def __init__(
@@ -42,6 +53,7 @@ class Assimilator(nn.Module):
         n_steps: int,
         start: AbstractStart | None = None,
         unroll: Unroll | None = None,
+        sampling: SamplingDesign | None = None,
     ):
         super().__init__()
         if n_steps < 0:
@@ -51,6 +63,13 @@ class Assimilator(nn.Module):
         self.n_steps = n_steps
         self.start = start or InterpolatedStart()
         self.unroll = unroll or Unroll()
+        self.sampling = sampling
+        if sampling is not None and sampling.relaxation.is_soft and self.start.uses_observations:
+            raise ConfigError(
+                f"{type(sampling.relaxation).__name__} hands on masks between 0 and 1, and a start made from "
+                "observations would see values that are hardly observed: use start=CovariateStart(...), or "
+                "StraightThrough()"
+            )
 
     def forward(self, obs: Observations, n_steps: int | None = None) -> Tensor:
         """Analysis x^a ``(B, V, T, *S)`` with the graph that training needs.

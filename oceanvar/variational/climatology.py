@@ -9,10 +9,11 @@ from torch import Tensor
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import Pullback
 from oceanvar.registry import registered
+from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
 from oceanvar.variational.starts import AbstractStart
-from oceanvar.variational.terms import AbstractTerm, given_background
+from oceanvar.variational.terms import given_background
 
 
 def by_time(x: Tensor) -> Tensor:

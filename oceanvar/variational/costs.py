@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
+from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.terms import AbstractTerm, ObservationTerm, PriorTerm
+from oceanvar.variational.terms import ObservationTerm, PriorTerm
 
 
 @registered

@@ -21,15 +21,20 @@ class Observations:
     weights : mapping of str to Tensor
         Mask of the observed points, or mask over error variance: 0 where nothing was observed.
     covariates : mapping of str to Tensor
-        Other fields that may help, known without observing.
+        Other fields that may help, each ``(B, 1, T, *S)``. One with gaps holds 0 there, and `weights` holds
+        its mask under the same name.
     background : Tensor, optional
         First guess x^b, shaped like the state ``(B, V, T, *S)``.
+    positions : mapping of str to Tensor
+        For instruments that observe at scattered positions, ``(B, n, 1 + len(S))``: index coordinates of
+        every sample along time and the space axes of its window.
     """
 
     values: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
     covariates: Mapping[str, Tensor] = field(default_factory=dict)
     background: Tensor | None = None
+    positions: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def from_nan(cls, values: Tensor, background: Tensor | None = None) -> "Observations":
@@ -47,6 +52,7 @@ class Observations:
             values={name: function(x) for name, x in self.values.items()},
             weights={name: function(x) for name, x in self.weights.items()},
             covariates={name: function(x) for name, x in self.covariates.items()},
+            positions={name: function(x) for name, x in self.positions.items()},
             background=None if self.background is None else function(self.background),
         )
 

@@ -1,6 +1,7 @@
 """Where the iteration starts when no background is given."""
 
 import abc
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -9,10 +10,17 @@ from torch import Tensor, nn
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
+from oceanvar.variational.operators.sensors import Calibration
+from oceanvar.variational.operators.tracks import AtPositions
 
 
 class AbstractStart(nn.Module, abc.ABC):
     """First guess x^(0) made from the observations."""
+
+    @property
+    def uses_observations(self) -> bool:
+        """Whether observed values enter, as against covariates alone."""
+        return True
 
     @abc.abstractmethod
     def forward(self, obs: Observations) -> Tensor:
@@ -31,15 +39,18 @@ class InterpolatedStart(AbstractStart):
     ----------
     name : str
         Which observations: they must be of the state itself.
+    tracks : sequence of str
+        Along-track observations of the same variables, averaged over the points round each sample.
     """
 
-    def __init__(self, name: str = "state"):
+    def __init__(self, name: str = "state", tracks: Sequence[str] = ()):
         super().__init__()
         self.name = name
+        self.tracks = list(tracks)
 
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""
-        return interpolate_in_time(obs.values[self.name], obs.weights[self.name] > 0)
+        return interpolate_in_time(*on_grid(obs, self.name, self.tracks))
 
 
 @registered
@@ -52,27 +63,86 @@ class LearnedStart(AbstractStart):
     Parameters
     ----------
     network : AbstractMap
-        Map from ``(B, 3 V, T, *S)``, the observations interpolated in time, their values and their
-        mask, to the state ``(B, V, T, *S)``.
+        Map from ``(B, 3 V + 2 C, T, *S)`` to the state ``(B, V, T, *S)``: the observations interpolated in time,
+        their values and their mask, then the C covariates and their masks.
     residual : bool
         Whether the network gives the correction of the interpolated observations instead of the state.
     name : str
         Which observations: they must be of the state itself.
+    tracks : sequence of str
+        Along-track observations of the same variables, averaged over the points round each sample.
+    covariates : sequence of str
+        Covariates that the network sees.
     """
 
-    def __init__(self, network: AbstractMap, residual: bool = False, name: str = "state"):
+    def __init__(
+        self,
+        network: AbstractMap,
+        residual: bool = False,
+        name: str = "state",
+        tracks: Sequence[str] = (),
+        covariates: Sequence[str] = (),
+    ):
         super().__init__()
         self.network = network
         self.residual = residual
         self.name = name
+        self.tracks = list(tracks)
+        self.covariates = list(covariates)
 
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""
-        observed = obs.weights[self.name] > 0
-        values = torch.where(observed, obs.values[self.name], 0.0)
+        values, observed = on_grid(obs, self.name, self.tracks)
+        values = torch.where(observed, values, 0.0)
         interpolated = interpolate_in_time(values, observed)
-        state = self.network(torch.cat((interpolated, values, observed.to(values.dtype)), dim=1))
+        seen = [interpolated, values, observed.to(values.dtype)]
+        masks = [obs.weights[name] for name in self.covariates]
+        state = self.network(
+            torch.cat([*seen, *(obs.covariates[name] for name in self.covariates), *masks], dim=1)
+        )
         return interpolated + state if self.residual else state
+
+
+@registered
+@final
+class CovariateStart(AbstractStart):
+    """A covariate as the first guess, as yesterday's analysis; 0 where it has a gap.
+
+    A gain and a bias, learned with the rest from 1 and 0, bring it to the state's normalised units.
+
+    Parameters
+    ----------
+    names : sequence of str
+        One covariate for each variable of the state.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__()
+        self.names = list(names)
+        self.calibration = Calibration(len(self.names))
+
+    @property
+    def uses_observations(self) -> bool:
+        """False."""
+        return False
+
+    def forward(self, obs: Observations) -> Tensor:
+        """First guess ``(B, V, T, *S)``."""
+        mask = torch.cat([obs.weights[name] for name in self.names], dim=1)
+        return self.calibration(torch.cat([obs.covariates[name] for name in self.names], dim=1)) * mask
+
+
+def on_grid(obs: Observations, name: str, tracks: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Values ``(B, V, T, *S)`` on the grid and where there are any; along-track ones fill what is left."""
+    values, observed = obs.values[name], obs.weights[name] > 0
+    for track in tracks:
+        weights = obs.weights[track]
+        scatter = AtPositions(obs.positions[track]).linearize(values)[1]
+        share, total = scatter(weights), scatter(weights * obs.values[track])
+        new = (share > 0) & ~observed
+        values = torch.where(new, total / torch.where(new, share, 1.0), values)
+        observed = observed | new
+    return values, observed
 
 
 def interpolate_in_time(values: Tensor, observed: Tensor) -> Tensor:

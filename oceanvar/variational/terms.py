@@ -1,122 +1,18 @@
-"""Terms of the variational cost: weighted penalties of residuals.
+"""Terms of the variational cost: observations, prior, dynamics, background."""
 
-Each term is ``lambda sum_p w_p rho(r(x)_p) / N`` per window, where N is the number of points of the
-state: a constant, so that a window with few observations is not pulled harder by them.
-"""
-
-import abc
-import copy
 from collections.abc import Sequence
-from typing import Self, final
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
+from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.penalties import AbstractPenalty, Squared
-
-
-def per_window(x: Tensor) -> Tensor:
-    """Sum everything but the batch: ``(B, ...)`` to ``(B,)``."""
-    return x.flatten(1).sum(1)
-
-
-class AbstractTerm(nn.Module, abc.ABC):
-    """One term of the cost.
-
-    Parameters
-    ----------
-    weight : float
-        lambda > 0; learned with the rest of the model.
-    penalty : AbstractPenalty, optional
-        rho. Default: squared.
-    variances : sequence of float, optional
-        Error variance of each channel (axis 1) of the residual, divides its weights. Default: 1.
-    """
-
-    precision: Tensor | None
-
-    def __init__(
-        self,
-        weight: float = 1.0,
-        penalty: AbstractPenalty | None = None,
-        variances: Sequence[float] | None = None,
-    ):
-        super().__init__()
-        if min([weight, *(variances or ())]) <= 0:
-            raise ValueError(f"weight and variances of a term must be positive, got {weight}, {variances}")
-        self.log_weight = nn.Parameter(torch.tensor(float(weight)).log())
-        self.penalty = penalty or Squared()
-        self.factor = 1.0
-        precision = None if variances is None else 1 / torch.tensor(variances, dtype=torch.float64)
-        # Known from the constructor's arguments, so no part of a model's weights.
-        self.register_buffer("precision", precision, persistent=False)
-
-    @abc.abstractmethod
-    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
-        """Residual r(x) and the pull-back u -> J(x)^T u."""
-
-    @abc.abstractmethod
-    def residual(self, state: Tensor, obs: Observations) -> Tensor:
-        """Residual r(x)."""
-
-    @abc.abstractmethod
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
-        """Product J(x) v of the residual's Jacobian with a tangent shaped like the state."""
-
-    def residual_weights(self, obs: Observations) -> Tensor | None:
-        """Weights w of the residuals; None where all are 1."""
-        del obs
-        return None
-
-    @property
-    def weight(self) -> Tensor:
-        """lambda, always positive."""
-        return self.log_weight.exp() * self.factor
-
-    @final
-    def reweighted(self, factor: float) -> Self:
-        """View of this term with its weight multiplied by `factor`; shares all parameters."""
-        view = copy.copy(self)
-        view.factor = self.factor * factor
-        return view
-
-    @final
-    def cost(self, state: Tensor, obs: Observations) -> Tensor:
-        """Cost of each window, ``(B,)``."""
-        return self._sum(self.penalty.value(self.residual(state, obs)), state, obs)
-
-    @final
-    def cost_and_gradient(self, state: Tensor, obs: Observations) -> tuple[Tensor, Tensor]:
-        """Cost ``(B,)`` and its gradient, shaped like the state."""
-        residual, pullback = self.linearize(state, obs)
-        cost = self._sum(self.penalty.value(residual), state, obs)
-        return cost, pullback(self._scale(self.penalty.derivative(residual), state, obs))
-
-    @final
-    def gauss_newton(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
-        """Product J^T [w rho''(r) J v] of the Gauss-Newton matrix with a tangent."""
-        residual, pullback = self.linearize(state, obs)
-        pushed = self.penalty.curvature(residual) * self.jvp(state, obs, tangent)
-        return pullback(self._scale(pushed, state, obs))
-
-    @final
-    def curvature(self, state: Tensor, obs: Observations) -> Tensor:
-        """Weights lambda w rho''(r) / N of the residuals in the Gauss-Newton matrix."""
-        return self._scale(self.penalty.curvature(self.residual(state, obs)), state, obs)
-
-    def _scale(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
-        weights = self.residual_weights(obs)
-        factor = self.weight / state[0].numel()
-        if self.precision is not None:
-            factor = factor * self.precision.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
-        return x * factor if weights is None else x * weights * factor
-
-    def _sum(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
-        return per_window(self._scale(x, state, obs))
+from oceanvar.variational.operators.base import AbstractOperator, Operator, bound
+from oceanvar.variational.penalties import AbstractPenalty
 
 
 @registered
@@ -128,7 +24,7 @@ class ObservationTerm(AbstractTerm):
 
     Parameters
     ----------
-    operator : AbstractMap, optional
+    operator : AbstractMap or AbstractOperator, optional
         Observation operator H. Default: the state itself is observed.
     name : str
         Which observations: a key of `Observations.values`.
@@ -138,37 +34,55 @@ class ObservationTerm(AbstractTerm):
         rho. Default: squared.
     variances : sequence of float, optional
         Error variance of each channel of the observations, in normalised units. Default: 1.
+    whitening : AbstractOperator, optional
+        C^{-1/2} of the correlation C of the errors: then r = C^{-1/2} w^{1/2} (H(x) - y). Default: errors are
+        independent.
     """
 
     def __init__(
         self,
-        operator: AbstractMap | None = None,
+        operator: Operator | None = None,
         name: str = "state",
         weight: float = 1.0,
         penalty: AbstractPenalty | None = None,
         variances: Sequence[float] | None = None,
+        whitening: AbstractOperator | None = None,
     ):
         super().__init__(weight, penalty, variances)
         self.operator = operator or Identity()
         self.name = name
+        self.whitening = whitening
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """H(x) - y."""
-        return self.operator(state) - obs.values[self.name]
+        departure = bound(self.operator, obs, self.name)(state) - obs.values[self.name]
+        if self.whitening is None:
+            return departure
+        return self.whitening.bind(obs, self.name)(departure * self._root_weights(obs))
 
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
         """H(x) - y and H'^T."""
-        value, pullback = self.operator.linearize(state)
-        return value - obs.values[self.name], pullback
+        value, pullback = bound(self.operator, obs, self.name).linearize(state)
+        departure = value - obs.values[self.name]
+        if self.whitening is None:
+            return departure, pullback
+        root = self._root_weights(obs)
+        white, unwhiten = self.whitening.bind(obs, self.name).linearize(departure * root)
+        return white, lambda u: pullback(unwhiten(u) * root)
 
     def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
         """H' v."""
-        del obs
-        return self.operator.jvp(state, tangent)
+        pushed = bound(self.operator, obs, self.name).jvp(state, tangent)
+        if self.whitening is None:
+            return pushed
+        return self.whitening.bind(obs, self.name)(pushed * self._root_weights(obs))
 
-    def residual_weights(self, obs: Observations) -> Tensor:
-        """Mask, or mask over error variance."""
-        return obs.weights[self.name]
+    def residual_weights(self, obs: Observations) -> Tensor | None:
+        """Mask, or mask over error variance; None where the whitening has taken them up."""
+        return obs.weights[self.name] if self.whitening is None else None
+
+    def _root_weights(self, obs: Observations) -> Tensor:
+        return obs.weights[self.name].sqrt()
 
 
 @registered

@@ -6,9 +6,10 @@ import torch
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
+from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.priors.flow import PhysicalUnits
-from oceanvar.variational.terms import AbstractTerm, DynamicsTerm, ObservationTerm
+from oceanvar.variational.terms import DynamicsTerm, ObservationTerm
 
 
 def weak_constraint_cost(

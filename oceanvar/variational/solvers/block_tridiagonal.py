@@ -16,12 +16,13 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
+from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.climatology import FirstStateTerm, by_time, from_time
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.solvers.newton import AbstractGaussNewton
-from oceanvar.variational.terms import AbstractTerm, BackgroundTerm, DynamicsTerm, ObservationTerm, PriorTerm
+from oceanvar.variational.terms import BackgroundTerm, DynamicsTerm, ObservationTerm, PriorTerm
 
 
 @registered
@@ -116,12 +117,16 @@ def _dynamics_blocks(
     return TridiagonalBlocks(diagonal, lower)
 
 
+def _acts_on_points(term: AbstractTerm) -> bool:
+    """Whether the residual of each point depends on that point alone."""
+    if isinstance(term, ObservationTerm):
+        return isinstance(term.operator, Identity) and term.whitening is None
+    return isinstance(term, BackgroundTerm) and isinstance(term.whitening, Identity)
+
+
 def _add_own_blocks(diagonal: Tensor, term: AbstractTerm, state: Tensor, obs: Observations) -> None:
     """Add the blocks of a term that ties no two times."""
-    acts_on_points = (isinstance(term, ObservationTerm) and isinstance(term.operator, Identity)) or (
-        isinstance(term, BackgroundTerm) and isinstance(term.whitening, Identity)
-    )
-    if acts_on_points:
+    if _acts_on_points(term):
         _on_diagonal(diagonal).add_(by_time(term.curvature(state, obs)).double())
     elif isinstance(term, FirstStateTerm):
         weights, whitening = term.curvature(state, obs).double(), term.whitening.double()

@@ -1,0 +1,1 @@
+"""Observation operators H: from the state to what an instrument sees."""

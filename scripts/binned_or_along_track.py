@@ -1,0 +1,129 @@
+"""Real altimeter passes used both ways: binned onto the grid, and where and when they were measured.
+
+    python scripts/binned_or_along_track.py --out runs/both_ways
+
+The tracks and maps of scripts/mediterranean.py are found in the same way. One classical cost, observations
+and a smooth state, is minimised by conjugate gradients for both; only the observation operator differs. A fifth
+of the passes is withheld and scored, and the weight of the smoothness is chosen on passes withheld from the rest.
+Optimal interpolation, with scales chosen on the same passes, stands beside them. Nothing is trained.
+"""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import xarray as xr
+from mediterranean import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, find, interpolate
+
+import oceanvar
+from oceanvar.instruments import Instrument
+from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
+from oceanvar.tracks import bin_with_errors, read_tracks, sample_field, withhold_passes
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.operators.averages import BeamAverage
+from oceanvar.variational.operators.tracks import AlongTrack
+from oceanvar.variational.solvers.descent import ConjugateGradients
+from oceanvar.variational.starts import InterpolatedStart
+from oceanvar.variational.terms import ObservationTerm, PriorTerm
+
+STD = 0.08
+SMOOTH = [3.0, 2.0, 2.0]
+WEIGHTS = (0.3, 1.0, 3.0, 10.0)
+N_STEPS = 40
+
+
+def anomalies(tracks: xr.Dataset, mean: xr.DataArray, offset: float = 0.0) -> xr.Dataset:
+    """Sea level above the mean map at the samples, in m."""
+    adt = (tracks["adt"] - sample_field(mean, tracks) - offset).assign_attrs(units="m")
+    return tracks.assign(adt=adt).dropna("sample")
+
+
+def model(grid: xr.Dataset, instrument: dict[str, Instrument], weight: float) -> oceanvar.VarNet:
+    """Classical cost with one instrument and a smooth state; one patch holds the whole grid."""
+    dims = ("time", "latitude", "longitude")
+    patch = {dim: grid.sizes[dim] for dim in dims}
+    space = oceanvar.StateSpace(
+        ("adt",), dims, patch, mean={"adt": 0.0}, std={"adt": STD}, instruments=instrument
+    )
+    tracked = tuple(space.tracked)
+    term = ObservationTerm(AlongTrack(), *tracked) if tracked else ObservationTerm()
+    cost = VariationalCost(term, PriorTerm(BeamAverage(SMOOTH), weight=weight))
+    return oceanvar.VarNet(
+        Assimilator(cost, ConjugateGradients(), N_STEPS, InterpolatedStart(tracks=tracked)), space
+    )
+
+
+def binned(tracks: xr.Dataset, grid: xr.Dataset, weight: float) -> xr.DataArray:
+    """Analysis of cell means with their error variances."""
+    obs = bin_with_errors(tracks["adt"], grid, NOISE)
+    return obs.varnet.assimilate(model(grid, {"state": Instrument(("adt",), variance="variance")}, weight))[
+        "adt"
+    ]
+
+
+def along_track(tracks: xr.Dataset, grid: xr.Dataset, weight: float) -> xr.DataArray:
+    """Analysis of the samples at their positions and times."""
+    instrument = Instrument(("adt",), variance=NOISE**2, along_track=True)
+    empty = xr.DataArray(np.nan, grid.coords, attrs={"units": "m"}).to_dataset(name="adt")
+    return empty.varnet.assimilate(model(grid, {"nadir": instrument}, weight), along_track={"nadir": tracks})[
+        "adt"
+    ]
+
+
+def squares_by_pass(estimate: np.ndarray, checks: xr.Dataset) -> list[np.ndarray]:
+    """Squared errors of each withheld pass."""
+    error = np.asarray(estimate) - checks["adt"].values
+    return [error[checks["track"].values == t] ** 2 for t in np.unique(checks["track"])]
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/both_ways"), show_default=True)
+def main(out: Path) -> None:
+    """Score both ways at withheld passes; print RMSE in cm with bootstrap intervals over passes."""
+    out.mkdir(parents=True, exist_ok=True)
+    adt = xr.open_dataset(find(MAPS))["adt"].load()
+    mean = adt[:N_LEARN].mean("time")
+    kept, checks = withhold_passes(read_tracks(find(TRACKS)), 0.2, seed=2014)
+    offset = float(anomalies(kept, mean)["adt"].mean())
+    kept, checks = anomalies(kept, mean, offset), anomalies(checks, mean, offset)
+    first, last = (kept["time"].values[i].astype("datetime64[D]") for i in (0, -1))
+    noon = np.arange(first, last + 1).astype("datetime64[ns]") + np.timedelta64(12, "h")
+    grid = xr.Dataset(coords={"time": noon, "latitude": adt.latitude, "longitude": adt.longitude})
+    tuning, tuning_checks = withhold_passes(kept, 0.2, seed=1)
+    squares, chosen = {"mean map": squares_by_pass(0 * checks["adt"], checks)}, {}
+    std = float(kept["adt"].std())
+    chosen["optimal interpolation"] = choose_scales(tuning, tuning_checks, std)
+    by_oi = interpolate(kept, checks, *chosen["optimal interpolation"], std)
+    squares["optimal interpolation"] = squares_by_pass(by_oi, checks)
+    for name, way in {"binned": binned, "along track": along_track}.items():
+        tried = {
+            weight: np.nanmean(
+                (sample_field(way(tuning, grid, weight), tuning_checks) - tuning_checks["adt"]) ** 2
+            )
+            for weight in WEIGHTS
+        }
+        chosen[name] = min(tried, key=tried.__getitem__)
+        squares[name] = squares_by_pass(sample_field(way(kept, grid, chosen[name]), checks), checks)
+    sums = {name: np.array([each.sum() for each in passes]) for name, passes in squares.items()}
+    size = np.mean([len(each) for each in squares["binned"]])
+    rows = {
+        name: {
+            "rmse_cm": 100 * float(np.sqrt(values.mean() / size)),
+            "interval_cm": [100 * float(np.sqrt(bound)) for bound in bootstrap_interval(values / size)],
+            "chosen": chosen.get(name),
+        }
+        for name, values in sums.items()
+    }
+    difference = (sums["along track"] / size, sums["binned"] / size)
+    rows["along track minus binned, cm2"] = [
+        1e4 * float((difference[0] - difference[1]).mean()),
+        *(1e4 * float(bound) for bound in bootstrap_difference(*difference)),
+    ]
+    (out / "scores.json").write_text(json.dumps(rows, indent=1))
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
