@@ -1,15 +1,11 @@
 """The model a user builds, trains, saves, loads and applies."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 
 # Imported for their names in the registry: a model file may name any of these classes.
@@ -34,6 +30,7 @@ from oceanvar import registry
 from oceanvar.along_track import TrackPatches
 from oceanvar.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
+from oceanvar.model_files import FORMAT, fingerprint, packed, unpacked
 from oceanvar.state_space import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.observations import Observations
@@ -43,7 +40,6 @@ from oceanvar.variational.priors.flow import PhysicalUnits
 from oceanvar.variational.sampling_design import SamplingDesign
 from oceanvar.variational.solvers.base import broadcast
 
-FORMAT = "oceanvar-model-1"
 PACKAGED = Path(__file__).parent / "models"
 
 
@@ -199,7 +195,7 @@ class VarNet:
     @property
     def digest(self) -> str:
         """Fingerprint of architecture, weights and state space."""
-        return _digest(self._header(), self._tensors())
+        return fingerprint(self._header(), self._tensors())
 
     def to_bytes(self, half: bool = False) -> bytes:
         """Contents of the model file; see `save`."""
@@ -207,8 +203,7 @@ class VarNet:
         if half:
             weights = [name for name, _ in self.assimilator.named_parameters()]
             tensors |= {name: tensors[name].half() for name in weights}
-        text = json.dumps({**header, "provenance": self.provenance, "digest": _digest(header, tensors)})
-        return safetensors.torch.save(tensors, metadata={"oceanvar": text})
+        return packed(header, tensors, self.provenance)
 
     def save(self, path: str | Path, half: bool = False) -> None:
         """Write the model to one file: weights, architecture, state space and provenance, no code.
@@ -239,16 +234,6 @@ class VarNet:
             "assimilator": registry.describe(self.assimilator) if described else None,
             "state_space": self.state_space.to_json(),
         }
-
-
-def _digest(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        # Of the numbers, however wide they are stored: a model read from a file of halves is that file's.
-        exact = tensors[name].float() if tensors[name].dtype == torch.half else tensors[name]
-        digest.update(exact.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
@@ -286,12 +271,7 @@ def _find(path: str | Path) -> Path:
 
 def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str = "model") -> VarNet:
     """Rebuild a model from the contents of its file; see `load`."""
-    tensors, header = _parse(content, name)
-    provenance, digest = header.pop("provenance"), header.pop("digest")
-    if _digest(header, tensors) != digest:
-        raise ModelMismatchError(
-            f"{name!r} is damaged: its contents do not match its digest {digest[:12]}..."
-        )
+    tensors, header, provenance = unpacked(content, name)
     if assimilator is None:
         assimilator = _build(header["assimilator"], name)
     try:
@@ -300,20 +280,6 @@ def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str
         raise ModelMismatchError(f"the weights in {name!r} do not fit the assimilator: {error}") from error
     space = StateSpace(**header["state_space"])
     return VarNet(assimilator, space, provenance)
-
-
-def _parse(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    try:
-        tensors = safetensors.torch.load(content)
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["oceanvar"])
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise ModelMismatchError(f"{name!r} is not an oceanvar model file ({error})") from error
-    if header.get("format") != FORMAT:
-        raise ModelMismatchError(
-            f"{name!r} has format {header.get('format')!r}, this version of oceanvar reads {FORMAT!r}"
-        )
-    return tensors, header
 
 
 def _build(description: Any, name: str) -> Assimilator:

@@ -108,12 +108,12 @@ def rewritten(model: VarNet, change) -> bytes:
 
 def resigned(model: VarNet, change) -> bytes:
     """The same, with a digest that fits the change."""
-    from oceanvar.varnet import _digest
+    from oceanvar.model_files import fingerprint
 
     def sign(header):
         change(header)
         body = {k: v for k, v in header.items() if k not in ("digest", "provenance")}
-        header["digest"] = _digest(body, model._tensors())
+        header["digest"] = fingerprint(body, model._tensors())
 
     return rewritten(model, sign)
 

@@ -1,0 +1,64 @@
+"""The file of a model: safetensors with a JSON header, no code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from oceanvar.errors import ModelMismatchError
+
+FORMAT = "oceanvar-model-1"
+
+
+def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Digest of an architecture, its weights and its state space."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        # Of the numbers, however wide they are stored: a model read from a file of halves is that file's.
+        exact = tensors[name].float() if tensors[name].dtype == torch.half else tensors[name]
+        digest.update(exact.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def packed(
+    header: Mapping[str, Any], tensors: dict[str, torch.Tensor], provenance: Mapping[str, Any]
+) -> bytes:
+    """Contents of a file."""
+    text = json.dumps({**header, "provenance": provenance, "digest": fingerprint(header, tensors)})
+    return safetensors.torch.save(tensors, metadata={"oceanvar": text})
+
+
+def unpacked(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
+    """Weights, header and provenance from the contents of a file.
+
+    Raises
+    ------
+    ModelMismatchError
+        If the file is no model, has another format, or is damaged; `name` is what the message calls it.
+    """
+    tensors, header = _parse(content, name)
+    provenance, digest = header.pop("provenance"), header.pop("digest")
+    if fingerprint(header, tensors) != digest:
+        raise ModelMismatchError(
+            f"{name!r} is damaged: its contents do not match its digest {digest[:12]}..."
+        )
+    return tensors, header, provenance
+
+
+def _parse(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        tensors = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["oceanvar"])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ModelMismatchError(f"{name!r} is not an oceanvar model file ({error})") from error
+    if header.get("format") != FORMAT:
+        raise ModelMismatchError(
+            f"{name!r} has format {header.get('format')!r}, this version of oceanvar reads {FORMAT!r}"
+        )
+    return tensors, header
