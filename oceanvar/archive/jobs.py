@@ -9,16 +9,20 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oceanvar.archive.catalogue import Paths, Preprocess, find_files, is_zarr
+from oceanvar.archive.cluster import ClusterTeam
 from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.planning import plan_run
-from oceanvar.archive.runs import ArchiveRun
+from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
 from oceanvar.archive.slabs import index_archive
 from oceanvar.archive.writers import PERIODS, AbstractWriter
 from oceanvar.errors import ConfigError, OceanVarError, StoreError
 from oceanvar.varnet import VarNet, load
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def assimilate_archive(
@@ -32,6 +36,8 @@ def assimilate_archive(
     preprocess: Preprocess | None = None,
     progress: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    client: "Client | None" = None,
+    resources: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Path:
     """Map an archive of gappy observations to an archive of complete fields.
@@ -65,6 +71,12 @@ def assimilate_archive(
         Show a bar where standard error is a terminal, else write a line there for each unit.
     stop : callable
         Asked after each unit; when it says True the run stops, to be resumed later.
+    client : distributed.Client, optional
+        Cluster whose workers do the work, one stretch of time each. They see the input files and the output
+        under the same names. The result is the same, bit by bit, with any number of workers, and a run may be
+        resumed with another number or without a cluster. Default: this process.
+    resources : mapping of str to float, optional
+        What a worker of the cluster must offer, ``{"GPU": 1}``, say.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
         precision, mask, chunks. By default an output chunk is whole maps of the times of a patch, fewer
@@ -84,7 +96,9 @@ def assimilate_archive(
         If the run to resume had another model.
     StoppedError
         If `stop` said so.
-    ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
+    ConfigError
+        If the cluster has no worker, none with the resources, or workers that lack the device.
+    PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`.
     """
     model = model if isinstance(model, VarNet) else load(model)
@@ -96,16 +110,18 @@ def assimilate_archive(
     part = output.with_name(output.name + ".part")
     _check_part(part, resume or overwrite)
     index = index_archive(files, model.state_space.variables, preprocess, model.state_space.dims[0])
+    team = Alone() if client is None else ClusterTeam(client, options.get("device", "auto"), resources or {})
     run, description = plan_run(
         index, model, part, period if output.suffix != ".zarr" else None, stop, options
     )
+    description["device"] = team.device or description["device"]
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
             return given
         _check_free(output, overwrite)
     with locked(part):
         _check_free(output, overwrite)  # again: another job may have ended meanwhile
-        _work(run, _begun(run.writer, description, resume, overwrite), progress)
+        _work(run, _begun(run.writer, description, resume, overwrite), progress, team)
         _replace(output, part)
         (output / LOCK).unlink()
     return given
@@ -122,8 +138,9 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        n_files, n_units, n_patches, n_patches_again (solved once more because of a resume), n_resumes, n_cells,
-        n_missing (cells that are NaN) and seconds (reading, solving, writing: at the same time).
+        n_files, n_units, n_patches, n_patches_again (solved once more: at boundaries between workers, or
+        because of a resume), n_resumes, n_cells, n_missing (cells that are NaN) and seconds (reading, solving,
+        writing: at the same time; of all workers together).
 
     Raises
     ------
@@ -221,9 +238,9 @@ def _empty(folder: Path) -> None:
             each.unlink()
 
 
-def _work(run: ArchiveRun, manifest: Manifest, progress: bool) -> None:
+def _work(run: ArchiveRun, manifest: Manifest, progress: bool, team: AbstractTeam) -> None:
     try:
-        run.work(manifest, progress)
+        run.work(manifest, progress, team)
     except BaseException:
         if not manifest.units:
             shutil.rmtree(run.writer.folder, ignore_errors=True)

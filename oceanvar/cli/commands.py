@@ -37,9 +37,9 @@ class _Group(click.Group):
 
 
 class _Counts(click.ParamType):
-    """Points per dimension: ``time=15,latitude=64``."""
+    """Numbers by name: ``time=15,latitude=64``."""
 
-    name = "DIM=N,..."
+    name = "NAME=N,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
         """Parse the text of an option."""
@@ -89,11 +89,13 @@ def _patch_options(command: Any) -> Any:
         click.option(
             "--overlap",
             type=_Counts(),
+            metavar="DIM=N,...",
             help="Points shared by neighbouring patches. More is smoother and slower. [default: the model's]",
         ),
         click.option(
             "--patch",
             type=_Counts(),
+            metavar="DIM=N,...",
             help="Points of a patch, for the dimensions to change. [default: the model's]",
         ),
         click.option("-m", "--model", required=True, help="Model file, or the name of a packaged model."),
@@ -123,6 +125,7 @@ def main() -> None:
     epilog=_examples(
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year --resume',
+        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --workers 4',
         "oceanvar assimilate obs.zarr -m global.varnet -o analysis.zarr \\",
         "    --patch time=15,latitude=64 --overlap time=8,latitude=16 --periodic longitude",
     )
@@ -161,6 +164,17 @@ def main() -> None:
     show_default=True,
     help="What one NetCDF file holds.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1), help="Worker processes to start on this machine. [default: none]"
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on a dask cluster: address of its scheduler, or its .json file.",
+)
+@click.option(
+    "--resources", type=_Counts(), help="What a worker of the cluster must offer: GPU=1. [default: nothing]"
+)
 @click.option("--resume", is_flag=True, help="Continue a run that was broken off, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
@@ -171,6 +185,8 @@ def assimilate(
     resume: bool,
     overwrite: bool,
     period: str,
+    workers: int | None,
+    scheduler: str | None,
     background: str | None,
     quiet: bool,
     periodic: tuple[str, ...],
@@ -183,9 +199,11 @@ def assimilate(
     checked first. The output appears under its name when it is complete; until then it grows in OUT.part.
 
     Ctrl-C stops at once (exit code 130), SIGTERM after the chunk or file in work (exit code 75). After either,
-    and after a kill, the same command with --resume goes on to the same result.
+    and after a kill, the same command with --resume goes on to the same result. On a cluster the workers finish
+    the units that they have begun.
     """
     from oceanvar.archive.catalogue import open_archive
+    from oceanvar.archive.cluster import connected
     from oceanvar.archive.jobs import assimilate_archive, read_summary
     from oceanvar.cli.report import summary_lines
     from oceanvar.varnet import load
@@ -193,7 +211,7 @@ def assimilate(
     network = load(model)
     space = network.state_space
     guess = None if background is None else open_archive(background, space.variables, dim=space.dims[0])
-    with _told_to_stop() as stop:
+    with _told_to_stop() as stop, connected(workers, scheduler) as client:
         path = assimilate_archive(
             list(obs),
             network,
@@ -205,6 +223,7 @@ def assimilate(
             periodic=periodic or None,
             progress=not quiet,
             stop=stop,
+            client=client,
             **options,
         )
     if not quiet:

@@ -55,27 +55,43 @@ class TimeStream:
         starts = grid.starts[dim]
         self.groups = tuple(starts[i : i + n_joined] for i in range(0, len(starts), n_joined))
 
-    def groups_from(self, row: int) -> tuple[tuple[int, ...], ...]:
-        """Groups with a patch that reaches `row` or a later one."""
-        return tuple(group for group in self.groups if group[-1] + self._length > row)
+    def groups_of(self, row: int = 0, stop: int | None = None) -> tuple[tuple[int, ...], ...]:
+        """Groups with a patch that reaches one of the rows [row, stop); without `stop` up to the last row."""
+        stop = self._size if stop is None else stop
+        return tuple(each for each in self.groups if each[0] < stop and each[-1] + self._length > row)
 
-    def n_patches(self, row: int = 0) -> int:
-        """Count the patches that are solved for the rows from `row` on."""
-        return self.n_per_start * sum(map(len, self.groups_from(row)))
+    def n_patches(self, row: int = 0, stop: int | None = None) -> int:
+        """Count the patches that are solved for the rows [row, stop)."""
+        return self.n_per_start * sum(map(len, self.groups_of(row, stop)))
 
-    def n_again(self, row: int) -> int:
-        """Count those of them that start before `row`: earlier rows needed them too."""
-        return self.n_per_start * sum(start < row for group in self.groups_from(row) for start in group)
+    def n_solved_before(self, ranges: Sequence[tuple[int, int]], finished: Sequence[tuple[int, int]]) -> int:
+        """Count the patches that are solved for several ranges of rows, though they were solved before.
 
-    def reads(self, row: int = 0) -> Iterator[tuple[int, int]]:
-        """Ranges of rows that `solve` takes from `row` on, one per group; each row once."""
+        Parameters
+        ----------
+        ranges
+            Ranges [row, stop) that are solved, each for itself.
+        finished
+            Ranges whose rows are there already.
+        """
+        seen = {group for each in finished for group in self.groups_of(*each)}
+        n_again = 0
+        for group in itertools.chain.from_iterable(self.groups_of(*each) for each in ranges):
+            n_again += len(group) if group in seen else 0
+            seen.add(group)
+        return self.n_per_start * n_again
+
+    def reads(self, row: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+        """Ranges of rows that `solve` takes for the rows [row, stop), one per group; each row once."""
         known = None
-        for group in self.groups_from(row):
-            stop = group[-1] + self._length
-            yield (group[0] if known is None else known), stop
-            known = stop
+        for group in self.groups_of(row, stop):
+            end = group[-1] + self._length
+            yield (group[0] if known is None else known), end
+            known = end
 
-    def solve(self, slabs: Iterable[np.ndarray], row: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    def solve(
+        self, slabs: Iterable[np.ndarray], row: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Solve the patches and give away final rows, in order.
 
         Parameters
@@ -84,20 +100,22 @@ class TimeStream:
             Arrays (*batch, C, rows, *space) for the ranges of `reads`.
         row
             First row wanted.
+        stop
+            End of the rows wanted. Default: all.
 
         Yields
         ------
         (int, ndarray)
-            Index of the first row, and finished rows (*batch, n_out, rows, *space). Every row from `row` on
-            comes once.
+            Index of the first row, and finished rows (*batch, n_out, rows, *space). Every row from `row` to
+            `stop` comes once.
 
         Raises
         ------
         PatchError
             If the function returns a wrong shape.
         """
-        groups = self.groups_from(row)
-        nexts = (*(group[0] for group in groups[1:]), self._size)
+        groups = self.groups_of(row, stop)
+        nexts = (*(group[0] for group in groups[1:]), self._size if stop is None else stop)
         window = carry = None
         before = 0
         for group, next_first, slab in zip(groups, nexts, slabs, strict=True):
