@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.batches import PatchJob, weighted_sum
+from oceanvar.patching.batches import PatchJob, add_patches, batch_memory
 from oceanvar.patching.stitching import normalise
 
 
@@ -116,42 +116,81 @@ class TimeStream:
         """
         groups = self.groups_of(row, stop)
         nexts = (*(group[0] for group in groups[1:]), self._size if stop is None else stop)
-        window = carry = None
-        before = 0
+        window, total = SlidingRows(self._axis), SlidingRows(self._axis)
+        spare = None
+        before = groups[0][0]
         for group, next_first, slab in zip(groups, nexts, slabs, strict=True):
             first = group[0]
-            window = slab if window is None else self._joined(self._rows(window, first - before), slab)
-            total = self._sum(window, group)
-            if carry is not None:
-                self._rows(total, 0, self._n_rows(carry))[...] += carry
-            carry = self._rows(total, next_first - first).copy()
+            window.drop(first - before)
+            total.drop(first - before)
+            window.append(slab)
+            total.append(np.broadcast_to(self.job.dtype.type(0), self._sum_shape(slab)))
+            if spare is None:
+                spare = batch_memory(slab, self.n_per_start * max(map(len, groups)), self.job)
+            self._add(total.held, window.held, group, spare)
             wanted = max(row, first)
-            yield wanted, self._finished(total, first, wanted, next_first)
+            yield wanted, self._finished(total.held, first, wanted, next_first)
             before = first
 
-    def _sum(self, window: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
+    def _sum_shape(self, slab: np.ndarray) -> tuple[int, ...]:
+        return (*slab.shape[: self._axis - 1], self.job.n_out, *slab.shape[self._axis :])
+
+    def _add(self, total: np.ndarray, window: np.ndarray, group: tuple[int, ...], spare: np.ndarray) -> None:
         corner = (group[0], *(0 for _ in self.job.grid.dims[1:]))
         origins = [(start, *place) for start in group for place in self._places]
-        return weighted_sum(window, origins, corner, self.job)
+        add_patches(total, window, origins, corner, self.job, spare=spare)
 
     def _finished(self, total: np.ndarray, first: int, wanted: int, stop: int) -> np.ndarray:
-        done = self._rows(total, wanted - first, stop - first)
+        done = rows(total, wanted - first, stop - first, self._axis)
         in_time, *in_space = self.job.sums
-        normalise(done, (in_time[wanted:stop], *in_space))
-        return done
-
-    def _rows(self, array: np.ndarray, first: int, stop: int | None = None) -> np.ndarray:
-        return rows(array, first, stop, self._axis)
-
-    def _joined(self, kept: np.ndarray, slab: np.ndarray) -> np.ndarray:
-        return np.concatenate([kept, slab], axis=self._axis)
-
-    def _n_rows(self, array: np.ndarray) -> int:
-        return array.shape[self._axis]
+        return normalise(done, (in_time[wanted:stop], *in_space), out=np.empty_like(done))
 
     @property
     def _axis(self) -> int:
         return -len(self.job.grid.dims)
+
+
+class SlidingRows:
+    """Rows of which new ones come at the end and old ones go at the beginning, most of the time without a copy.
+
+    Parameters
+    ----------
+    axis
+        Axis of the rows, counted from the end: negative.
+    """
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+        self._memory: np.ndarray | None = None
+        self._first = self._stop = 0
+
+    @property
+    def held(self) -> np.ndarray:
+        """View of the rows that are held; valid until the next row comes."""
+        assert self._memory is not None
+        return rows(self._memory, self._first, self._stop, self._axis)
+
+    def drop(self, n: int) -> None:
+        """Let the first `n` rows go."""
+        self._first += n
+
+    def append(self, new: np.ndarray) -> None:
+        """Put rows at the end."""
+        n_new, n_held = new.shape[self._axis], self._stop - self._first
+        if self._memory is None or self._stop + n_new > self._memory.shape[self._axis]:
+            self._memory = self._moved(new, n_held, 2 * (n_held + n_new))
+            self._first, self._stop = 0, n_held
+        self._stop += n_new
+        rows(self._memory, self._stop - n_new, self._stop, self._axis)[...] = new
+
+    def _moved(self, like: np.ndarray, n_held: int, n_rows: int) -> np.ndarray:
+        """Memory for `n_rows` that begins with the rows that are held."""
+        shape = list(like.shape)
+        shape[self._axis] = n_rows
+        memory = np.empty(shape, like.dtype)
+        if n_held:
+            rows(memory, 0, n_held, self._axis)[...] = self.held
+        return memory
 
 
 def rows(array: np.ndarray, first: int, stop: int | None, axis: int) -> np.ndarray:
