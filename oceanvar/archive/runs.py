@@ -101,6 +101,10 @@ class ArchiveRun:
         """Number of units of the whole run."""
         return len(self.writer.bounds) - 1
 
+    def n_patches(self, stretch: Stretch) -> int:
+        """Count the patches that a stretch of units needs."""
+        return self._stream_of(self.setup.job.function).n_patches(*self._rows(stretch))
+
     def solve_stretch(self, stretch: Stretch, note: Note) -> None:
         """Do the units [first, stop) of a stretch, unless `stop` says so after one of them.
 
@@ -208,7 +212,7 @@ class ArchiveRun:
         return {
             "n_files": len(self.index.files),
             "n_units": len(manifest.units),
-            "n_patches": self._stream_of(self.setup.job.function).n_patches(),
+            "n_patches": self.n_patches((0, self.n_units)),
             "n_patches_again": sum(record["n_patches_again"] for record in begun),
             "n_resumes": sum(record["n_done"] > 0 for record in begun),
             "n_cells": int(sum(self.writer.template[name].size for name in self.setup.space.variables)),

@@ -74,6 +74,19 @@ def _patch_options(command: Any) -> Any:
     """Options of the commands that cut an archive into patches."""
     for option in (
         click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "float64", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="Arithmetic of the solver.",
+        ),
+        click.option(
             "--batch-size",
             type=_BatchSize(),
             default="auto",
@@ -139,19 +152,6 @@ def main() -> None:
     default="triangle",
     show_default=True,
     help="Weights of a patch where patches overlap.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "float64", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Arithmetic of the solver.",
 )
 @click.option(
     "--background",
@@ -320,17 +320,27 @@ def inspect(model: str) -> None:
 @main.command(
     epilog=_examples(
         'oceanvar plan "obs/*.nc" -m mediterranean.varnet',
-        'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4',
+        'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4 --quick',
     )
 )
 @click.argument("obs", nargs=-1, required=True)
 @_patch_options
-def plan(obs: tuple[str, ...], model: str, **options: Any) -> None:
-    """Show what `assimilate` would do with OBS: patches, solves, memory, size of the output.
+@click.option("--quick", is_flag=True, help="Solve nothing: no time, no size on the disk.")
+def plan(obs: tuple[str, ...], model: str, quick: bool, device: str, precision: str, **options: Any) -> None:
+    """Show what `assimilate` would do with OBS: patches, solves, memory, size of the output, time.
 
-    Every file is checked, nothing is solved.
+    Every file is checked. One unit (a chunk of the output in time) is read, solved and written to a temporary
+    folder; time and size on the disk are judged by it.
     """
-    from oceanvar.cli.report import plan_lines
+    from oceanvar.archive.trials import try_unit
+    from oceanvar.cli.report import plan_lines, trial_lines
     from oceanvar.varnet import load
 
-    click.echo("\n".join(plan_lines(list(obs), load(model), **options)))
+    network = load(model)
+    click.echo("\n".join(plan_lines(list(obs), network, **options)))
+    if not quick:
+        periodic = {"periodic": options.pop("periodic") or None}
+        trial = try_unit(
+            list(obs), network, {**options, **periodic, "device": device, "precision": precision}
+        )
+        click.echo("\n".join(trial_lines(trial)))

@@ -10,6 +10,7 @@ import xarray as xr
 
 from oceanvar.archive.catalogue import Paths, find_files, open_archive
 from oceanvar.archive.planning import output_chunks
+from oceanvar.archive.trials import Trial
 from oceanvar.handles import automatic_batch_size
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.registry import describe
@@ -79,8 +80,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     share = summary["n_missing"] / summary["n_cells"]
     yield f"files           {summary['n_files']}"
     yield f"units           {summary['n_units']}"
-    again = f", {summary['n_patches_again']} of them again after {summary['n_resumes']} resume(s)"
-    yield f"patches         {summary['n_patches']}{again if summary['n_resumes'] else ''}"
+    again = f", {summary['n_patches_again']} of them twice (between workers, or after {summary['n_resumes']} resume(s))"
+    yield f"patches         {summary['n_patches']}{again if summary['n_patches_again'] else ''}"
     yield f"cells           {summary['n_cells']:,}, {share:.1%} of them NaN"
     yield f"seconds         {seconds} (at the same time)"
 
@@ -122,6 +123,15 @@ def plan_lines(
     yield f"memory          about {_size(n_bytes)} (rough, without the libraries)"
     n_bytes = 4 * space.n_variables * n_members * prod(grid.shape)
     yield f"output          {_size(n_bytes)} before compression, in blocks of {_counts(chunk)}"
+
+
+def trial_lines(trial: Trial) -> Iterator[str]:
+    """What a whole run would take, judging by one unit of it."""
+    minutes, seconds = divmod(round(trial.total_seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    sample = f"{trial.n_patches} patches took {trial.seconds:.1f} s"
+    yield f"disk            about {_size(trial.total_bytes)}, judging by one unit"
+    yield f"time            about {hours} h {minutes:02} min {seconds:02} s in one process ({sample})"
 
 
 def _memory(model: VarNet, space: StateSpace, grid: PatchGrid, n_batch: int, chunk: Mapping[str, int]) -> int:
