@@ -33,7 +33,10 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"presets", "handles"}, {"numpy", "torch"}),
     ({"mapping", "fitting"}, {"numpy", "xarray", "dask", "tqdm"}),
     ({"osse"}, {"numpy", "xarray"}),
-    ({"archive"}, {"numpy", "xarray", "dask", "netCDF4", "cftime", "zarr", "fsspec", "tqdm"}),
+    (
+        {"archive"},
+        {"numpy", "xarray", "dask", "distributed", "netCDF4", "cftime", "zarr", "fsspec", "tqdm"},
+    ),
     ({"experiments"}, {"numpy", "xarray"}),
     ({"accessor"}, {"xarray"}),
     ({"__init__", "cli"}, {"click", "lazy_loader", "numpy", "xarray", "dask", "tqdm"}),
