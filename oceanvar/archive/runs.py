@@ -1,20 +1,17 @@
 """One run over an archive: read ahead, solve in the order of time, write behind, note what is finished."""
 
-import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from oceanvar.alignment import check_same_grid
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
+from oceanvar.archive.progress import reported
 from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.slabs import ArchiveIndex, SlabReader, rows_without_values
 from oceanvar.archive.stretches import Stretch, missing
@@ -82,7 +79,7 @@ class ArchiveRun:
         stretches = team.divided(missing(done, (0, n_units)))
         if stretches:
             self._announce(manifest, done, stretches)
-            with _reported(progress, len(done), n_units) as written:
+            with reported(progress, len(done), n_units) as written:
 
                 def note(record: Record) -> None:
                     if record["unit"] in done:
@@ -289,23 +286,3 @@ def check_mask(mask: xr.DataArray, setup: Setup, layout: xr.Dataset) -> None:
     if unknown:
         raise GridMismatchError(f"the mask has the dimensions {unknown}, the analysis only {list(dims)}")
     check_same_grid(layout, mask, mask.dims, "observations and mask")
-
-
-@contextmanager
-def _reported(progress: bool, n_done: int, n_units: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal, else write a line for each unit."""
-    began, done = time.perf_counter(), n_done
-    shown = progress and sys.stderr.isatty()
-    with tqdm(total=n_units, initial=n_done, unit="unit", desc="assimilate", disable=not shown) as bar:
-
-        def written() -> None:
-            nonlocal done
-            done += 1
-            bar.update()
-            if progress and not shown:
-                seconds = time.perf_counter() - began
-                left = seconds / (done - n_done) * (n_units - done)
-                line = f"unit {done} of {n_units} written after {seconds:.0f} s, about {left:.0f} s left"
-                print(line, file=sys.stderr, flush=True)
-
-        yield written

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from oceanvar.cli.parameters import BatchSize, Counts, Range
 from oceanvar.errors import OceanVarError, StoppedError
 
 INTERRUPTED = 130
@@ -34,46 +35,6 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
-
-
-class _Counts(click.ParamType):
-    """Numbers by name: ``time=15,latitude=64``."""
-
-    name = "NAME=N,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
-        """Parse the text of an option."""
-        pairs = [pair.split("=") for pair in str(value).split(",")]
-        if not all(len(pair) == 2 and pair[0].strip() and pair[1].strip().isdecimal() for pair in pairs):
-            self.fail(f"{value!r} is not of the form time=15,latitude=64", param, ctx)
-        return {dim.strip(): int(number) for dim, number in pairs}
-
-
-class _BatchSize(click.ParamType):
-    name = "N|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """Parse the text of an option."""
-        if value != "auto" and not (str(value).isdecimal() and int(value) > 0):
-            self.fail(f"{value!r} is neither a positive number nor auto", param, ctx)
-        return value if value == "auto" else int(value)
-
-
-class _Range(click.ParamType):
-    """Values that a packed variable can have: ``ssh=-3:3``."""
-
-    name = "NAME=LOW:HIGH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, float, float]:
-        """Parse the text of an option."""
-        name, _, limits = str(value).partition("=")
-        try:
-            low, high = map(float, limits.split(":"))
-        except ValueError:
-            self.fail(f"{value!r} is not of the form ssh=-3:3", param, ctx)
-        return name.strip(), low, high
 
 
 @contextmanager
@@ -110,7 +71,7 @@ def _patch_options(command: Any) -> Any:
         ),
         click.option(
             "--batch-size",
-            type=_BatchSize(),
+            type=BatchSize(),
             default="auto",
             show_default=True,
             help="Patches solved at once.",
@@ -123,13 +84,13 @@ def _patch_options(command: Any) -> Any:
         ),
         click.option(
             "--overlap",
-            type=_Counts(),
+            type=Counts(),
             metavar="DIM=N,...",
             help="Points shared by neighbouring patches. More is smoother and slower. [default: the model's]",
         ),
         click.option(
             "--patch",
-            type=_Counts(),
+            type=Counts(),
             metavar="DIM=N,...",
             help="Points of a patch, for the dimensions to change. [default: the model's]",
         ),
@@ -189,13 +150,13 @@ def main() -> None:
 )
 @click.option(
     "--chunks",
-    type=_Counts(),
+    type=Counts(),
     metavar="DIM=N,...",
     help="Points of a chunk of a Zarr store. [default: whole maps]",
 )
 @click.option(
     "--shards",
-    type=_Counts(),
+    type=Counts(),
     metavar="DIM=N,...",
     help="Points of a shard of a Zarr store. [default: no shards]",
 )
@@ -206,7 +167,7 @@ def main() -> None:
 )
 @click.option(
     "--pack",
-    type=_Range(),
+    type=Range(),
     multiple=True,
     help="Store a variable as integers of 16 bits over a range; a value outside ends the run. May be repeated.",
 )
@@ -220,7 +181,7 @@ def main() -> None:
     help="Work on a dask cluster: address of its scheduler, or its .json file.",
 )
 @click.option(
-    "--resources", type=_Counts(), help="What a worker of the cluster must offer: GPU=1. [default: nothing]"
+    "--resources", type=Counts(), help="What a worker of the cluster must offer: GPU=1. [default: nothing]"
 )
 @click.option("--resume", is_flag=True, help="Continue a run that was broken off, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")

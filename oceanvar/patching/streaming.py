@@ -176,20 +176,23 @@ class SlidingRows:
 
     def append(self, new: np.ndarray) -> None:
         """Put rows at the end."""
-        n_new, n_held = new.shape[self._axis], self._stop - self._first
+        n_new = new.shape[self._axis]
         if self._memory is None or self._stop + n_new > self._memory.shape[self._axis]:
-            self._memory = self._moved(new, n_held, 2 * (n_held + n_new))
-            self._first, self._stop = 0, n_held
+            self._memory = self._with_room(new)
         self._stop += n_new
         rows(self._memory, self._stop - n_new, self._stop, self._axis)[...] = new
 
-    def _moved(self, like: np.ndarray, n_held: int, n_rows: int) -> np.ndarray:
-        """Memory for `n_rows` that begins with the rows that are held."""
-        shape = list(like.shape)
-        shape[self._axis] = n_rows
-        memory = np.empty(shape, like.dtype)
+    def _with_room(self, new: np.ndarray) -> np.ndarray:
+        """Move the rows that are held to the beginning, of new memory only where the old is too small."""
+        n_held = self._stop - self._first
+        shape, n_needed = list(new.shape), n_held + new.shape[self._axis]
+        memory = self._memory
+        if memory is None or memory.shape[self._axis] < n_needed:
+            shape[self._axis] = 2 * n_needed
+            memory = np.empty(shape, new.dtype)
         if n_held:
             rows(memory, 0, n_held, self._axis)[...] = self.held
+        self._first, self._stop = 0, n_held
         return memory
 
 
