@@ -23,7 +23,7 @@ class Catalogue:
     notes : mapping of AbstractSource to FileNotes
         What is known of each good file.
     states : mapping of AbstractSource to FileState
-        Size and time of change of each good file when it was looked at.
+        Size and time of change of each file when it was looked at.
     skipped : mapping of str to str
         Full names of the files that are left out, and why.
     """

@@ -67,13 +67,18 @@ class FileNotes:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "FileNotes":
         """Rebuild notes from plain values."""
-        labels = xr.Dataset(coords={name: _coord(each) for name, each in record["coords"].items()})
-        for name, each in record["variables"].items():
-            nothing = np.zeros([labels.sizes[dim] for dim in each["along"]], each["dtype"])
-            labels[name] = (each["along"], nothing, _rebuilt(each["attrs"]))
-        labels.attrs = _rebuilt(record["attrs"])
+        coords = {name: _coord(each) for name, each in record["coords"].items()}
+        sizes = {dim: n for each in coords.values() for dim, n in each.sizes.items()}
+        variables = {
+            name: (
+                each["along"],
+                np.zeros([sizes[dim] for dim in each["along"]], each["dtype"]),
+                _rebuilt(each["attrs"]),
+            )
+            for name, each in record["variables"].items()
+        }
         dims = {name: tuple(dims) for name, dims in record["dims"].items()}
-        return cls(labels, dims, record["grid"])
+        return cls(xr.Dataset(variables, coords, _rebuilt(record["attrs"])), dims, record["grid"])
 
 
 class ArchiveNotes:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from oceanvar.errors import StoreError
 
@@ -240,7 +241,7 @@ def _find_local(given: str) -> Sequence[AbstractSource]:
 def _find_remote(given: str) -> Sequence[AbstractSource]:
     try:
         fs, path = url_to_fs(given)
-        if fs.protocol == "file" or "file" in fs.protocol:
+        if isinstance(fs, LocalFileSystem):
             return _find_local(path)
         if glob.has_magic(path):
             return [RemoteSource(fs.unstrip_protocol(each)) for each in sorted(fs.glob(path))]
@@ -254,7 +255,7 @@ def _find_remote(given: str) -> Sequence[AbstractSource]:
         ]
     except ImportError as error:
         raise StoreError(f"{given!r} needs a library that is not installed: {error}") from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the library of every protocol has errors of its own
         raise StoreError(f"{given!r} cannot be looked at: {error}") from error
 
 
