@@ -6,6 +6,8 @@ A stretch whose worker died is done by another one, from its first unit that is 
 
 import logging
 import queue
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -166,8 +168,10 @@ def connected(n_workers: int | None, scheduler: str | None) -> "Iterator[Client 
     if n_workers is not None:
         # A limit of memory would make dask kill workers; theirs is bounded as that of a single process is.
         options: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
-        options["silence_logs"] = logging.ERROR
-        with LocalCluster(n_workers=n_workers, **options) as cluster, Client(cluster) as client:
+        options["silence_logs"] = logging.CRITICAL
+        with _without_interrupts():
+            cluster = LocalCluster(n_workers=n_workers, **options)
+        with cluster, Client(cluster) as client:
             yield client
         return
     where: dict[str, Any] = (
@@ -179,6 +183,19 @@ def connected(n_workers: int | None, scheduler: str | None) -> "Iterator[Client 
         raise StoreError(f"no scheduler answers at {scheduler!r}: {error}") from error
     with client:
         yield client
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: a terminal sends it to all, and this one ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)
