@@ -185,7 +185,7 @@ def test_signals_end_a_run_that_can_be_resumed(number, code, folder, monkeypatch
         patched.setattr(PatchSolver, "__call__", signalled)
         result = run(*arguments, folder / "out.zarr", "--batch-size", 6)
     assert result.exit_code == code, result.output
-    assert ("stopped after unit" if code == 75 else "interrupted") in result.stderr
+    assert ("stopped after" if code == 75 else "interrupted") in result.stderr
     assert signal.getsignal(signal.SIGTERM) == handler
     assert not (folder / "out.zarr").exists()
     assert_failed(run(*arguments, folder / "out.zarr", "--batch-size", 6), "broken off", "resume")
@@ -194,7 +194,7 @@ def test_signals_end_a_run_that_can_be_resumed(number, code, folder, monkeypatch
     )
     result = run(*arguments, folder / "out.zarr", "--batch-size", 6, "--resume")
     assert result.exit_code == 0, result.output
-    assert "again after 1 resume(s)" in result.stderr
+    assert "after 1 resume(s)" in result.stderr
     run(*arguments, folder / "whole.zarr", "--batch-size", 6)
     with xr.open_zarr(folder / "out.zarr") as ds, xr.open_zarr(folder / "whole.zarr") as whole:
         np.testing.assert_array_equal(ds["ssh"], whole["ssh"])
