@@ -157,6 +157,11 @@ def resolve_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def has_device(device: str) -> bool:
+    """Say whether this process could solve on a device."""
+    return not device.startswith("cuda") or torch.cuda.is_available()
+
+
 def automatic_batch_size(n_points: int) -> int:
     """Patches of `n_points` state points to solve at once."""
     return max(1, min(256, _POINTS_AT_ONCE // n_points))

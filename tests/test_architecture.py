@@ -36,7 +36,10 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"presets", "handles"}, {"numpy", "torch"}),
     ({"mapping", "fitting", "designing"}, {"numpy", "xarray", "dask", "tqdm"}),
     ({"osse"}, {"numpy", "xarray"}),
-    ({"archive"}, {"numpy", "xarray", "dask", "netCDF4", "cftime", "zarr", "fsspec", "tqdm"}),
+    (
+        {"archive"},
+        {"numpy", "xarray", "dask", "distributed", "netCDF4", "cftime", "zarr", "fsspec", "tqdm"},
+    ),
     ({"experiments"}, {"xarray"}),
     ({"ladder"}, {"torch"}),
     ({"comparison"}, {"numpy", "torch", "xarray"}),

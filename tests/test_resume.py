@@ -87,7 +87,9 @@ def test_resuming_gives_the_same_bits_and_says_what_was_solved_twice(
     groups = [starts[i : i + n_joined] for i in range(0, 34, n_joined)]
     again = [start for group in groups if group[-1] + 4 > row for start in group]
     assert sum(counts) == 6 * len(again)
-    assert summary["n_patches_again"] == 6 * sum(start < row for start in again)
+    assert summary["n_patches_again"] == 6 * sum(
+        len(group) for group in groups if group[0] < row < group[-1] + 4
+    )
     assert summary["n_resumes"] == 1
 
 
@@ -187,10 +189,10 @@ def test_failures_name_the_file_or_unit_and_keep_what_is_finished(pattern, model
 
 
 def test_a_run_stops_in_good_order_when_it_is_told_to(pattern, model, tmp_path):
-    answers = iter([False, False, True])
+    answers = iter([False, False])
     output = tmp_path / "out.zarr"
-    with pytest.raises(StoppedError, match="after unit 3 of 18"):
-        assimilate_archive(pattern, model, output, stop=lambda: next(answers))
+    with pytest.raises(StoppedError, match="after 3 of 18 units"):
+        assimilate_archive(pattern, model, output, stop=lambda: next(answers, True))
     assert len(Manifest.read(tmp_path / "out.zarr.run" / MANIFEST).units) == 3
     assimilate_archive(pattern, model, output, resume=True, stop=lambda: output.exists())
     whole = assimilate_archive(pattern, model, tmp_path / "whole.zarr")

@@ -44,12 +44,12 @@ def make_job(grid: PatchGrid, function, batch_size: int) -> PatchJob:
     return PatchJob(grid, function, taper_factors("triangle", grid), 1, batch_size, np.dtype("float32"))
 
 
-def streamed(field: np.ndarray, stream: TimeStream, row: int = 0) -> np.ndarray:
+def streamed(field: np.ndarray, stream: TimeStream, row: int = 0, stop: int | None = None) -> np.ndarray:
     axis = -len(stream.job.grid.dims)
-    slabs = (rows(field, first, stop, axis) for first, stop in stream.reads(row))
+    slabs = (rows(field, *each, axis) for each in stream.reads(row, stop))
     expected = row
     parts = []
-    for first, part in stream.solve(slabs, row):
+    for first, part in stream.solve(slabs, row, stop):
         assert first == expected
         expected += part.shape[axis]
         parts.append(part)
@@ -102,22 +102,45 @@ def test_units_of_any_size_have_the_same_bits(problem, batch_size, data):
 
 @theorem
 @given(problems(), st.integers(1, 30), st.data())
+def test_any_stretch_of_rows_has_the_same_bits(problem, batch_size, data):
+    grid, batch = problem
+    n, axis = grid.sizes["time"], -len(grid.dims)
+    stream = TimeStream(make_job(grid, batch_dependent, batch_size), batch)
+    field = field_for(grid, batch)
+    row = data.draw(st.integers(0, n - 1))
+    stop = data.draw(st.integers(row + 1, n))
+    whole = streamed(field, stream)
+    np.testing.assert_array_equal(
+        streamed(field, stream, row, stop), rows(whole, row, stop, axis), strict=True
+    )
+
+
+@theorem
+@given(problems(), st.integers(1, 30), st.data())
 def test_counts_are_those_of_the_work(problem, batch_size, data):
     grid, batch = problem
-    counts: list[int] = []
+    n = grid.sizes["time"]
+    solved: list[int] = []
 
     def counted(patches: np.ndarray) -> np.ndarray:
-        counts.append(len(patches))
+        solved.append(len(patches))
         return patches[:, :1]
 
     stream = TimeStream(make_job(grid, counted, batch_size), batch)
-    row = data.draw(st.integers(0, grid.sizes["time"] - 1))
-    streamed(field_for(grid, batch), stream, row)
-    assert sum(counts) == stream.n_patches(row)
-    assert max(counts) <= batch_size
-    assert stream.n_patches() == len(grid) * int(np.prod(batch))
-    assert 0 <= stream.n_again(row) <= stream.n_patches(row)
-    assert stream.n_again(0) == 0
+    cut = data.draw(st.integers(1, n - 1)) if n > 1 else n
+    ranges = [each for each in ((0, cut), (cut, n)) if each[0] < each[1]]
+    for each in ranges:
+        solved.clear()
+        streamed(field_for(grid, batch), stream, *each)
+        assert sum(solved) == stream.n_patches(*each)
+        assert max(solved) <= batch_size
+    n_patches = len(grid) * int(np.prod(batch))
+    n_twice = sum(stream.n_patches(*each) for each in ranges) - n_patches
+    assert stream.n_patches() == n_patches
+    assert stream.n_solved_before(ranges, []) == n_twice
+    assert stream.n_solved_before(ranges[1:], ranges[:1]) == (n_twice if len(ranges) > 1 else 0)
+    assert stream.n_solved_before([(0, n)], [(0, n)]) == n_patches
+    assert stream.n_solved_before([(0, n)], []) == 0
 
 
 def test_only_rows_of_the_patches_at_work_are_held():

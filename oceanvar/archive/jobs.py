@@ -10,18 +10,22 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from oceanvar.archive.cluster import ClusterTeam
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
-from oceanvar.archive.runs import ArchiveRun
+from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
 from oceanvar.archive.slabs import index_archive
 from oceanvar.archive.sources import AbstractSource, Paths, find_files, is_url, is_zarr
 from oceanvar.archive.storage import Packing, Storage
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import OceanVarError, StoreError
 from oceanvar.varnet import VarNet, load
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def assimilate_archive(
@@ -40,6 +44,8 @@ def assimilate_archive(
     preprocess: Preprocess | None = None,
     progress: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    client: "Client | None" = None,
+    resources: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Path:
     """Map an archive of gappy observations to an archive of complete fields.
@@ -84,6 +90,12 @@ def assimilate_archive(
         Show a bar where standard error is a terminal, else write a line there for each unit.
     stop : callable
         Asked after each unit; when it says True the run stops, to be resumed later.
+    client : distributed.Client, optional
+        Cluster whose workers do the work, one stretch of time each. They see the input files and the output
+        under the same names. The result is the same, bit by bit, with any number of workers, and a run may be
+        resumed with another number or without a cluster. Default: this process.
+    resources : mapping of str to float, optional
+        What a worker of the cluster must offer, ``{"GPU": 1}``, say.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
         precision, mask. A unit of work is one chunk or shard in time, or one NetCDF file.
@@ -102,7 +114,9 @@ def assimilate_archive(
         If the run to resume had another model.
     StoppedError
         If `stop` said so.
-    ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
+    ConfigError
+        If the cluster has no worker, none with the resources, or workers that lack the device.
+    PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`.
     """
     model = model if isinstance(model, VarNet) else load(model)
@@ -118,16 +132,18 @@ def assimilate_archive(
         _check_free(output, overwrite)
     folder = run_folder(output)
     _check_begun(folder, resume or overwrite)
+    team = Alone() if client is None else ClusterTeam(client, options.get("device", "auto"), resources or {})
     space = model.state_space
     index = index_archive(files, space.file_variables, preprocess, space.dims[0], folder / INDEX, skip_bad)
     run, description = plan_run(index, model, folder / output.name, storage, stop, options)
+    description["device"] = team.device or description["device"]
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
             return given
         _check_free(output, overwrite)
     with locked(folder):
         _check_free(output, overwrite)  # again: another job may have ended meanwhile
-        _work(run, _begun(run.writer, description, resume, overwrite), progress)
+        _work(run, _begun(run.writer, description, resume, overwrite), progress, team)
         _replace(output, run.writer.folder)
         (folder / LOCK).unlink()
     return given
@@ -150,9 +166,10 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        n_files, skipped (files left out, and why), n_units, n_patches, n_patches_again (solved once more because
-        of a resume), n_resumes, n_cells, n_missing (cells that are NaN), n_times, n_times_unobserved (times without any
-        observation), files_unobserved (files without any) and seconds (reading, solving, writing: at the same time).
+        n_files, skipped (files left out, and why), n_units, n_patches, n_patches_again (solved once more: at boundaries
+        between workers, or because of a resume), n_resumes, n_cells, n_missing (cells that are NaN), n_times,
+        n_times_unobserved (times without any observation), files_unobserved (files without any) and seconds (reading,
+        solving, writing: at the same time; of all workers together).
 
     Raises
     ------
@@ -256,9 +273,9 @@ def _remove(data: Path) -> None:
         shutil.rmtree(data)
 
 
-def _work(run: ArchiveRun, manifest: Manifest, progress: bool) -> None:
+def _work(run: ArchiveRun, manifest: Manifest, progress: bool, team: AbstractTeam) -> None:
     try:
-        run.work(manifest, progress)
+        run.work(manifest, progress, team)
     except BaseException:
         if not manifest.units:
             _remove(run.writer.folder)

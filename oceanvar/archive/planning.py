@@ -94,10 +94,10 @@ def output_chunks(obs: xr.Dataset, space: StateSpace) -> dict[str, int]:
 
 
 def _template(layout: xr.Dataset, setup: Setup) -> xr.Dataset:
-    """Make the analysis without values: one zero that fills all cells."""
+    """Make the analysis without values: lazy zeros that are never computed."""
     dims = (*setup.space.extra_dims(layout), "variable", *setup.space.dims)
     sizes = {**layout.sizes, "variable": setup.job.n_out}
-    nothing = np.broadcast_to(np.zeros((), setup.job.dtype), [sizes[dim] for dim in dims])
+    nothing = da.zeros([sizes[dim] for dim in dims], dtype=setup.job.dtype, chunks=-1)
     return setup.labelled(xr.Variable(dims, nothing), layout)
 
 

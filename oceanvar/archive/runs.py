@@ -1,27 +1,28 @@
 """One run over an archive: read ahead, solve in the order of time, write behind, note what is finished."""
 
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from oceanvar.alignment import check_same_grid
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
+from oceanvar.archive.progress import reported
 from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.slabs import ArchiveIndex, SlabReader, rows_without_values
+from oceanvar.archive.stretches import Stretch, missing
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import GridMismatchError, StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
 from oceanvar.patching.streaming import TimeStream, regroup
 
 Unit = tuple[int, np.ndarray]
+Record = dict[str, Any]
+Note = Callable[[Record], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,17 @@ class ArchiveRun:
     def __post_init__(self) -> None:
         self._stream_of(self.setup.job.function)  # refuses a periodic time
 
-    def work(self, manifest: Manifest, progress: bool) -> None:
+    def work(self, manifest: Manifest, progress: bool, team: "AbstractTeam | None" = None) -> None:
         """Do the units that the manifest lacks, and end it with a summary.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            Record of the run.
+        progress : bool
+            Show a bar or lines.
+        team : AbstractTeam, optional
+            Who does the work. Default: this process, one stretch after the other.
 
         Raises
         ------
@@ -64,31 +74,73 @@ class ArchiveRun:
         StoppedError
             If the run was asked to stop; the units so far are finished.
         """
-        n_done, n_units = len(manifest.units), len(self.writer.bounds) - 1
-        if n_done < n_units:
-            self._stream(manifest, n_done, progress)
+        team = team or Alone()
+        done, n_units = {unit["unit"] for unit in manifest.units}, self.n_units
+        stretches = team.divided(missing(done, (0, n_units)))
+        if stretches:
+            self._announce(manifest, done, stretches)
+            with reported(progress, len(done), n_units) as written:
+
+                def note(record: Record) -> None:
+                    if record["unit"] in done:
+                        return
+                    try:
+                        manifest.append(**record)
+                    except OSError as error:
+                        raise self._unwritten(record["unit"], error) from error
+                    done.add(record["unit"])
+                    written()
+
+                team.work(self, stretches, note)
+        if len(done) < n_units:
+            raise StoppedError(f"stopped after {len(done)} of {n_units} units: resume to go on")
         if manifest.summary is None:
             manifest.append(summary=self._summary(manifest))
 
-    def _stream(self, manifest: Manifest, n_done: int, progress: bool) -> None:
+    @property
+    def n_units(self) -> int:
+        """Number of units of the whole run."""
+        return len(self.writer.bounds) - 1
+
+    def n_patches(self, stretch: Stretch) -> int:
+        """Count the patches that a stretch of units needs."""
+        return self._stream_of(self.setup.job.function).n_patches(*self._rows(stretch))
+
+    def solve_stretch(self, stretch: Stretch, note: Note) -> None:
+        """Do the units [first, stop) of a stretch, unless `stop` says so after one of them.
+
+        Parameters
+        ----------
+        stretch : (int, int)
+            Units to do.
+        note : callable
+            Takes the record of each unit when its data are on the disk.
+        """
         watch, unobserved = Stopwatch(), set[int]()
-        row, function = self.writer.bounds[n_done], self.setup.job.function
+        function = self.setup.job.function
 
         def timed(patches: np.ndarray, *others: Any) -> np.ndarray:
             with watch.time("solving"):
                 return function(patches, *others)
 
         stream = self._stream_of(timed)
-        if n_done:
-            manifest.append(resumed=n_done, n_patches_again=stream.n_again(row))
-        with _reported(progress, n_done, len(self.writer.bounds) - 1) as written:
+        rows = self._rows(stretch)
+        run_pipeline(
+            self._slabs(stream, rows, watch, unobserved),
+            lambda slabs: self._units(stream.solve(slabs, *rows), stretch),
+            lambda item: note(self._written(watch, unobserved, *item)),
+        )
 
-            def write(item: Unit) -> None:
-                self._write(manifest, watch, unobserved, *item)
-                written()
+    def _rows(self, stretch: Stretch) -> tuple[int, int]:
+        first, stop = stretch
+        return self.writer.bounds[first], self.writer.bounds[stop]
 
-            slabs = self._slabs(stream, row, watch, unobserved)
-            run_pipeline(slabs, lambda slabs: self._units(stream, slabs, n_done), write)
+    def _announce(self, manifest: Manifest, done: set[int], stretches: Sequence[Stretch]) -> None:
+        """Note who begins what, and how many patches are solved though they were solved before."""
+        finished = [self._rows((unit, unit + 1)) for unit in sorted(done)]
+        stream = self._stream_of(self.setup.job.function)
+        n_again = stream.n_solved_before([self._rows(each) for each in stretches], finished)
+        manifest.append(stretches=list(map(list, stretches)), n_done=len(done), n_patches_again=n_again)
 
     def _stream_of(self, function: Callable[..., np.ndarray]) -> TimeStream:
         extra = self.setup.space.extra_dims(self.index.layout)
@@ -96,11 +148,11 @@ class ArchiveRun:
         return TimeStream(replace(self.setup.job, function=function), sizes)
 
     def _slabs(
-        self, stream: TimeStream, row: int, watch: Stopwatch, unobserved: set[int]
+        self, stream: TimeStream, rows: tuple[int, int], watch: Stopwatch, unobserved: set[int]
     ) -> Iterator[np.ndarray]:
         reader = SlabReader(self.index)
         try:
-            for first, stop in stream.reads(row):
+            for first, stop in stream.reads(*rows):
                 with watch.time("reading"):
                     obs = self._with_coordinates(reader.read(first, stop), first, stop)
                     guess = self._guess(first, stop)
@@ -127,14 +179,13 @@ class ArchiveRun:
         with NETCDF:
             return rows.load(scheduler="synchronous")
 
-    def _units(self, stream: TimeStream, slabs: Iterable[np.ndarray], n_done: int) -> Iterator[Unit]:
-        bounds = self.writer.bounds
-        pieces = stream.solve(slabs, bounds[n_done])
-        for unit, block in regroup(pieces, bounds, -len(self.setup.space.dims), n_done):
+    def _units(self, pieces: Iterable[tuple[int, np.ndarray]], stretch: Stretch) -> Iterator[Unit]:
+        axis = -len(self.setup.space.dims)
+        for unit, block in regroup(pieces, self.writer.bounds, axis, stretch[0]):
             self._hide(unit, block)
             yield unit, block
-            if self.stop() and unit + 2 < len(bounds):
-                raise StoppedError(f"stopped after unit {unit + 1} of {len(bounds) - 1}: resume to go on")
+            if self.stop():
+                return
 
     def _hide(self, unit: int, block: np.ndarray) -> None:
         """Set NaN where the mask says so."""
@@ -150,30 +201,31 @@ class ArchiveRun:
         hidden = ~np.expand_dims(spread, -len(self.setup.space.dims) - 1)
         np.copyto(block, np.nan, where=np.broadcast_to(hidden, block.shape))
 
-    def _write(
-        self, manifest: Manifest, watch: Stopwatch, unobserved: set[int], unit: int, block: np.ndarray
-    ) -> None:
+    def _written(self, watch: Stopwatch, unobserved: set[int], unit: int, block: np.ndarray) -> Record:
         first, stop = self.writer.bounds[unit : unit + 2]
         space = self.setup.space
         values = {name: block.take(i, -len(space.dims) - 1) for i, name in enumerate(space.variables)}
         try:
             with watch.time("writing"):
                 self.writer.write(unit, values)
-            manifest.append(
-                unit=unit,
-                n_times=stop - first,
-                n_missing=int(np.isnan(block).sum()),
-                unobserved=sorted(unobserved.intersection(range(first, stop))),
-                seconds=watch.lap(),
-            )
         except (OSError, RuntimeError, ValueError) as error:
-            raise StoreError(
-                f"cannot write {self.writer.name(unit)} in {str(self.writer.folder)!r}: {error}; "
-                "what was written before is kept, resume to go on"
-            ) from error
+            raise self._unwritten(unit, error) from error
+        return {
+            "unit": unit,
+            "n_times": stop - first,
+            "n_missing": int(np.isnan(block).sum()),
+            "unobserved": sorted(unobserved.intersection(range(first, stop))),
+            "seconds": watch.lap(),
+        }
+
+    def _unwritten(self, unit: int, error: Exception) -> StoreError:
+        return StoreError(
+            f"cannot write {self.writer.name(unit)} in {str(self.writer.folder)!r}: {error}; "
+            "what was written before is kept, resume to go on"
+        )
 
     def _summary(self, manifest: Manifest) -> dict[str, Any]:
-        resumes = [record["n_patches_again"] for record in manifest.records if "resumed" in record]
+        begun = [record for record in manifest.records if "stretches" in record]
         seconds = {
             work: round(sum(unit["seconds"].get(work, 0.0) for unit in manifest.units), 3)
             for work in ("reading", "solving", "writing")
@@ -183,9 +235,9 @@ class ArchiveRun:
             "n_files": len(self.index.files),
             "skipped": dict(self.index.skipped),
             "n_units": len(manifest.units),
-            "n_patches": self._stream_of(self.setup.job.function).n_patches(),
-            "n_patches_again": sum(resumes),
-            "n_resumes": len(resumes),
+            "n_patches": self.n_patches((0, self.n_units)),
+            "n_patches_again": sum(record["n_patches_again"] for record in begun),
+            "n_resumes": sum(record["n_done"] > 0 for record in begun),
             "n_cells": int(sum(self.writer.template[name].size for name in self.setup.space.variables)),
             "n_missing": sum(unit["n_missing"] for unit in manifest.units),
             "n_times": self.writer.bounds[-1],
@@ -193,6 +245,41 @@ class ArchiveRun:
             "files_unobserved": self.index.files_of(unobserved),
             "seconds": seconds,
         }
+
+
+class AbstractTeam(ABC):
+    """Who does the work of a run.
+
+    Attributes
+    ----------
+    device : str or None
+        Kind of device it solves on, where that is not for this process to say.
+    """
+
+    device: str | None = None
+
+    @abstractmethod
+    def divided(self, gaps: list[Stretch]) -> list[Stretch]:
+        """Divide the stretches of missing units among the members."""
+
+    @abstractmethod
+    def work(self, run: ArchiveRun, stretches: Sequence[Stretch], note: Note) -> None:
+        """Do these stretches of units, and note each unit when its data are on the disk."""
+
+
+class Alone(AbstractTeam):
+    """Nobody but this process."""
+
+    def divided(self, gaps: list[Stretch]) -> list[Stretch]:
+        """Leave them as they are."""
+        return gaps
+
+    def work(self, run: ArchiveRun, stretches: Sequence[Stretch], note: Note) -> None:
+        """Do one stretch after the other."""
+        for stretch in stretches:
+            run.solve_stretch(stretch, note)
+            if run.stop():
+                return
 
 
 def check_mask(mask: xr.DataArray, setup: Setup, layout: xr.Dataset) -> None:
@@ -208,23 +295,3 @@ def check_mask(mask: xr.DataArray, setup: Setup, layout: xr.Dataset) -> None:
     if unknown:
         raise GridMismatchError(f"the mask has the dimensions {unknown}, the analysis only {list(dims)}")
     check_same_grid(layout, mask, mask.dims, "observations and mask")
-
-
-@contextmanager
-def _reported(progress: bool, n_done: int, n_units: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal, else write a line for each unit."""
-    began, done = time.perf_counter(), n_done
-    shown = progress and sys.stderr.isatty()
-    with tqdm(total=n_units, initial=n_done, unit="unit", desc="assimilate", disable=not shown) as bar:
-
-        def written() -> None:
-            nonlocal done
-            done += 1
-            bar.update()
-            if progress and not shown:
-                seconds = time.perf_counter() - began
-                left = seconds / (done - n_done) * (n_units - done)
-                line = f"unit {done} of {n_units} written after {seconds:.0f} s, about {left:.0f} s left"
-                print(line, file=sys.stderr, flush=True)
-
-        yield written

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -28,7 +29,8 @@ class ArchiveIndex:
     bounds : tuple of int
         First row of each file in the whole record, and the number of all rows.
     layout : Dataset
-        Labels, attributes, types and sizes of the whole record. Its values mean nothing and need no memory.
+        Labels, attributes, types and sizes of the whole record. Its values mean nothing, are never
+        computed, and travel to other processes as next to nothing.
     reading : Reading
         How the files are read.
     states : mapping of str to str
@@ -101,7 +103,7 @@ def _layout(head: xr.Dataset, labels: xr.Dataset, variables: Sequence[str], dim:
     layout = xr.Dataset(coords={**fixed, **labels.coords}, attrs=labels.attrs)
     for name in variables:
         dims = head[name].dims
-        nothing = np.broadcast_to(np.zeros((), labels[name].dtype), [sizes[each] for each in dims])
+        nothing = da.zeros([sizes[each] for each in dims], dtype=labels[name].dtype, chunks=-1)
         layout[name] = (dims, nothing, labels[name].attrs)
     return layout
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from oceanvar.cli.parameters import BatchSize, Counts, Range
 from oceanvar.errors import OceanVarError, StoppedError
 
 INTERRUPTED = 130
@@ -36,46 +37,6 @@ class _Group(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-class _Counts(click.ParamType):
-    """Points per dimension: ``time=15,latitude=64``."""
-
-    name = "DIM=N,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
-        """Parse the text of an option."""
-        pairs = [pair.split("=") for pair in str(value).split(",")]
-        if not all(len(pair) == 2 and pair[0].strip() and pair[1].strip().isdecimal() for pair in pairs):
-            self.fail(f"{value!r} is not of the form time=15,latitude=64", param, ctx)
-        return {dim.strip(): int(number) for dim, number in pairs}
-
-
-class _BatchSize(click.ParamType):
-    name = "N|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """Parse the text of an option."""
-        if value != "auto" and not (str(value).isdecimal() and int(value) > 0):
-            self.fail(f"{value!r} is neither a positive number nor auto", param, ctx)
-        return value if value == "auto" else int(value)
-
-
-class _Range(click.ParamType):
-    """Values that a packed variable can have: ``ssh=-3:3``."""
-
-    name = "NAME=LOW:HIGH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, float, float]:
-        """Parse the text of an option."""
-        name, _, limits = str(value).partition("=")
-        try:
-            low, high = map(float, limits.split(":"))
-        except ValueError:
-            self.fail(f"{value!r} is not of the form ssh=-3:3", param, ctx)
-        return name.strip(), low, high
-
-
 @contextmanager
 def _told_to_stop() -> Iterator[Callable[[], bool]]:
     """Remember a SIGTERM, which is how a queue announces that it will kill a job."""
@@ -96,8 +57,21 @@ def _patch_options(command: Any) -> Any:
             help="Units of times that the files do not tell as CF does: 'days since 1900-01-01'.",
         ),
         click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "float64", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="Arithmetic of the solver.",
+        ),
+        click.option(
             "--batch-size",
-            type=_BatchSize(),
+            type=BatchSize(),
             default="auto",
             show_default=True,
             help="Patches solved at once.",
@@ -110,12 +84,14 @@ def _patch_options(command: Any) -> Any:
         ),
         click.option(
             "--overlap",
-            type=_Counts(),
+            type=Counts(),
+            metavar="DIM=N,...",
             help="Points shared by neighbouring patches. More is smoother and slower. [default: the model's]",
         ),
         click.option(
             "--patch",
-            type=_Counts(),
+            type=Counts(),
+            metavar="DIM=N,...",
             help="Points of a patch, for the dimensions to change. [default: the model's]",
         ),
         click.option("-m", "--model", required=True, help="Model file, or the name of a packaged model."),
@@ -145,6 +121,7 @@ def main() -> None:
     epilog=_examples(
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year --resume',
+        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --workers 4',
         "oceanvar assimilate obs.zarr -m global.varnet -o analysis.zarr \\",
         "    --patch time=15,latitude=64 --overlap time=8,latitude=16 --periodic longitude",
         "oceanvar assimilate s3://bucket/obs.zarr -m global.varnet -o analysis.zarr --pack ssh=-4:4",
@@ -161,19 +138,6 @@ def main() -> None:
     help="Weights of a patch where patches overlap.",
 )
 @click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "float64", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Arithmetic of the solver.",
-)
-@click.option(
     "--background",
     help="First guess on the same grid: file, pattern or Zarr store. [default: the model's own start]",
 )
@@ -184,8 +148,18 @@ def main() -> None:
     show_default=True,
     help="What one NetCDF file holds.",
 )
-@click.option("--chunks", type=_Counts(), help="Points of a chunk of a Zarr store. [default: whole maps]")
-@click.option("--shards", type=_Counts(), help="Points of a shard of a Zarr store. [default: no shards]")
+@click.option(
+    "--chunks",
+    type=Counts(),
+    metavar="DIM=N,...",
+    help="Points of a chunk of a Zarr store. [default: whole maps]",
+)
+@click.option(
+    "--shards",
+    type=Counts(),
+    metavar="DIM=N,...",
+    help="Points of a shard of a Zarr store. [default: no shards]",
+)
 @click.option(
     "--compression",
     type=click.IntRange(0, 9),
@@ -193,11 +167,22 @@ def main() -> None:
 )
 @click.option(
     "--pack",
-    type=_Range(),
+    type=Range(),
     multiple=True,
     help="Store a variable as integers of 16 bits over a range; a value outside ends the run. May be repeated.",
 )
 @click.option("--skip-bad", is_flag=True, help="Go on without files that cannot be used, and list them.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Worker processes to start on this machine. [default: none]"
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on a dask cluster: address of its scheduler, or its .json file.",
+)
+@click.option(
+    "--resources", type=Counts(), help="What a worker of the cluster must offer: GPU=1. [default: nothing]"
+)
 @click.option("--resume", is_flag=True, help="Continue a run that was broken off, if there is one.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -207,6 +192,8 @@ def assimilate(
     model: str,
     out: str,
     time_units: str | None,
+    workers: int | None,
+    scheduler: str | None,
     background: str | None,
     quiet: bool,
     as_json: bool,
@@ -222,9 +209,11 @@ def assimilate(
     the folder OUT.run, which keeps the record of the run.
 
     Ctrl-C stops at once (exit code 130), SIGTERM after the chunk or file in work (exit code 75). After either,
-    and after a kill, the same command with --resume goes on to the same result.
+    and after a kill, the same command with --resume goes on to the same result. On a cluster the workers finish
+    the units that they have begun.
     """
     from oceanvar.archive.catalogue import open_archive
+    from oceanvar.archive.cluster import connected
     from oceanvar.archive.jobs import assimilate_archive, read_summary
     from oceanvar.archive.preprocessing import TimeUnits
     from oceanvar.archive.storage import Packing
@@ -235,7 +224,7 @@ def assimilate(
     variables, dim = network.state_space.variables, network.state_space.dims[0]
     preprocess = None if time_units is None else TimeUnits(time_units, dim)
     guess = None if background is None else open_archive(background, variables, dim=dim)
-    with _told_to_stop() as stop:
+    with _told_to_stop() as stop, connected(workers, scheduler) as client:
         path = assimilate_archive(
             list(obs),
             network,
@@ -246,6 +235,7 @@ def assimilate(
             preprocess=preprocess,
             progress=not quiet,
             stop=stop,
+            client=client,
             **options,
         )
     summary = read_summary(path)
@@ -340,17 +330,37 @@ def inspect(model: str) -> None:
 @main.command(
     epilog=_examples(
         'oceanvar plan "obs/*.nc" -m mediterranean.varnet',
-        'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4',
+        'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4 --quick',
     )
 )
 @click.argument("obs", nargs=-1, required=True)
 @_patch_options
-def plan(obs: tuple[str, ...], model: str, **options: Any) -> None:
-    """Show what `assimilate` would do with OBS: patches, solves, memory, size of the output.
+@click.option("--quick", is_flag=True, help="Solve nothing: no time, no size on the disk.")
+def plan(
+    obs: tuple[str, ...],
+    model: str,
+    time_units: str | None,
+    quick: bool,
+    device: str,
+    precision: str,
+    **options: Any,
+) -> None:
+    """Show what `assimilate` would do with OBS: patches, solves, memory, size of the output, time.
 
-    Every file is checked, nothing is solved.
+    Every file is checked. One unit (a chunk of the output in time) is read, solved and written to a temporary
+    folder; time and size on the disk are judged by it.
     """
-    from oceanvar.cli.report import plan_lines
+    from oceanvar.archive.preprocessing import TimeUnits
+    from oceanvar.archive.trials import try_unit
+    from oceanvar.cli.report import plan_lines, trial_lines
     from oceanvar.varnet import load
 
-    click.echo("\n".join(plan_lines(list(obs), load(model), **options)))
+    network = load(model)
+    preprocess = None if time_units is None else TimeUnits(time_units, network.state_space.dims[0])
+    click.echo("\n".join(plan_lines(list(obs), network, preprocess=preprocess, **options)))
+    if not quick:
+        periodic = {"periodic": options.pop("periodic") or None}
+        trial = try_unit(
+            list(obs), network, {**options, **periodic, "device": device, "precision": precision}, preprocess
+        )
+        click.echo("\n".join(trial_lines(trial)))

@@ -10,8 +10,9 @@ import xarray as xr
 
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.planning import output_chunks
-from oceanvar.archive.preprocessing import TimeUnits
+from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.sources import Paths, find_files
+from oceanvar.archive.trials import Trial
 from oceanvar.handles import automatic_batch_size
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.registry import describe
@@ -88,8 +89,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"unobserved      {name}: no finite value in it" for name in summary["files_unobserved"])
     yield f"times           {summary['n_times']}, {summary['n_times_unobserved']} of them without any observation"
     yield f"units           {summary['n_units']}"
-    again = f", {summary['n_patches_again']} of them again after {summary['n_resumes']} resume(s)"
-    yield f"patches         {summary['n_patches']}{again if summary['n_resumes'] else ''}"
+    again = f", {summary['n_patches_again']} of them twice (between workers, or after {summary['n_resumes']} resume(s))"
+    yield f"patches         {summary['n_patches']}{again if summary['n_patches_again'] else ''}"
     yield f"cells           {summary['n_cells']:,}, {share:.1%} of them NaN"
     yield f"seconds         {seconds} (at the same time)"
 
@@ -101,13 +102,12 @@ def plan_lines(
     overlap: Mapping[str, int] | None,
     periodic: tuple[str, ...],
     batch_size: int | str,
-    time_units: str | None = None,
+    preprocess: Preprocess | None = None,
 ) -> Iterator[str]:
     """What mapping an archive would take, without solving."""
     space = model.state_space
     space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
     space = replace(space, overlap={**space.overlap, **(overlap or {})})
-    preprocess = None if time_units is None else TimeUnits(time_units, space.dims[0])
     with open_archive(paths, space.file_variables, preprocess, space.dims[0]) as obs:
         space.check_inputs(obs, "the observations")
         grid = PatchGrid(
@@ -133,6 +133,15 @@ def plan_lines(
     yield f"memory          about {_size(n_bytes)} (rough, without the libraries)"
     n_bytes = 4 * space.n_variables * n_members * prod(grid.shape)
     yield f"output          {_size(n_bytes)} before compression, in blocks of {_counts(chunk)}"
+
+
+def trial_lines(trial: Trial) -> Iterator[str]:
+    """What a whole run would take, judging by one unit of it."""
+    minutes, seconds = divmod(round(trial.total_seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    sample = f"{trial.n_patches} patches took {trial.seconds:.1f} s"
+    yield f"disk            about {_size(trial.total_bytes)}, judging by one unit"
+    yield f"time            about {hours} h {minutes:02} min {seconds:02} s in one process ({sample})"
 
 
 def _memory(model: VarNet, space: StateSpace, grid: PatchGrid, n_batch: int, chunk: Mapping[str, int]) -> int:

@@ -4,13 +4,13 @@ import itertools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.grids import Origin, PatchGrid, cut
-from oceanvar.patching.stitching import overlap_add
+from oceanvar.patching.grids import Origin, PatchGrid, wrapped_boxes
 from oceanvar.patching.tapers import Factors, outer, weight_sums
 
 PatchFunction = Callable[..., np.ndarray]
@@ -27,7 +27,8 @@ class PatchJob:
     grid
         Where the patches lie.
     function
-        From patches of shape (n, C, *grid.patch_shape) to patches of shape (n, n_out, *grid.patch_shape).
+        From patches of shape (n, C, *grid.patch_shape) to patches of shape (n, n_out, *grid.patch_shape). The
+        array it is given is filled anew for the next batch: it may return it, but not keep it.
     factors
         Taper of each axis, from `taper_factors`.
     n_out
@@ -61,6 +62,11 @@ class PatchJob:
                 f"n_out is {self.n_out} and batch_size {self.batch_size}: both must be at least 1"
             )
         object.__setattr__(self, "sums", weight_sums(self.grid, self.factors))
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Weights of a patch, shape ``grid.patch_shape``."""
+        return outer(self.factors)
 
 
 def check_shape(shape: tuple[int, ...], grid: PatchGrid) -> None:
@@ -101,22 +107,58 @@ def weighted_sum(
         If the function returns a wrong shape. Any error of it gets a note that names its patches.
     """
     n_axes = len(corner)
-    batch_shape = box.shape[: -n_axes - 1]
-    total = np.zeros((*batch_shape, job.n_out, *box.shape[-n_axes:]), job.dtype)
-    weights = outer(job.factors)
-    weighted = np.empty((job.n_out, *weights.shape), job.dtype)
-    items = list(itertools.product(np.ndindex(batch_shape), origins))
+    total = np.zeros((*box.shape[: -n_axes - 1], job.n_out, *box.shape[-n_axes:]), job.dtype)
+    add_patches(total, box, origins, corner, job, progress)
+    return total
+
+
+def add_patches(
+    total: np.ndarray,
+    box: np.ndarray,
+    origins: list[Origin],
+    corner: Origin,
+    job: PatchJob,
+    progress: Progress | None = None,
+    spare: np.ndarray | None = None,
+) -> None:
+    """Add the weighted results of patches to `total`, in place; otherwise as `weighted_sum`.
+
+    Parameters
+    ----------
+    total
+        Shape (*batch, n_out, *box shape).
+    box, origins, corner, job, progress
+        As of `weighted_sum`.
+    spare
+        Memory for a batch of patches, from `batch_memory`: worth giving where many calls follow each other.
+    """
+    sizes, shape = box.shape[-len(corner) :], job.grid.patch_shape
+    weighted = np.empty((job.n_out, *shape), job.dtype)
+    members = np.ndindex(box.shape[: -len(corner) - 1])
+    items = list(itertools.product(members, origins))
+    patches = batch_memory(box, len(items), job) if spare is None else spare
     for first in range(0, len(items), job.batch_size):
         batch = items[first : first + job.batch_size]
-        places = [(member, tuple(map(operator.sub, origin, corner))) for member, origin in batch]
-        patches = np.stack([cut(box[member], place, weights.shape) for member, place in places])
-        results = _call(patches, [origin for _, origin in batch], job)
-        for (member, place), result in zip(places, results, strict=True):
-            np.multiply(result, weights, out=weighted, casting="same_kind")
-            overlap_add(total[member], place, weighted)
+        places = [
+            (member, wrapped_boxes(tuple(map(operator.sub, origin, corner)), shape, sizes))
+            for member, origin in batch
+        ]
+        for patch, (member, boxes) in zip(patches, places, strict=False):
+            for inside, where in boxes:
+                patch[inside] = box[(*member, *where)]
+        results = _call(patches[: len(batch)], [origin for _, origin in batch], job)
+        for (member, boxes), result in zip(places, results, strict=True):
+            np.multiply(result, job.weights, out=weighted, casting="same_kind")
+            for inside, where in boxes:
+                total[(*member, *where)] += weighted[inside]
         if progress is not None:
             progress(len(batch))
-    return total
+
+
+def batch_memory(box: np.ndarray, n_patches: int, job: PatchJob) -> np.ndarray:
+    """Memory for the patches of a batch, so that not every batch asks the system for new pages."""
+    n_channels = box.shape[-len(job.grid.dims) - 1]
+    return np.empty((min(n_patches, job.batch_size), n_channels, *job.grid.patch_shape), box.dtype)
 
 
 def _call(patches: np.ndarray, origins: list[Origin], job: PatchJob) -> np.ndarray:

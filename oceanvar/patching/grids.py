@@ -231,6 +231,9 @@ def common_boxes(
 
 def wrapped_boxes(origin: Origin, shape: Sequence[int], sizes: Sequence[int]) -> list[tuple[Box, Box]]:
     """Split a wrapping box (origin, shape) into boxes inside `sizes`, as pairs like `common_boxes`."""
+    ends = tuple(map(operator.add, origin, shape))
+    if not any(map(operator.gt, ends, sizes)):  # nearly all: this is done for every patch
+        return [((...,), (..., *map(slice, origin, ends)))]
     return common_boxes(origin, shape, (0,) * len(sizes), sizes, sizes)
 
 

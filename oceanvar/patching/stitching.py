@@ -136,7 +136,12 @@ def overlap_add(total: np.ndarray, origin: Origin, values: np.ndarray) -> None:
         total[where] += values[inside]
 
 
-def normalise(total: np.ndarray, sums: Factors) -> None:
-    """Divide a weighted sum (..., *sizes), in place, by the product of the weight sums of its axes."""
+def normalise(total: np.ndarray, sums: Factors, out: np.ndarray | None = None) -> np.ndarray:
+    """Divide a weighted sum (..., *sizes) by the product of the weight sums of its axes.
+
+    In place, unless `out` is given. Returns the array with the result.
+    """
+    out = total if out is None else out
     for axis, weight_sum in enumerate(reversed(sums)):
-        total /= weight_sum.reshape(-1, *(1,) * axis)
+        total = np.divide(total, weight_sum.reshape(-1, *(1,) * axis), out=out)
+    return out

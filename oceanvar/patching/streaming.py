@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.batches import PatchJob, weighted_sum
+from oceanvar.patching.batches import PatchJob, add_patches, batch_memory
 from oceanvar.patching.stitching import normalise
 
 
@@ -55,27 +55,43 @@ class TimeStream:
         starts = grid.starts[dim]
         self.groups = tuple(starts[i : i + n_joined] for i in range(0, len(starts), n_joined))
 
-    def groups_from(self, row: int) -> tuple[tuple[int, ...], ...]:
-        """Groups with a patch that reaches `row` or a later one."""
-        return tuple(group for group in self.groups if group[-1] + self._length > row)
+    def groups_of(self, row: int = 0, stop: int | None = None) -> tuple[tuple[int, ...], ...]:
+        """Groups with a patch that reaches one of the rows [row, stop); without `stop` up to the last row."""
+        stop = self._size if stop is None else stop
+        return tuple(each for each in self.groups if each[0] < stop and each[-1] + self._length > row)
 
-    def n_patches(self, row: int = 0) -> int:
-        """Count the patches that are solved for the rows from `row` on."""
-        return self.n_per_start * sum(map(len, self.groups_from(row)))
+    def n_patches(self, row: int = 0, stop: int | None = None) -> int:
+        """Count the patches that are solved for the rows [row, stop)."""
+        return self.n_per_start * sum(map(len, self.groups_of(row, stop)))
 
-    def n_again(self, row: int) -> int:
-        """Count those of them that start before `row`: earlier rows needed them too."""
-        return self.n_per_start * sum(start < row for group in self.groups_from(row) for start in group)
+    def n_solved_before(self, ranges: Sequence[tuple[int, int]], finished: Sequence[tuple[int, int]]) -> int:
+        """Count the patches that are solved for several ranges of rows, though they were solved before.
 
-    def reads(self, row: int = 0) -> Iterator[tuple[int, int]]:
-        """Ranges of rows that `solve` takes from `row` on, one per group; each row once."""
+        Parameters
+        ----------
+        ranges
+            Ranges [row, stop) that are solved, each for itself.
+        finished
+            Ranges whose rows are there already.
+        """
+        seen = {group for each in finished for group in self.groups_of(*each)}
+        n_again = 0
+        for group in itertools.chain.from_iterable(self.groups_of(*each) for each in ranges):
+            n_again += len(group) if group in seen else 0
+            seen.add(group)
+        return self.n_per_start * n_again
+
+    def reads(self, row: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+        """Ranges of rows that `solve` takes for the rows [row, stop), one per group; each row once."""
         known = None
-        for group in self.groups_from(row):
-            stop = group[-1] + self._length
-            yield (group[0] if known is None else known), stop
-            known = stop
+        for group in self.groups_of(row, stop):
+            end = group[-1] + self._length
+            yield (group[0] if known is None else known), end
+            known = end
 
-    def solve(self, slabs: Iterable[np.ndarray], row: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    def solve(
+        self, slabs: Iterable[np.ndarray], row: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Solve the patches and give away final rows, in order.
 
         Parameters
@@ -84,56 +100,100 @@ class TimeStream:
             Arrays (*batch, C, rows, *space) for the ranges of `reads`.
         row
             First row wanted.
+        stop
+            End of the rows wanted. Default: all.
 
         Yields
         ------
         (int, ndarray)
-            Index of the first row, and finished rows (*batch, n_out, rows, *space). Every row from `row` on
-            comes once.
+            Index of the first row, and finished rows (*batch, n_out, rows, *space). Every row from `row` to
+            `stop` comes once.
 
         Raises
         ------
         PatchError
             If the function returns a wrong shape.
         """
-        groups = self.groups_from(row)
-        nexts = (*(group[0] for group in groups[1:]), self._size)
-        window = carry = None
-        before = 0
+        groups = self.groups_of(row, stop)
+        nexts = (*(group[0] for group in groups[1:]), self._size if stop is None else stop)
+        window, total = SlidingRows(self._axis), SlidingRows(self._axis)
+        spare = None
+        before = groups[0][0]
         for group, next_first, slab in zip(groups, nexts, slabs, strict=True):
             first = group[0]
-            window = slab if window is None else self._joined(self._rows(window, first - before), slab)
-            total = self._sum(window, group)
-            if carry is not None:
-                self._rows(total, 0, self._n_rows(carry))[...] += carry
-            carry = self._rows(total, next_first - first).copy()
+            window.drop(first - before)
+            total.drop(first - before)
+            window.append(slab)
+            total.append(np.broadcast_to(self.job.dtype.type(0), self._sum_shape(slab)))
+            if spare is None:
+                spare = batch_memory(slab, self.n_per_start * max(map(len, groups)), self.job)
+            self._add(total.held, window.held, group, spare)
             wanted = max(row, first)
-            yield wanted, self._finished(total, first, wanted, next_first)
+            yield wanted, self._finished(total.held, first, wanted, next_first)
             before = first
 
-    def _sum(self, window: np.ndarray, group: tuple[int, ...]) -> np.ndarray:
+    def _sum_shape(self, slab: np.ndarray) -> tuple[int, ...]:
+        return (*slab.shape[: self._axis - 1], self.job.n_out, *slab.shape[self._axis :])
+
+    def _add(self, total: np.ndarray, window: np.ndarray, group: tuple[int, ...], spare: np.ndarray) -> None:
         corner = (group[0], *(0 for _ in self.job.grid.dims[1:]))
         origins = [(start, *place) for start in group for place in self._places]
-        return weighted_sum(window, origins, corner, self.job)
+        add_patches(total, window, origins, corner, self.job, spare=spare)
 
     def _finished(self, total: np.ndarray, first: int, wanted: int, stop: int) -> np.ndarray:
-        done = self._rows(total, wanted - first, stop - first)
+        done = rows(total, wanted - first, stop - first, self._axis)
         in_time, *in_space = self.job.sums
-        normalise(done, (in_time[wanted:stop], *in_space))
-        return done
-
-    def _rows(self, array: np.ndarray, first: int, stop: int | None = None) -> np.ndarray:
-        return rows(array, first, stop, self._axis)
-
-    def _joined(self, kept: np.ndarray, slab: np.ndarray) -> np.ndarray:
-        return np.concatenate([kept, slab], axis=self._axis)
-
-    def _n_rows(self, array: np.ndarray) -> int:
-        return array.shape[self._axis]
+        return normalise(done, (in_time[wanted:stop], *in_space), out=np.empty_like(done))
 
     @property
     def _axis(self) -> int:
         return -len(self.job.grid.dims)
+
+
+class SlidingRows:
+    """Rows of which new ones come at the end and old ones go at the beginning, most of the time without a copy.
+
+    Parameters
+    ----------
+    axis
+        Axis of the rows, counted from the end: negative.
+    """
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+        self._memory: np.ndarray | None = None
+        self._first = self._stop = 0
+
+    @property
+    def held(self) -> np.ndarray:
+        """View of the rows that are held; valid until the next row comes."""
+        assert self._memory is not None
+        return rows(self._memory, self._first, self._stop, self._axis)
+
+    def drop(self, n: int) -> None:
+        """Let the first `n` rows go."""
+        self._first += n
+
+    def append(self, new: np.ndarray) -> None:
+        """Put rows at the end."""
+        n_new = new.shape[self._axis]
+        if self._memory is None or self._stop + n_new > self._memory.shape[self._axis]:
+            self._memory = self._with_room(new)
+        self._stop += n_new
+        rows(self._memory, self._stop - n_new, self._stop, self._axis)[...] = new
+
+    def _with_room(self, new: np.ndarray) -> np.ndarray:
+        """Move the rows that are held to the beginning, of new memory only where the old is too small."""
+        n_held = self._stop - self._first
+        shape, n_needed = list(new.shape), n_held + new.shape[self._axis]
+        memory = self._memory
+        if memory is None or memory.shape[self._axis] < n_needed:
+            shape[self._axis] = 2 * n_needed
+            memory = np.empty(shape, new.dtype)
+        if n_held:
+            rows(memory, 0, n_held, self._axis)[...] = self.held
+        self._first, self._stop = 0, n_held
+        return memory
 
 
 def rows(array: np.ndarray, first: int, stop: int | None, axis: int) -> np.ndarray:

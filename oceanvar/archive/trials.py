@@ -1,0 +1,91 @@
+"""A timed sample of a run over an archive: one unit of it, thrown away afterwards."""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oceanvar.archive.planning import plan_run
+from oceanvar.archive.preprocessing import Preprocess
+from oceanvar.archive.slabs import index_archive
+from oceanvar.archive.sources import Paths, find_files
+from oceanvar.archive.storage import Storage
+from oceanvar.varnet import VarNet
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one unit of a run took.
+
+    Parameters
+    ----------
+    n_patches : int
+        Patches that were solved.
+    seconds : float
+        Time from reading to writing.
+    n_bytes : int
+        Size of the unit on the disk.
+    share : float
+        Share of the archive's patches that were solved.
+    share_written : float
+        Share of the archive's times that were written.
+    """
+
+    n_patches: int
+    seconds: float
+    n_bytes: int
+    share: float
+    share_written: float
+
+    @property
+    def total_seconds(self) -> float:
+        """Time that the whole run would take in one process."""
+        return self.seconds / self.share
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the whole output on the disk."""
+        return round(self.n_bytes / self.share_written)
+
+
+def try_unit(
+    paths: Paths, model: VarNet, options: Mapping[str, Any], preprocess: Preprocess | None = None
+) -> Trial:
+    """Do one unit in the middle of a run to a Zarr store, in a temporary folder.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Observations, as of `oceanvar.archive.jobs.assimilate_archive`.
+    model : VarNet
+        Model.
+    options : mapping
+        Of `oceanvar.mapping.assimilate`.
+    preprocess : callable, optional
+        Applied to the lazy dataset of each file.
+
+    Raises
+    ------
+    StoreError, ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
+        As `oceanvar.archive.jobs.assimilate_archive`.
+    """
+    space = model.state_space
+    index = index_archive(find_files(paths), space.variables, preprocess, space.dims[0])
+    with tempfile.TemporaryDirectory() as folder:
+        run, _ = plan_run(index, model, Path(folder) / "trial.zarr", Storage(None), lambda: False, options)
+        run.writer.prepare()
+        before = _size(folder)
+        unit = (run.n_units - 1) // 2
+        began = time.perf_counter()
+        run.solve_stretch((unit, unit + 1), lambda record: None)
+        seconds = time.perf_counter() - began
+        n_bytes = _size(folder) - before
+    n_patches, (first, stop) = run.n_patches((unit, unit + 1)), run.writer.bounds[unit : unit + 2]
+    share_written = (stop - first) / run.writer.bounds[-1]
+    return Trial(n_patches, seconds, n_bytes, n_patches / run.n_patches((0, run.n_units)), share_written)
+
+
+def _size(folder: str) -> int:
+    return sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
