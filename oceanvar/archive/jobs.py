@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oceanvar.archive.catalogue import Paths, Preprocess, find_files, is_zarr
-from oceanvar.archive.cluster import ClusterTeam
+from oceanvar.archive.cluster import TOKEN, ClusterTeam
 from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
@@ -239,6 +239,7 @@ def _empty(folder: Path) -> None:
 
 
 def _work(run: ArchiveRun, manifest: Manifest, progress: bool, team: AbstractTeam) -> None:
+    (run.writer.folder / TOKEN).unlink(missing_ok=True)  # workers of a run that was killed stop now
     try:
         run.work(manifest, progress, team)
     except BaseException:

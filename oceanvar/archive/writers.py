@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -49,7 +50,7 @@ class AbstractWriter(ABC):
 
     def clean(self) -> None:
         """Remove files that a killed run left half-written."""
-        for left in [*self.folder.glob(f"*.nc{_PART}"), *self.folder.rglob("*.partial")]:
+        for left in [*self.folder.glob(f"*.nc*{_PART}"), *self.folder.rglob("*.partial")]:
             left.unlink()
 
     @abstractmethod
@@ -171,7 +172,8 @@ class NetcdfWriter(AbstractWriter):
             piece[name] = (piece[name].dims, block, piece[name].attrs)
             encoding[name] = {"zlib": True, "complevel": 1, "_FillValue": block.dtype.type(np.nan)}
         file = self.folder / self.name(unit)
-        aside = file.with_name(file.name + _PART)
+        # A name of its own: on a cluster a worker that was given up may still be writing the same file.
+        aside = file.with_name(f"{file.name}.{uuid4().hex}{_PART}")
         with NETCDF:
             piece.to_netcdf(aside, engine="netcdf4", encoding=encoding)
         _to_disk([aside])
