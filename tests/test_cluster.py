@@ -174,12 +174,14 @@ def test_a_run_goes_on_with_any_number_of_processes(
     (orders / "slow").unlink()
     n_done = n_units(part)
     assert n_first < n_done < 14
+    (part / TOKEN).write_text("of a run that was killed")
     counts: list[int] = []
     solve = PatchSolver.__call__
     monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: counts.append(len(p)) or solve(self, p))
     assimilate_archive(pattern, model, output, resume=True, **options)
     np.testing.assert_array_equal(field(output), whole, strict=True)
     assert 0 < sum(counts) < N_PATCHES
+    assert not (output / TOKEN).exists()
     assert read_summary(output)["n_resumes"] == 2
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oceanvar.archive.cluster import ClusterTeam
+from oceanvar.archive.cluster import TOKEN, ClusterTeam
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
@@ -274,6 +274,7 @@ def _remove(data: Path) -> None:
 
 
 def _work(run: ArchiveRun, manifest: Manifest, progress: bool, team: AbstractTeam) -> None:
+    (run.writer.folder.parent / TOKEN).unlink(missing_ok=True)  # workers of a run that was killed stop now
     try:
         run.work(manifest, progress, team)
     except BaseException:

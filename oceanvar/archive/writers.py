@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -53,7 +54,7 @@ class AbstractWriter(ABC):
 
     def clean(self) -> None:
         """Remove files that a killed run left half-written."""
-        for left in [*self.folder.glob(f"*.nc{_PART}"), *self.folder.rglob("*.partial")]:
+        for left in [*self.folder.glob(f"*.nc*{_PART}"), *self.folder.rglob("*.partial")]:
             left.unlink()
 
     @abstractmethod
@@ -198,7 +199,8 @@ class NetcdfWriter(AbstractWriter):
             compression = {"zlib": True, "complevel": level, "shuffle": True} if level else {}
             encoding[name] = {**compression, "_FillValue": self.storage.missing(name, block.dtype)}
         file = self.folder / self.name(unit)
-        aside = file.with_name(file.name + _PART)
+        # A name of its own: on a cluster a worker that was given up may still be writing the same file.
+        aside = file.with_name(f"{file.name}.{uuid4().hex}{_PART}")
         with NETCDF:
             piece.to_netcdf(aside, engine="netcdf4", encoding=encoding)
         _to_disk([aside])
