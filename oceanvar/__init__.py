@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fitting": ["fit"],
         "mapping": ["assimilate"],
         "osse": ["lorenz63", "lorenz96", "observe", "windows"],
+        "practice_ocean": ["quasigeostrophic"],
         "state_space": ["StateSpace"],
         "varnet": ["VarNet", "load"],
     },

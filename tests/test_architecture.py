@@ -32,7 +32,7 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"varnet"}, {"numpy", "torch", "safetensors"}),
     ({"presets", "handles"}, {"numpy", "torch"}),
     ({"mapping", "fitting"}, {"numpy", "xarray", "dask", "tqdm"}),
-    ({"osse"}, {"numpy", "xarray"}),
+    ({"osse", "practice_ocean"}, {"numpy", "xarray"}),
     ({"archive"}, {"numpy", "xarray", "dask", "netCDF4", "zarr", "tqdm"}),
     ({"experiments"}, {"numpy", "xarray"}),
     ({"accessor"}, {"xarray"}),
