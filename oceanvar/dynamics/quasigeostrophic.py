@@ -36,8 +36,8 @@ class QuasiGeostrophic(AbstractMap):
         dc/dt = -u c_x - v c_y - gradient v - relaxation c - viscosity(k) c,
 
     q = Laplacian(psi) - psi / R^2 for one active layer over a deep one at rest (Vallis, 2017, Atmospheric and
-    Oceanic Fluid Dynamics, eq. 5.86), or q^ = -(k / R) psi^ for the surface variant (Held et al., 1995,
-    J. Fluid Mech. 282, 1-20, eq. 4, in units that make q comparable). Such a layer has no instability of its
+    Oceanic Fluid Dynamics, chapter 5), or q^ = -(k / R) psi^ for the surface variant (Held et al., 1995,
+    J. Fluid Mech. 282, 1-20, in units that make q comparable). Such a layer has no instability of its
     own: `growth` stands for the one that feeds eddies, between the wavenumbers 0.8/R and 1.8/R.
 
     Products are free of aliasing: a circle of wavenumbers is kept that obeys the two-thirds rule along both
