@@ -62,7 +62,7 @@ class Scale:
 SCALES = {
     "full": Scale(
         resolution=0.1, n_spinup=250, n_years=10, n_days=365, n_month=40, n_months=12, patch=(15, 64),
-        widths=(48, 64, 96, 128), n_features=24, n_epochs=34, n_samples=800, n_steps=3,
+        widths=(48, 64, 96, 128), n_features=24, n_epochs=30, n_samples=800, n_steps=3,
         lengths_km=(30, 40, 50, 65, 85), lengths_days=(4, 6, 8, 11, 15),
     ),
     "tiny": Scale(
