@@ -27,7 +27,8 @@ STABLE = 2.7
 MEAN_TEMPERATURE = 18.0
 """Of the middle of the box, degrees Celsius."""
 
-_COARSENING = 2  # the spin-up runs on a grid as much coarser
+_FRICTION, _SURFACE_FRICTION = 1e-3, 6e-4  # 1/km; such that both variants have eddies of a usual height
+_RESOLVED = 3.0  # largest wavenumber of the grid of the spin-up, in deformation radii: eddies grow below 1.8
 _N_SETTLING = 20  # days on the fine grid, for the scales that the coarse one lacks
 _FIRST_RMS = 0.1  # m
 _ATTRS = {
@@ -72,19 +73,20 @@ def quasigeostrophic(
         Of the random initial state; each seed is an independent ocean. A sequence gives a dimension ``trajectory``
         of which every entry is the ocean that its seed gives alone.
     resolution : float
-        Distance of the grid points in degrees, 1/20 to 1/10; `size` is a multiple of it.
+        Distance of the grid points in degrees, 1/20 to 1/10; `size` is a multiple of it. Where it is more than
+        about half the deformation radius, eddies fade away.
     size : float
         Of the box along latitude and longitude, degrees.
     latitude, longitude : float
         Centre of the box.
     deformation_radius : float
-        25 to 40 km at middle latitudes.
+        25 to 40 km at middle latitudes; the sea level is higher (0.09 to 0.18 m) and the eddies wider with it.
     surface : bool
         Surface quasi-geostrophic flow: smaller eddies and sharper fronts.
     start : str
         First day.
     n_spinup : int
-        Days between the random state and the first one returned, most of them on a grid twice as coarse.
+        Days between the random state and the first one returned, most of them on a coarser grid.
 
     Returns
     -------
@@ -129,7 +131,7 @@ def _simulated(
     n_days: int, n_spinup: int, n_points: int, size: float, seed: int, physics: Mapping[str, Any]
 ) -> np.ndarray:
     """Daily sea level and departure of temperature of one ocean, (variable, time, latitude, longitude)."""
-    n_coarse = n_points // _COARSENING
+    n_coarse = min(n_points, _n_resolving(size, physics["deformation_radius"]))
     n_settling = min(_N_SETTLING, n_spinup)
     coarse = _one_day(n_coarse, size, physics)
     state = iterate(coarse, _random_state(n_coarse, seed), n_spinup - n_settling + 1)[-1]
@@ -142,9 +144,17 @@ def _one_day(n_points: int, size: float, physics: Mapping[str, Any]) -> FlowStep
     """Model step of a day, in as many Runge-Kutta steps as the fastest current needs."""
     north = size * KM_PER_DEGREE
     lengths = (north, north * math.cos(math.radians(physics["latitude"])))
-    tendency = QuasiGeostrophic((n_points, n_points), lengths, gradient=GRADIENT, **physics)
+    friction = _SURFACE_FRICTION if physics["surface"] else _FRICTION
+    tendency = QuasiGeostrophic(
+        (n_points, n_points), lengths, friction=friction, gradient=GRADIENT, **physics
+    )
     frequency = FASTEST * KM_PER_DAY * shortest_scale((n_points, n_points), lengths)
     return FlowStep(tendency, dt=1.0, n_substeps=math.ceil(frequency / STABLE))
+
+
+def _n_resolving(size: float, deformation_radius: float) -> int:
+    """Points of a coarse grid on which eddies still grow: `shortest_scale` the other way round."""
+    return math.ceil(_RESOLVED * 3 * size * KM_PER_DEGREE / (2 * math.pi * deformation_radius))
 
 
 def _random_state(n_points: int, seed: int) -> np.ndarray:

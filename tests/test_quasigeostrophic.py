@@ -239,6 +239,11 @@ def test_its_spectrum_falls_steeply_below_the_eddies(ocean: xr.Dataset) -> None:
     assert -7 < slope < -3  # of kinetic energy; two-dimensional turbulence without eddies of its own has -3
 
 
+def test_small_eddies_outlive_the_coarse_grid_of_the_spinup() -> None:
+    small = oceanvar.quasigeostrophic(2, resolution=10 / 48, deformation_radius=25.0, n_spinup=200, seed=2)
+    assert 0.05 < float(small.ssh.std()) < 0.25
+
+
 def test_seeds_are_oceans_of_their_own_and_a_batch_is_the_same_one_by_one() -> None:
     options = {"resolution": 0.25, "size": 5.0, "n_spinup": 10}
     both = oceanvar.quasigeostrophic(5, seed=[4, 7], **options)
