@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "instruments": ["Instrument"],
         "mapping": ["assimilate"],
         "osse": ["lorenz63", "lorenz96", "observe", "windows"],
+        "practice_ocean": ["quasigeostrophic"],
         "state_space": ["StateSpace"],
         "varnet": ["VarNet", "load"],
     },

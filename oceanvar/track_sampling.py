@@ -86,7 +86,7 @@ class TrackPositions(AbstractSampler):
     ) -> np.ndarray:
         """Observed cells of one window; the same every time."""
         dims = (self.time_dim, self.latitude_dim, self.longitude_dim)
-        days, latitudes, longitudes = (_coordinate(coords, dim, self.epoch) for dim in dims)
+        days, latitudes, longitudes = (coordinate_numbers(coords, dim, self.epoch) for dim in dims)
         # Every longitude is turned to within half a circle of the middle of the window.
         middle = (longitudes.min() + longitudes.max()) / 2
         turned = (np.asarray(self.longitude) - middle + 180) % 360 - 180 + middle
@@ -143,7 +143,7 @@ class ShuffledTracks(AbstractSampler):
     ) -> np.ndarray:
         """Observed cells of one window."""
         tracks = self.tracks
-        start = _coordinate(coords, tracks.time_dim, tracks.epoch)[0]
+        start = coordinate_numbers(coords, tracks.time_dim, tracks.epoch)[0]
         days = np.asarray(tracks.time)
         n_days = np.floor(days.max()) - np.floor(days.min()) + 1
         shifted = start - 0.5 + (days - np.floor(days.min()) + rng.integers(n_days)) % n_days
@@ -159,7 +159,7 @@ class ShuffledTracks(AbstractSampler):
         return chosen.mask(sizes, coords, rng)
 
 
-def _coordinate(coords: Mapping[str, np.ndarray], dim: str, epoch: str) -> np.ndarray:
+def coordinate_numbers(coords: Mapping[str, np.ndarray], dim: str, epoch: str) -> np.ndarray:
     """Coordinate as float numbers; dates become days since the epoch, durations days."""
     if dim not in coords:
         raise MissingVariableError(f"the sampler needs a coordinate {dim!r} to find the cells of its tracks")

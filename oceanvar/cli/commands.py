@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from oceanvar.cli.parameters import BatchSize, Counts, Range
+from oceanvar.cli.parameters import Counts, Range, patch_options
 from oceanvar.errors import OceanVarError, StoppedError
 
 INTERRUPTED = 130
@@ -48,58 +48,6 @@ def _told_to_stop() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _patch_options(command: Any) -> Any:
-    """Options of the commands that read an archive and cut it into patches."""
-    for option in (
-        click.option(
-            "--time-units",
-            metavar="TEXT",
-            help="Units of times that the files do not tell as CF does: 'days since 1900-01-01'.",
-        ),
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "float64", "bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="Arithmetic of the solver.",
-        ),
-        click.option(
-            "--batch-size",
-            type=BatchSize(),
-            default="auto",
-            show_default=True,
-            help="Patches solved at once.",
-        ),
-        click.option(
-            "--periodic",
-            multiple=True,
-            metavar="DIM",
-            help="Dimension that wraps; may be repeated. [default: the model's]",
-        ),
-        click.option(
-            "--overlap",
-            type=Counts(),
-            metavar="DIM=N,...",
-            help="Points shared by neighbouring patches. More is smoother and slower. [default: the model's]",
-        ),
-        click.option(
-            "--patch",
-            type=Counts(),
-            metavar="DIM=N,...",
-            help="Points of a patch, for the dimensions to change. [default: the model's]",
-        ),
-        click.option("-m", "--model", required=True, help="Model file, or the name of a packaged model."),
-    ):
-        command = option(command)
-    return command
-
-
 def _examples(*lines: str) -> str:
     """Text below the options; the backspace keeps click from filling its lines."""
     return "\n".join(["\b", "Examples:", *("  " + line for line in lines)])
@@ -128,7 +76,7 @@ def main() -> None:
     )
 )
 @click.argument("obs", nargs=-1, required=True)
-@_patch_options
+@patch_options
 @click.option("-o", "--out", required=True, help="Output: name.zarr, or a folder for NetCDF files.")
 @click.option(
     "--taper",
@@ -334,7 +282,7 @@ def inspect(model: str) -> None:
     )
 )
 @click.argument("obs", nargs=-1, required=True)
-@_patch_options
+@patch_options
 @click.option("--quick", is_flag=True, help="Solve nothing: no time, no size on the disk.")
 def plan(
     obs: tuple[str, ...],

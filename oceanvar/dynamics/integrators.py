@@ -108,6 +108,39 @@ def simulate(
     return states
 
 
+def iterate(step: AbstractMap, initial: np.ndarray, n_states: int) -> np.ndarray:
+    """Trajectory of a model step from an array to an array, without gradients.
+
+    Parameters
+    ----------
+    step : AbstractMap
+        M of x_(t+1) = M(x_t).
+    initial : ndarray
+        First state; its dtype is the precision of the integration.
+    n_states : int
+        Number of states to return, the first one included.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_states, *initial.shape).
+
+    Raises
+    ------
+    ConfigError
+        If `n_states` is not positive, or the integration is unstable.
+    """
+    if n_states < 1:
+        raise ConfigError(f"a trajectory needs at least one state; got n_states = {n_states}")
+    with torch.inference_mode():
+        states = [torch.from_numpy(initial)]
+        for _ in range(n_states - 1):
+            states.append(step(states[-1]))
+    if not states[-1].isfinite().all():
+        raise ConfigError(f"the integration of {n_states - 1} model steps is unstable; use shorter steps")
+    return torch.stack(states).numpy()
+
+
 def integrate_adaptive(
     tendency: Tendency, state: Tensor, times: Sequence[float], rtol: float = 1e-6, atol: float = 1e-9
 ) -> Tensor:
