@@ -73,7 +73,7 @@ def labelled(images: np.ndarray) -> xr.Dataset:
     return xr.Dataset({"grey": (("image", "time", "row", "column"), images[:, None], about)})
 
 
-def make_tasks(folder: Path, scale: float, seed: int) -> dict[str, Task]:
+def make_tasks(folder: Path, scale: float, effort: float, seed: int) -> dict[str, Task]:
     """The images under either kind of noise."""
     learn, test = (read_images(folder, f"{name}-images-idx3-ubyte") for name in ("train", "t10k"))
     n_learn, n_held, n_test = (max(2, round(n * scale)) for n in (N_LEARN, N_HELD, N_TEST))
@@ -82,7 +82,7 @@ def make_tasks(folder: Path, scale: float, seed: int) -> dict[str, Task]:
     space = oceanvar.StateSpace(("grey",), tuple(patch), patch, mean={"grey": mean}, std={"grey": std})
     parts = (learn[:n_learn], learn[n_learn : n_learn + n_held], test[:n_test])
     datasets = [labelled(part) for part in parts]
-    return {name: Task(space, *datasets, noise, scale, seed) for name, noise in NOISES.items()}
+    return {name: Task(space, *datasets, noise, scale, effort, seed) for name, noise in NOISES.items()}
 
 
 def score(name: str, model: oceanvar.VarNet, task: Task, folder: Path) -> dict[str, Any]:
@@ -153,9 +153,9 @@ def draw(task: Task, folder: Path, path: Path) -> None:
     figure.savefig(path)
 
 
-def check_scale(out: Path, scale: float, seed: int) -> None:
+def check_settings(out: Path, settings: dict[str, float]) -> None:
     """Refuse a folder with results of another size or seed."""
-    file, settings = out / "settings.json", {"scale": scale, "seed": seed}
+    file = out / "settings.json"
     if file.exists() and json.loads(file.read_text()) != settings:
         raise click.UsageError(f"{out} holds runs with {file.read_text()}, not {settings}: use another --out")
     file.write_text(json.dumps(settings))
@@ -168,16 +168,23 @@ def check_scale(out: Path, scale: float, seed: int) -> None:
 @click.option("--rows", multiple=True, type=click.Choice(list(ROWS)), help="Methods; default all.")
 @click.option("--noise", "noises", multiple=True, type=click.Choice(list(NOISES)), help="Default both.")
 @click.option("--scale", default=1.0, show_default=True, help="Share of images and of training samples.")
+@click.option("--effort", default=1.0, show_default=True, help="Factor on the number of training samples.")
 @click.option("--seed", default=0, show_default=True, help="Of initial weights and training samples.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/mnist"), show_default=True)
 def main(
-    data: Path | None, rows: Sequence[str], noises: Sequence[str], scale: float, seed: int, out: Path
+    data: Path | None,
+    rows: Sequence[str],
+    noises: Sequence[str],
+    scale: float,
+    effort: float,
+    seed: int,
+    out: Path,
 ) -> None:
     """Train, score and draw the methods."""
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
-    check_scale(out, scale, seed)
-    tasks = make_tasks(find(data), scale, seed)
+    check_settings(out, {"scale": scale, "effort": effort, "seed": seed})
+    tasks = make_tasks(find(data), scale, effort, seed)
     folders = {noise: out / noise for noise in NOISES}
 
     def log(text: str) -> None:

@@ -46,9 +46,9 @@ class Row:
 PROJECTION_ONLY = LossWeights(0.0, 1.0, 0.0)
 START_ONLY = LossWeights(1.0, 0.0, 0.0)
 DENSE = {"batch_size": 256, "learning_rate": 2e-3}
-LSTM = {"batch_size": 32, "learning_rate": 5e-3}
-FAST = {"batch_size": 32, "precision": "bf16-mixed"}
-WITH_START = {**FAST, "learning_rate": 1e-3, "weights": LossWeights(start=0.2)}
+LSTM = {"batch_size": 16, "learning_rate": 5e-3}
+FAST = {"precision": "bf16-mixed", "learning_rate": 2e-3}
+WITH_START = {**FAST, "batch_size": 32, "learning_rate": 1e-3, "weights": LossWeights(start=0.2)}
 
 ROWS = {
     "x0": Row("-", "none: x0", methods.x0),
@@ -60,41 +60,41 @@ ROWS = {
     "pca-lstm": Row(
         "PCA",
         "LSTM",
-        lambda task: methods.learned_solver(task.eofs, 15),
-        (Stage(6, 2_000, LSTM, is_prior_fixed=True),),
-        Stage(2, 2_000, LSTM, is_prior_fixed=True),
+        lambda task: methods.learned_solver(task.eofs, 10),
+        (Stage(4, 2_000, LSTM, is_prior_fixed=True),),
+        Stage(1, 2_000, LSTM, is_prior_fixed=True),
     ),
     "ae-fp": Row(
         "auto-encoder, joint",
         "FP(1)",
         lambda task: methods.fixed_point(methods.autoencoder(task)),
-        (Stage(10, 58_000, DENSE),),
-        Stage(3, 58_000, DENSE),
+        (Stage(4, 58_000, DENSE),),
+        Stage(1, 58_000, DENSE),
     ),
     "ae-lstm": Row(
         "auto-encoder",
         "LSTM",
-        lambda task: methods.learned_solver(methods.autoencoder(task), 15),
+        lambda task: methods.learned_solver(methods.autoencoder(task), 10),
         (
-            Stage(10, 58_000, {**DENSE, "weights": PROJECTION_ONLY, "n_steps": {0: 0}}),
-            Stage(6, 2_000, LSTM, is_prior_fixed=True),
+            Stage(4, 58_000, {**DENSE, "weights": PROJECTION_ONLY, "n_steps": {0: 0}}),
+            Stage(4, 2_000, LSTM, is_prior_fixed=True),
         ),
-        Stage(2, 2_000, LSTM, is_prior_fixed=True),
+        Stage(1, 2_000, LSTM, is_prior_fixed=True),
     ),
     "2s-fp": Row(
         "two-scale CNN, joint",
         "FP(1)",
         lambda task: methods.fixed_point(methods.two_scale()),
-        (Stage(8, 5_000, {**FAST, "learning_rate": 2e-3}),),
-        Stage(2, 4_000, {**FAST, "learning_rate": 1e-3}),
+        (Stage(4, 3_000, {**FAST, "batch_size": 16}),),
+        Stage(1, 3_000, {**FAST, "batch_size": 16}),
         precision="bfloat16",
     ),
     "2s-lstm": Row(
         "two-scale CNN, joint",
         "LSTM",
-        lambda task: methods.learned_solver(methods.two_scale(), 5),
-        (Stage(6, 2_000, {**FAST, "learning_rate": 2e-3}),),
-        Stage(2, 2_000, {**FAST, "learning_rate": 1e-3}),
+        lambda task: methods.learned_solver(methods.two_scale(), 3),
+        (Stage(4, 1_000, {**FAST, "batch_size": 8}),),
+        Stage(1, 1_000, {**FAST, "batch_size": 8}),
         prior_of="2s-fp",
         precision="bfloat16",
     ),
@@ -103,10 +103,11 @@ ROWS = {
         "U-Net start, LSTM",
         methods.unet_start,
         (
-            Stage(20, 10_000, {**FAST, "learning_rate": 2e-3, "n_steps": {0: 0}, "weights": START_ONLY}),
-            Stage(4, 5_000, WITH_START),
+            Stage(20, 10_000, {**FAST, "batch_size": 32, "n_steps": {0: 0}, "weights": START_ONLY}),
+            Stage(3, 3_000, WITH_START),
         ),
-        Stage(5, 5_000, WITH_START),
+        Stage(2, 3_000, WITH_START),
+        precision="bfloat16",
     ),
 }
 
@@ -144,7 +145,7 @@ def train(model: oceanvar.VarNet, stage: Stage, task: Task, folder: Path) -> str
         noise_std=task.noise_std,
         validation=task.held,
         n_validation=N_VALIDATION,
-        n_samples=max(2, round(stage.n_samples * task.scale)),
+        n_samples=max(2, round(stage.n_samples * task.scale * task.effort)),
         n_epochs=stage.n_epochs,
         seed=task.seed,
         checkpoint=folder,

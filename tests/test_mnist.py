@@ -64,7 +64,7 @@ def test_rows_are_trained_scored_and_drawn_and_a_second_run_reads_them_back(scri
             assert row["r"][1] < row["r"][0] < row["r"][2]
         assert (tmp_path / f"{noise}.png").stat().st_size > 1000
     log = (tmp_path / "log.txt").read_text()
-    assert "2s-fp: 8 epochs" in log  # Phi of 2s-lstm comes from there
+    assert "2s-fp: 4 epochs" in log  # Phi of 2s-lstm comes from there
     assert run(script, *options, "--noise", "std", *chosen(ROWS)) == output
     assert (tmp_path / "log.txt").read_text() == log
 

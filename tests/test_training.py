@@ -258,8 +258,8 @@ def test_the_number_of_validation_windows_can_be_chosen(truth, monkeypatch):
         return TrainingWindows(source, space, n_samples, *args, **kwargs)
 
     monkeypatch.setattr("oceanvar.fitting.TrainingWindows", noted)
-    truth.varnet.fit(small(), RandomFraction(0.3), **QUICK | {"n_epochs": 1, "n_validation": 1})
-    assert numbers == [QUICK["n_samples"], 1]
+    truth.varnet.fit(small(), RandomFraction(0.3), validation=0.5, n_validation=3, **QUICK | {"n_epochs": 1})
+    assert numbers == [QUICK["n_samples"], 3]
 
 
 def test_checkpointed_unrolling_trains_the_same(truth):
