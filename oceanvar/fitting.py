@@ -17,8 +17,6 @@ from oceanvar.training.settings import TrainingSettings
 from oceanvar.varnet import VarNet
 from oceanvar.window_source import WindowSource
 
-MOST_VALIDATION_WINDOWS = 64
-
 
 def fit(
     truth: xr.Dataset,
@@ -29,6 +27,7 @@ def fit(
     validation: float | xr.Dataset | tuple[xr.Dataset, xr.Dataset] = 0.1,
     along_track: Mapping[str, xr.Dataset] | None = None,
     n_samples: int | None = None,
+    n_validation: int = 64,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
@@ -56,6 +55,8 @@ def fit(
         validation fields.
     n_samples : int, optional
         Windows per epoch. Default: as many as patches cover the truth.
+    n_validation : int
+        Windows of the validation loss, at most as many as patches cover the withheld fields.
     checkpoint : path-like, optional
         Folder for ``last.ckpt`` and ``best.ckpt``.
     resume : bool
@@ -84,7 +85,7 @@ def fit(
     training = WindowSource(learning[0], space, learning[1], noise_std, along_track)
     checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track)
     size, seed = choices.batch_size, choices.seed
-    n_checks = min(checking.n_windows, MOST_VALIDATION_WINDOWS)
+    n_checks = min(checking.n_windows, n_validation)
     records = train(
         model.assimilator,
         TrainingWindows(training, space, n_samples or training.n_windows, size, seed),

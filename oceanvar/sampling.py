@@ -159,6 +159,47 @@ class RandomFraction(AbstractSampler):
 
 @final
 @dataclass(frozen=True)
+class RandomHoles(AbstractSampler):
+    """All cells but those in holes at random places: cubes that lie wholly inside the window and may overlap.
+
+    Parameters
+    ----------
+    n_holes : int
+        Number of holes, drawn afresh for every window. All other dimensions share them.
+    size : int
+        Cells of a hole along each of `dims`.
+    dims : tuple of str
+        Dimensions in which a hole is bounded.
+
+    Raises
+    ------
+    ConfigError
+        If a number is out of range.
+    """
+
+    n_holes: int
+    size: int
+    dims: tuple[str, ...] = ("latitude", "longitude")
+
+    def __post_init__(self) -> None:
+        if self.n_holes < 0 or self.size < 1 or not self.dims:
+            raise ConfigError(f"RandomHoles needs n_holes >= 0, size >= 1 and a dimension; got {self}")
+
+    def mask(
+        self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Observed cells of one window."""
+        shape = [size_of(sizes, dim) for dim in self.dims]
+        if min(shape) < self.size:
+            raise ConfigError(f"a hole of {self.size} cells does not fit the window of {dict(sizes)}")
+        observed = np.ones(shape, dtype=bool)
+        for corner in rng.integers(np.array(shape) - self.size + 1, size=(self.n_holes, len(shape))):
+            observed[tuple(slice(start, start + self.size) for start in corner)] = False
+        return spread(observed, self.dims, sizes)
+
+
+@final
+@dataclass(frozen=True)
 class OneOf(AbstractSampler):
     """One of several rules, drawn anew for every window: a model then learns to serve them all.
 

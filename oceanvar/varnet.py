@@ -11,6 +11,7 @@ import torch
 # Imported for their names in the registry: a model file may name any of these classes.
 import oceanvar.dynamics.integrators
 import oceanvar.dynamics.lorenz
+import oceanvar.maps.dense
 import oceanvar.maps.padding
 import oceanvar.variational.climatology
 import oceanvar.variational.features

@@ -3,12 +3,14 @@ import torch
 
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Sum
+from oceanvar.maps.dense import Dense, Flattened
 from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
 from oceanvar.maps.padding import FoldSteps, FoldTime, PadToMultiple
 from oceanvar.variational.operators.averages import BeamAverage, BlockAverage
 from oceanvar.variational.operators.geostrophy import SpeedAndDirection
 from oceanvar.variational.operators.sensors import Calibration, Select, ToPhysical
 from oceanvar.variational.operators.tracks import AtPositions
+from oceanvar.variational.priors.autoencoder import autoencoder_prior
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
 from oceanvar.variational.priors.two_scale import two_scale_prior
@@ -69,6 +71,9 @@ MAPS = {
     ),
     "fold_steps": (lambda: FoldSteps(Conv(6, 6, [3, 3]), 3), (2, 6, 4)),
     "fold_time": (lambda: FoldTime(Conv(6, 6, [3])), (2, 3, 5)),
+    "dense": (lambda: Dense(4, 3), (4,)),
+    "flattened": (lambda: Flattened(Chain(Dense(12, 5), SiLU(), Dense(5, 12))), (1, 3, 4)),
+    "autoencoder": (lambda: autoencoder_prior((1, 3, 4), (8, 2), (7,)), (1, 3, 4)),
     "block_average": (lambda: BlockAverage([2, 2]), (1, 4, 6)),
     "beam_average": (lambda: BeamAverage([0.0, 1.2, 0.7], [False, False, True]), (2, 3, 5, 6)),
     "select": (lambda: Select([2, 0]), (3, 5)),
@@ -188,12 +193,20 @@ def test_fallback_trains_through_the_pullback():
     assert gradient.item() == 54
 
 
-def test_two_scale_has_the_parameters_of_the_papers():
+def test_priors_have_the_parameters_of_the_papers():
     def count(prior):
         return sum(p.numel() for p in prior.parameters())
 
+    assert count(autoencoder_prior((1, 1, 28, 28), (120, 40, 20), (200, 400))) == 498_844
     assert count(two_scale_prior(3, 30, [11], [4])) == 15_300
     assert count(two_scale_prior(1, 50, [1, 11, 11], [1, 4, 4])) == 55_100
+
+
+def test_the_states_of_an_autoencoder_lie_on_a_surface_of_its_latent_dimension():
+    prior = autoencoder_prior((1, 3, 4), (8, 2), (7,)).double()
+    x = torch.randn(1, 1, 3, 4, dtype=torch.float64)
+    jacobian = torch.func.jacrev(prior)(x).reshape(12, 12)
+    assert torch.linalg.matrix_rank(jacobian, rtol=1e-9) <= 2
 
 
 def test_periodic_convolution_commutes_with_shifts():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
-from oceanvar.sampling import EveryNthStep, Fixed, OneOf, RandomComponents, RandomFraction
+from oceanvar.sampling import EveryNthStep, Fixed, OneOf, RandomComponents, RandomFraction, RandomHoles
 from oceanvar.track_sampling import ShuffledTracks, TrackPositions
 
 SIZES_63 = {"variable": 3, "time": 200}
@@ -67,8 +67,41 @@ def test_random_fraction() -> None:
     assert abs(mask.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / mask.size)
 
 
+IMAGE = {"variable": 2, "time": 3, "row": 28, "column": 28}
+
+
+def test_holes_are_whole_squares_that_all_other_dimensions_share() -> None:
+    generator = rng()
+    for _ in range(20):
+        hidden = ~RandomHoles(1, 9, ("row", "column")).mask(IMAGE, {}, generator)
+        assert (hidden == hidden[0, 0]).all()
+        rows, columns = (np.flatnonzero(hidden[0, 0].any(axis)) for axis in (1, 0))
+        assert hidden[0, 0].sum() == 81
+        for cells in (rows, columns):
+            np.testing.assert_array_equal(cells, cells[0] + np.arange(9))
+
+
+def test_holes_of_the_papers_have_their_centres_in_4_to_23_all_alike() -> None:
+    generator, sampler = rng(), RandomHoles(1, 9, ("row", "column"))
+    sizes = {"variable": 1, "row": 28, "column": 28}
+    centres = [np.argwhere(~sampler.mask(sizes, {}, generator)[0]).mean(0) for _ in range(4000)]
+    for axis in (0, 1):
+        counts = np.bincount(np.array(centres)[:, axis].astype(int), minlength=28)
+        # 4000 draws of 20 places: 200 of each, standard deviation 13.8.
+        assert counts[:4].sum() == counts[24:].sum() == 0
+        assert np.abs(counts[4:24] - 200).max() < 5 * 13.8
+
+
+def test_holes_may_overlap_and_their_number_may_be_zero() -> None:
+    assert RandomHoles(0, 9, ("row", "column")).mask(IMAGE, {}, rng()).all()
+    hidden = [~RandomHoles(3, 9, ("row", "column")).mask(IMAGE, {}, rng(i))[0, 0] for i in range(300)]
+    sizes = np.array([each.sum() for each in hidden])
+    assert sizes.max() == 243
+    assert sizes.min() < 243
+
+
 def test_randomness_comes_from_the_generator_only() -> None:
-    for sampler in (RandomComponents(20), RandomFraction(0.5)):
+    for sampler in (RandomComponents(20), RandomFraction(0.5), RandomHoles(2, 3, ("time", "site"))):
         np.testing.assert_array_equal(sampler.mask(SIZES_96, {}, rng(1)), sampler.mask(SIZES_96, {}, rng(1)))
         assert (sampler.mask(SIZES_96, {}, rng(1)) != sampler.mask(SIZES_96, {}, rng(2))).any()
 
@@ -253,6 +286,10 @@ def test_a_bad_track_file_is_an_error(tmp_path, text: str) -> None:
         lambda: ShuffledTracks(TrackPositions([0.0], [0.0], [0.0]), [1, 2]),
         lambda: ShuffledTracks(TrackPositions([0.0], [0.0], [0.0]), [1], most_left_out=1.1),
         lambda: RandomComponents(41).mask(SIZES_96, {}, rng()),
+        lambda: RandomHoles(-1, 3),
+        lambda: RandomHoles(1, 0),
+        lambda: RandomHoles(1, 3, ()),
+        lambda: RandomHoles(1, 29, ("row", "column")).mask(IMAGE, {}, rng()),
     ],
 )
 def test_impossible_numbers_are_named(make) -> None:
@@ -265,6 +302,8 @@ def test_windows_that_do_not_fit_the_rule_are_named() -> None:
         EveryNthStep(2, dim="day").mask(SIZES_63, {}, rng())
     with pytest.raises(MissingVariableError, match="'site'"):
         RandomComponents(2).mask(SIZES_63, {}, rng())
+    with pytest.raises(MissingVariableError, match="'latitude'"):
+        RandomHoles(1, 3).mask(IMAGE, {}, rng())
     track = TrackPositions([0.0], [30.0], [11.0])
     with pytest.raises(MissingVariableError, match="'time'"):
         track.mask(OCEAN, {}, rng())

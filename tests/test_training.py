@@ -8,11 +8,16 @@ import xarray as xr
 import oceanvar
 from oceanvar.bridge import TrainingWindows, to_sample
 from oceanvar.errors import ConfigError, GridMismatchError, ModelMismatchError, PatchError
+from oceanvar.maps.base import AbstractMap
 from oceanvar.presets import fourdvarnet
 from oceanvar.sampling import EveryNthStep, RandomFraction
 from oceanvar.state_space import StateSpace
 from oceanvar.training.losses import LossWeights, training_loss
 from oceanvar.training.settings import TrainingSettings, cosine, three_steps
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.solvers.descent import GradientDescent
+from oceanvar.variational.terms import ObservationTerm, PriorTerm
 from oceanvar.variational.unrolling import Unroll
 from oceanvar.window_source import WindowSource
 
@@ -226,6 +231,35 @@ def test_loss_is_equation_5_written_out(truth):
     expected = sum(w * p.square().mean() for w, p in zip((0.9, 0.2, 0.3), parts, strict=True))
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(error, parts[0].square().mean())
+
+
+class Forbidden(AbstractMap):
+    def forward(self, x):
+        raise AssertionError("nobody needs this prior")
+
+
+def test_a_first_guess_alone_trains_without_a_look_at_the_prior(truth):
+    space = small().state_space.normalised_by(truth)
+    cost = VariationalCost(ObservationTerm(), PriorTerm(Forbidden()))
+    assimilator = Assimilator(cost, GradientDescent(1.0), 2)
+    values = truth["h"].values[None, None, :8]
+    sample = to_sample(values, values, space)
+    loss, error = training_loss(assimilator, sample, LossWeights(1.0, 0.0, 0.0), 0)
+    assert loss == error == 0
+    with pytest.raises(AssertionError, match="nobody"):
+        training_loss(assimilator, sample, LossWeights(1.0, 0.0, 0.0), 1)
+
+
+def test_the_number_of_validation_windows_can_be_chosen(truth, monkeypatch):
+    numbers = []
+
+    def noted(source, space, n_samples, *args, **kwargs):
+        numbers.append(n_samples)
+        return TrainingWindows(source, space, n_samples, *args, **kwargs)
+
+    monkeypatch.setattr("oceanvar.fitting.TrainingWindows", noted)
+    truth.varnet.fit(small(), RandomFraction(0.3), validation=0.5, n_validation=3, **QUICK | {"n_epochs": 1})
+    assert numbers == [QUICK["n_samples"], 3]
 
 
 def test_checkpointed_unrolling_trains_the_same(truth):

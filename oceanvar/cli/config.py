@@ -17,7 +17,7 @@ from oceanvar.archive.sources import is_url
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.fitting import fit
 from oceanvar.presets import fourdvarnet
-from oceanvar.sampling import AbstractSampler, EveryNthStep, RandomComponents, RandomFraction
+from oceanvar.sampling import AbstractSampler, EveryNthStep, RandomComponents, RandomFraction, RandomHoles
 from oceanvar.state_space import StateSpace
 from oceanvar.track_sampling import ShuffledTracks, TrackPositions
 from oceanvar.tracks import EPOCH, read_tracks
@@ -221,6 +221,7 @@ SAMPLERS: dict[str, Callable[..., AbstractSampler]] = {
     "EveryNthStep": EveryNthStep,
     "RandomComponents": RandomComponents,
     "RandomFraction": RandomFraction,
+    "RandomHoles": RandomHoles,
     "TrackPositions": _track_positions,
     "ShuffledTracks": _shuffled_tracks,
 }

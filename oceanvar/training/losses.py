@@ -71,8 +71,11 @@ def training_loss(
     if weights.start:
         loss = loss + weights.start * mean_square(guess - sample.truth, sample.known)
     for term in assimilator.cost.terms:
-        if isinstance(term, PriorTerm):
+        if not isinstance(term, PriorTerm):
+            continue
+        if weights.truth_projection:
             loss = loss + weights.truth_projection * _projection(term, sample.truth, sample)
+        if weights.analysis_projection:
             loss = loss + weights.analysis_projection * _projection(term, analysis, sample)
     return loss, error.detach()
 

@@ -35,6 +35,8 @@ class Unroll:
         self, solver: AbstractSolver, cost: VariationalCost, obs: Observations, state: Tensor, n_steps: int
     ) -> Tensor:
         """Iterate `n_steps` times from `state`; the result carries the graph asked for."""
+        if n_steps == 0:
+            return state
         carry = solver.init(cost, obs, state)
         n_free = max(0, n_steps - self.last) if self.last else 0
         with torch.no_grad():

@@ -1,0 +1,162 @@
+"""The rows of Table 1 for `mnist_inpainting.py`, and how the learned ones are trained."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mnist_methods as methods
+import torch
+from mnist_methods import HOLES, Task
+
+import oceanvar
+from oceanvar.training.losses import LossWeights
+from oceanvar.variational.assimilators import Assimilator
+
+N_VALIDATION = 512
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of training, at full size; `settings` are those of `TrainingSettings`."""
+
+    n_epochs: int
+    n_samples: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    is_prior_fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method: its Phi and its solver in words, how it is made, and its training.
+
+    `further` is the training for the second kind of noise, from the weights for the first. `prior_of` names
+    the row whose trained Phi it starts from.
+    """
+
+    prior: str
+    solver: str
+    make: Callable[[Task], Assimilator]
+    stages: tuple[Stage, ...] = ()
+    further: Stage | None = None
+    prior_of: str | None = None
+    precision: str = "float32"
+
+
+PROJECTION_ONLY = LossWeights(0.0, 1.0, 0.0)
+START_ONLY = LossWeights(1.0, 0.0, 0.0)
+DENSE = {"batch_size": 256, "learning_rate": 2e-3}
+LSTM = {"batch_size": 16, "learning_rate": 5e-3}
+FAST = {"precision": "bf16-mixed", "learning_rate": 2e-3}
+WITH_START = {**FAST, "batch_size": 32, "learning_rate": 1e-3, "weights": LossWeights(start=0.2)}
+
+ROWS = {
+    "x0": Row("-", "none: x0", methods.x0),
+    "oi": Row("covariance", "linear estimate", methods.optimal_interpolation),
+    "dict-omp": Row("dictionary", "OMP", methods.omp),
+    "dict-lasso": Row("dictionary", "Lasso", methods.lasso),
+    "pca-fsgd": Row("PCA", "gradient descent", methods.pca_fsgd),
+    "pca-minimum": Row("PCA", "conjugate gradients", methods.pca_minimum),
+    "pca-lstm": Row(
+        "PCA",
+        "LSTM",
+        lambda task: methods.learned_solver(task.eofs, 10),
+        (Stage(4, 2_000, LSTM, is_prior_fixed=True),),
+        Stage(1, 2_000, LSTM, is_prior_fixed=True),
+    ),
+    "ae-fp": Row(
+        "auto-encoder, joint",
+        "FP(1)",
+        lambda task: methods.fixed_point(methods.autoencoder(task)),
+        (Stage(4, 58_000, DENSE),),
+        Stage(1, 58_000, DENSE),
+    ),
+    "ae-lstm": Row(
+        "auto-encoder",
+        "LSTM",
+        lambda task: methods.learned_solver(methods.autoencoder(task), 10),
+        (
+            Stage(4, 58_000, {**DENSE, "weights": PROJECTION_ONLY, "n_steps": {0: 0}}),
+            Stage(4, 2_000, LSTM, is_prior_fixed=True),
+        ),
+        Stage(1, 2_000, LSTM, is_prior_fixed=True),
+    ),
+    "2s-fp": Row(
+        "two-scale CNN, joint",
+        "FP(1)",
+        lambda task: methods.fixed_point(methods.two_scale()),
+        (Stage(4, 3_000, {**FAST, "batch_size": 16}),),
+        Stage(1, 3_000, {**FAST, "batch_size": 16}),
+        precision="bfloat16",
+    ),
+    "2s-lstm": Row(
+        "two-scale CNN, joint",
+        "LSTM",
+        lambda task: methods.learned_solver(methods.two_scale(), 3),
+        (Stage(4, 1_000, {**FAST, "batch_size": 8}),),
+        Stage(1, 1_000, {**FAST, "batch_size": 8}),
+        prior_of="2s-fp",
+        precision="bfloat16",
+    ),
+    "unet-lstm": Row(
+        "two-scale CNN, joint",
+        "U-Net start, LSTM",
+        methods.unet_start,
+        (
+            Stage(20, 10_000, {**FAST, "batch_size": 32, "n_steps": {0: 0}, "weights": START_ONLY}),
+            Stage(3, 3_000, WITH_START),
+        ),
+        Stage(2, 3_000, WITH_START),
+        precision="bfloat16",
+    ),
+}
+
+
+def trained(
+    name: str, tasks: Sequence[Task], folders: Sequence[Path], log: Callable[[str], None]
+) -> oceanvar.VarNet:
+    """Model of a row for the last of the tasks, trained for one after the other, each in its folder."""
+    row, task, folder = ROWS[name], tasks[-1], folders[-1]
+    file = folder / f"{name}.varnet"
+    if file.exists():
+        return oceanvar.load(file)
+    torch.manual_seed(task.seed)
+    stages: Sequence[Stage] = row.stages
+    if len(tasks) > 1 and row.further is not None:
+        model, stages = trained(name, tasks[:-1], folders[:-1], log), [row.further]
+    else:
+        model = oceanvar.VarNet(row.make(task), task.space)
+        if row.prior_of:
+            source = trained(row.prior_of, tasks, folders, log).assimilator.cost.prior
+            model.assimilator.cost.prior.load_state_dict(source.state_dict())
+    for number, stage in enumerate(stages):
+        log(f"{name}: {train(model, stage, task, folder / name / str(number))}")
+    if stages:
+        model.save(file)
+    return model
+
+
+def train(model: oceanvar.VarNet, stage: Stage, task: Task, folder: Path) -> str:
+    """Train by one stage; returns what came out, in words."""
+    model.assimilator.cost.prior.requires_grad_(not stage.is_prior_fixed)
+    history = task.learn.varnet.fit(
+        model,
+        HOLES,
+        noise_std=task.noise_std,
+        validation=task.held,
+        n_validation=N_VALIDATION,
+        n_samples=max(2, round(stage.n_samples * task.scale * task.effort)),
+        n_epochs=stage.n_epochs,
+        seed=task.seed,
+        checkpoint=folder,
+        resume=True,
+        progress=True,
+        **stage.settings,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    history.to_netcdf(folder / "history.nc")
+    losses = history["validation_loss"].values
+    return (
+        f"{len(losses)} epochs in {float(history['seconds'].sum()):.0f} s, "
+        f"mean square error on held-out images {losses[-1]:.4f}, best {losses.min():.4f}"
+    )
