@@ -103,7 +103,7 @@ def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
     GridMismatchError
         If a coordinate of the grid is not evenly spaced.
     """
-    return bin_with_errors(tracks, grid, noise_std=1.0)[tracks.name or "mean"]
+    return bin_with_errors(tracks, grid, noise_std=1.0)[tracks.name or "mean"].rename(tracks.name)
 
 
 def bin_with_errors(tracks: xr.DataArray, grid: xr.Dataset, noise_std: float) -> xr.Dataset:

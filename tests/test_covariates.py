@@ -147,8 +147,8 @@ def fitted(ocean: xr.Dataset, space, covariates: tuple[str, ...]) -> tuple[VarNe
     terms = [ObservationTerm(), PriorTerm(Conv(1, 1, [1, 3, 3]))]
     if covariates:
         terms.append(FeatureTerm(Conv(1, 1, [1, 1, 1]), Conv(2, 1, [1, 1, 1]), covariates, weight=1.0))
-    model = VarNet(Assimilator(VariationalCost(*terms), ConjugateGradients(), 4), space)
-    options = {"n_epochs": 8, "batch_size": 4, "n_samples": 32, "learning_rate": 0.2, "n_warmup": 1}
+    model = VarNet(Assimilator(VariationalCost(*terms), ConjugateGradients(), 3), space)
+    options = {"n_epochs": 6, "batch_size": 4, "n_samples": 24, "learning_rate": 0.25, "n_warmup": 1}
     return model, ocean.varnet.fit(model, RandomFraction(0.05), device="cpu", **options)
 
 

@@ -126,6 +126,12 @@ def test_lazy_eager_any_batch_and_any_order_of_samples_agree(nadir_model, obs, m
     assert calls == []
     assert_same_field(lazy.compute(scheduler="sync"), eager)
     assert sum(calls) == n_eager, "each patch is solved exactly once"
+    chunked = obs.chunk(time=4, lat=6)
+    names = {
+        chunked.varnet.assimilate(nadir_model, along_track={"nadir": given})["ssh"].data.name
+        for given in (tracks, tracks.copy(deep=True), tracks.isel(sample=slice(30)))
+    }
+    assert len(names) == 2, "equal samples share a graph, others do not"
     one = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks}, batch_size=1)
     assert_same_field(one, eager)
     shuffled = tracks.isel(sample=np.random.default_rng(0).permutation(tracks.sizes["sample"]))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Identity
 from oceanvar.variational.assimilators import Assimilator
@@ -15,7 +16,7 @@ from oceanvar.variational.operators.sensors import Calibration, Select
 from oceanvar.variational.operators.tracks import AlongTrack, AtPositions
 from oceanvar.variational.operators.whitening import SwathWhitening, TrackWhitening
 from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts import AbstractStart
+from oceanvar.variational.starts import AbstractStart, InterpolatedStart
 from oceanvar.variational.terms import ObservationTerm
 
 SHAPE = (2, 3, 5, 6)
@@ -217,7 +218,7 @@ def test_gradient_of_several_instruments_agrees_with_autograd():
 
 def test_two_instruments_reach_the_normal_equations_in_any_batch_and_with_any_padding():
     obs = observed_twice(3)
-    assimilator = Assimilator(instruments(), ConjugateGradients(), 60, start=ZeroStart())
+    assimilator = Assimilator(instruments(), ConjugateGradients(), 40, start=ZeroStart())
     analysis = assimilator.solve(obs)
     assert assimilator.cost.gradient(analysis, obs).abs().max() < 1e-10
     alone = torch.cat([assimilator.solve(obs[[i]]) for i in range(3)])
@@ -249,3 +250,6 @@ def test_clear_errors():
         TrackWhitening(0.0)
     with pytest.raises(ValueError, match="axis must be 2"):
         SwathWhitening(1.0, 1)
+    obs = observed_twice()
+    with pytest.raises(ConfigError, match="'nadir' observe 2 variables and the state has 1"):
+        InterpolatedStart("gridded", tracks=["nadir"])(obs)

@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
@@ -133,9 +134,20 @@ class CovariateStart(AbstractStart):
 
 
 def on_grid(obs: Observations, name: str, tracks: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Values ``(B, V, T, *S)`` on the grid and where there are any; along-track ones fill what is left."""
+    """Values ``(B, V, T, *S)`` on the grid and where there are any; along-track ones fill what is left.
+
+    Raises
+    ------
+    ConfigError
+        If a track does not observe all variables of the state.
+    """
     values, observed = obs.values[name], obs.weights[name] > 0
     for track in tracks:
+        if obs.values[track].shape[1] != values.shape[1]:
+            raise ConfigError(
+                f"the tracks {track!r} observe {obs.values[track].shape[1]} variables and the state has "
+                f"{values.shape[1]}: leave them out of the start's tracks"
+            )
         weights = obs.weights[track]
         scatter = AtPositions(obs.positions[track]).linearize(values)[1]
         share, total = scatter(weights), scatter(weights * obs.values[track])
