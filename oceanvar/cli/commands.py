@@ -1,51 +1,14 @@
 """Commands of the shell. Heavy libraries are imported when a command runs, so that ``--help`` is quick."""
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from oceanvar.cli.endings import Group, told_to_stop
 from oceanvar.cli.parameters import Counts, Range, patch_options
-from oceanvar.errors import OceanVarError, StoppedError
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-STOPPED = 75
-"""Exit code after SIGTERM: a temporary failure, try again."""
-
-
-class _Group(click.Group):
-    """Turns errors made on purpose into one message and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except StoppedError as stopped:
-            click.echo(str(stopped), err=True)
-            ctx.exit(STOPPED)
-        except (OceanVarError, FloatingPointError) as error:
-            raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
-
-
-@contextmanager
-def _told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Remember a SIGTERM, which is how a queue announces that it will kill a job."""
-    told = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: told.set())
-    try:
-        yield told.is_set
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _examples(*lines: str) -> str:
@@ -54,7 +17,7 @@ def _examples(*lines: str) -> str:
 
 
 @click.group(
-    "oceanvar", cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    "oceanvar", cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="oceanvar")
 def main() -> None:
@@ -172,7 +135,7 @@ def assimilate(
     variables, dim = network.state_space.variables, network.state_space.dims[0]
     preprocess = None if time_units is None else TimeUnits(time_units, dim)
     guess = None if background is None else open_archive(background, variables, dim=dim)
-    with _told_to_stop() as stop, connected(workers, scheduler) as client:
+    with told_to_stop() as stop, connected(workers, scheduler) as client:
         path = assimilate_archive(
             list(obs),
             network,
