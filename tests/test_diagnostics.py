@@ -6,7 +6,9 @@ import torch
 import xarray as xr
 
 import oceanvar
+from oceanvar.archive.jobs import read_summary
 from oceanvar.bridge import to_tensor
+from oceanvar.cli.report import summary_lines
 from oceanvar.errors import ConfigError
 from oceanvar.experiments import EXPERIMENTS, NOISE_STD
 from oceanvar.sampling import EveryNthStep
@@ -80,3 +82,21 @@ def test_a_learned_cost_is_refused(twin):
     obs = xr.Dataset({"x": (("time", "site"), np.zeros((8, 8), np.float32))})
     with pytest.raises(ConfigError, match="weights of this model's cost are learned"):
         obs.varnet.assimilate(learned, diagnostics=True)
+
+
+def test_an_archive_gets_them_too_and_counts_what_is_unhealthy(model, tmp_path):
+    truth = LORENZ.simulate(3 * N_TIMES, seed=5)
+    obs = truth.varnet.observe(EveryNthStep(8), noise_std=NOISE_STD, seed=6)
+    obs["x"][80:104] += 30  # an instrument that has gone wrong
+    obs.to_netcdf(tmp_path / "obs.nc")
+    path = oceanvar.assimilate_archive(tmp_path / "obs.nc", model, tmp_path / "a.zarr", diagnostics=True)
+    expected = obs.varnet.assimilate(model, diagnostics=True)
+    with xr.open_zarr(path) as written:
+        assert set(written.data_vars) == set(expected.data_vars)
+        for name in written.data_vars:
+            np.testing.assert_allclose(written[name], expected[name], rtol=2e-5, atol=1e-4)
+        n_unhealthy = int((written["health"] > 1.15).sum())
+    summary = read_summary(path)
+    assert summary["n_unhealthy"] == n_unhealthy > 0
+    assert any(f"{n_unhealthy:,} cells above 1.15" in line for line in summary_lines(summary))
+    assert summary["n_missing"] == 0

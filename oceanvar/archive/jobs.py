@@ -98,7 +98,7 @@ def assimilate_archive(
         What a worker of the cluster must offer, ``{"GPU": 1}``, say.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
-        precision, mask. A unit of work is one chunk or shard in time, or one NetCDF file.
+        precision, mask, diagnostics. A unit of work is one chunk or shard in time, or one NetCDF file.
 
     Returns
     -------
@@ -167,9 +167,10 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     -------
     dict
         n_files, skipped (files left out, and why), n_units, n_patches, n_patches_again (solved once more: at boundaries
-        between workers, or because of a resume), n_resumes, n_cells, n_missing (cells that are NaN), n_times,
-        n_times_unobserved (times without any observation), files_unobserved (files without any) and seconds (reading,
-        solving, writing: at the same time; of all workers together).
+        between workers, or because of a resume), n_resumes, n_cells, n_missing (cells that are NaN),
+        n_unhealthy (cells whose health is above 1.15; None without diagnostics), n_times, n_times_unobserved (times
+        without any observation), files_unobserved (files without any) and seconds (reading, solving, writing: at
+        the same time; of all workers together).
 
     Raises
     ------

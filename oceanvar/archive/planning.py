@@ -11,12 +11,13 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from oceanvar.alignment import check_same_grid
 from oceanvar.archive.reading import BLOCK_BYTES
-from oceanvar.archive.runs import ArchiveRun, check_mask
+from oceanvar.archive.runs import ArchiveRun
 from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
-from oceanvar.errors import ConfigError, PatchError
+from oceanvar.errors import ConfigError, GridMismatchError, PatchError
 from oceanvar.handles import resolve_device
 from oceanvar.mapping import Setup, set_up
 from oceanvar.state_space import StateSpace
@@ -133,6 +134,7 @@ def _description(run: ArchiveRun, options: Mapping[str, Any]) -> dict[str, Any]:
         "periodic": list(job.grid.periodic),
         "taper": taper if isinstance(taper, str) else hashlib.sha256(factors).hexdigest(),
         "precision": options.get("precision", "float32"),
+        "diagnostics": options.get("diagnostics", False),
         "batch size": job.batch_size,
         "device": resolve_device(options.get("device", "auto")).split(":")[0],
         "background": None if background is None else tokenize(background),
@@ -142,3 +144,18 @@ def _description(run: ArchiveRun, options: Mapping[str, Any]) -> dict[str, Any]:
         "files": dict(run.index.states),
         "skipped": dict(run.index.skipped),
     }
+
+
+def check_mask(mask: xr.DataArray, setup: Setup, layout: xr.Dataset) -> None:
+    """Demand that a mask lies on the grid of the analysis.
+
+    Raises
+    ------
+    GridMismatchError
+        If sizes or coordinates differ, or the mask has a dimension that the analysis lacks.
+    """
+    dims = (*setup.space.extra_dims(layout), *setup.space.dims)
+    unknown = [dim for dim in mask.dims if dim not in dims]
+    if unknown:
+        raise GridMismatchError(f"the mask has the dimensions {unknown}, the analysis only {list(dims)}")
+    check_same_grid(layout, mask, mask.dims, "observations and mask")

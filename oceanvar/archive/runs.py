@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_same_grid
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
 from oceanvar.archive.progress import reported
@@ -16,13 +15,17 @@ from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.slabs import ArchiveIndex, SlabReader, rows_without_values
 from oceanvar.archive.stretches import Stretch, missing
 from oceanvar.archive.writers import AbstractWriter
-from oceanvar.errors import GridMismatchError, StoppedError, StoreError
+from oceanvar.errors import StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
 from oceanvar.patching.streaming import TimeStream, regroup
 
 Unit = tuple[int, np.ndarray]
 Record = dict[str, Any]
 Note = Callable[[Record], None]
+
+
+UNHEALTHY = 1.15
+"""2J/n_obs above which a cell counts as poorly fitted: far from chance for some hundred observations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,8 +206,11 @@ class ArchiveRun:
 
     def _written(self, watch: Stopwatch, unobserved: set[int], unit: int, block: np.ndarray) -> Record:
         first, stop = self.writer.bounds[unit : unit + 2]
-        space = self.setup.space
-        values = {name: block.take(i, -len(space.dims) - 1) for i, name in enumerate(space.variables)}
+        axis = -len(self.setup.space.dims) - 1
+        values = {
+            name: block.take(i, axis) for i, name in enumerate(map(str, self.writer.template.data_vars))
+        }
+        state = block.take(range(self.setup.space.n_variables), axis)
         try:
             with watch.time("writing"):
                 self.writer.write(unit, values)
@@ -213,7 +219,8 @@ class ArchiveRun:
         return {
             "unit": unit,
             "n_times": stop - first,
-            "n_missing": int(np.isnan(block).sum()),
+            "n_missing": int(np.isnan(state).sum()),
+            "n_unhealthy": int((values["health"] > UNHEALTHY).sum()) if "health" in values else None,
             "unobserved": sorted(unobserved.intersection(range(first, stop))),
             "seconds": watch.lap(),
         }
@@ -240,11 +247,18 @@ class ArchiveRun:
             "n_resumes": sum(record["n_done"] > 0 for record in begun),
             "n_cells": int(sum(self.writer.template[name].size for name in self.setup.space.variables)),
             "n_missing": sum(unit["n_missing"] for unit in manifest.units),
+            "n_unhealthy": _total(unit["n_unhealthy"] for unit in manifest.units),
             "n_times": self.writer.bounds[-1],
             "n_times_unobserved": len(unobserved),
             "files_unobserved": self.index.files_of(unobserved),
             "seconds": seconds,
         }
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    """Sum, or None where nothing was counted."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 class AbstractTeam(ABC):
@@ -280,18 +294,3 @@ class Alone(AbstractTeam):
             run.solve_stretch(stretch, note)
             if run.stop():
                 return
-
-
-def check_mask(mask: xr.DataArray, setup: Setup, layout: xr.Dataset) -> None:
-    """Demand that a mask lies on the grid of the analysis.
-
-    Raises
-    ------
-    GridMismatchError
-        If sizes or coordinates differ, or the mask has a dimension that the analysis lacks.
-    """
-    dims = (*setup.space.extra_dims(layout), *setup.space.dims)
-    unknown = [dim for dim in mask.dims if dim not in dims]
-    if unknown:
-        raise GridMismatchError(f"the mask has the dimensions {unknown}, the analysis only {list(dims)}")
-    check_same_grid(layout, mask, mask.dims, "observations and mask")

@@ -82,6 +82,11 @@ def main() -> None:
     multiple=True,
     help="Store a variable as integers of 16 bits over a range; a value outside ends the run. May be repeated.",
 )
+@click.option(
+    "--diagnostics",
+    is_flag=True,
+    help="Also write standard deviation and health, for models with a cost of weak-constraint 4D-Var.",
+)
 @click.option("--skip-bad", is_flag=True, help="Go on without files that cannot be used, and list them.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Worker processes to start on this machine. [default: none]"

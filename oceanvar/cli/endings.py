@@ -21,6 +21,7 @@ class Group(click.Group):
     """Turns errors made on purpose into one message and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except StoppedError as stopped:

@@ -11,6 +11,7 @@ import xarray as xr
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.planning import output_chunks
 from oceanvar.archive.preprocessing import Preprocess
+from oceanvar.archive.runs import UNHEALTHY
 from oceanvar.archive.sources import Paths, find_files
 from oceanvar.archive.trials import Trial
 from oceanvar.handles import automatic_batch_size
@@ -92,6 +93,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     again = f", {summary['n_patches_again']} of them twice (between workers, or after {summary['n_resumes']} resume(s))"
     yield f"patches         {summary['n_patches']}{again if summary['n_patches_again'] else ''}"
     yield f"cells           {summary['n_cells']:,}, {share:.1%} of them NaN"
+    if summary["n_unhealthy"] is not None:
+        yield f"health          {summary['n_unhealthy']:,} cells above {UNHEALTHY}"
     yield f"seconds         {seconds} (at the same time)"
 
 
