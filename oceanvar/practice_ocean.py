@@ -100,31 +100,42 @@ def quasigeostrophic(
         If a number is out of range or the integration is unstable.
     """
     n_points = round(size / resolution)
-    if n_days < 1 or n_spinup < 0 or n_points < 16 or abs(n_points * resolution - size) > 1e-6 * size:
+    seeds = [int(each) for each in np.atleast_1d(seed)]
+    if (
+        not seeds
+        or n_days < 1
+        or n_spinup < 0
+        or n_points < 16
+        or abs(n_points * resolution - size) > 1e-6 * size
+    ):
         raise ConfigError(
-            f"a box needs n_days >= 1, n_spinup >= 0 and at least 16 whole steps of the resolution; got {n_days}, "
-            f"{n_spinup} and {size} / {resolution} = {size / resolution:.6g}"
+            f"an ocean needs a seed, n_days >= 1, n_spinup >= 0 and at least 16 whole steps of the resolution; got "
+            f"{seeds}, {n_days}, {n_spinup} and {size} / {resolution} = {size / resolution:.6g}"
         )
-    centre = (latitude, longitude)
     physics = {"latitude": latitude, "deformation_radius": deformation_radius, "surface": surface}
-    seeds = [seed] if isinstance(seed, int) else list(seed)
-    runs = [_simulated(n_days, n_spinup, n_points, size, each, physics) for each in seeds]
+    states = np.stack([_simulated(n_days, n_spinup, n_points, size, each, physics) for each in seeds])
     days = np.datetime64(start, "ns") + np.arange(n_days) * np.timedelta64(1, "D")
-    axes = [middle + resolution * (np.arange(n_points) - (n_points - 1) / 2) for middle in centre]
-    # The temperature's mean gradient is added here: the box wraps only without it.
-    mean = MEAN_TEMPERATURE + GRADIENT * KM_PER_DEGREE * (axes[0] - latitude)[:, None]
-    states = np.stack(runs) + np.stack([np.zeros_like(mean), mean])[:, None].astype(np.float32)
-    dims = ("trajectory", "time", "latitude", "longitude")
-    variables = {name: (dims, states[:, i], _ATTRS[name]) for i, name in enumerate(("ssh", "sst"))}
-    coords = {
-        name: (name, values, _ATTRS[name]) for name, values in zip(dims[1:], (days, *axes), strict=True)
-    }
-    attrs = {"title": "Simulated quasi-geostrophic ocean", "Conventions": "CF-1.11", "n_spinup": n_spinup}
-    ds = xr.Dataset(variables, coords, attrs | {**physics, "surface": int(surface), "seed": seeds})
-    if isinstance(seed, int):
-        return ds.isel(trajectory=0).assign_attrs(seed=seed)
+    offsets = resolution * (np.arange(n_points) - (n_points - 1) / 2)
+    axes = {"time": days, "latitude": latitude + offsets, "longitude": longitude + offsets}
+    # The mean temperature is added here: the box wraps only without it.
+    mean = MEAN_TEMPERATURE + GRADIENT * KM_PER_DEGREE * offsets
+    states[:, 1] += mean[:, None].astype(np.float32)
+    attrs = {**physics, "surface": int(surface), "n_spinup": n_spinup, "seed": seeds}
+    ds = _labelled(states, axes, attrs)
+    if np.ndim(seed) == 0:
+        return ds.isel(trajectory=0).assign_attrs(seed=seeds[0])
     about = {"long_name": "seed of the trajectory", "units": "1"}
     return ds.assign_coords(trajectory=("trajectory", seeds, about))
+
+
+def _labelled(states: np.ndarray, axes: Mapping[str, np.ndarray], attrs: Mapping[str, object]) -> xr.Dataset:
+    """Dataset from an array (trajectory, variable, time, latitude, longitude)."""
+    dims = ("trajectory", *axes)
+    variables = {name: (dims, states[:, i], _ATTRS[name]) for i, name in enumerate(("ssh", "sst"))}
+    coords = {name: (name, values, _ATTRS[name]) for name, values in axes.items()}
+    return xr.Dataset(
+        variables, coords, {"title": "Simulated quasi-geostrophic ocean", "Conventions": "CF-1.11", **attrs}
+    )
 
 
 def _simulated(

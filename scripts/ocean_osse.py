@@ -10,6 +10,7 @@ a run that was broken off goes on where it stopped. `--scale tiny` runs all of i
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -85,6 +86,17 @@ def ocean(out: Path, scale: Scale, seed: int, n_days: int, start: str) -> xr.Dat
         truth.to_netcdf(partial)
         partial.rename(path)
     return xr.load_dataset(path)[["ssh"]]
+
+
+def kept(path: Path, make: Callable[[], dict]) -> dict:
+    """What `make` gives, from a file if an earlier run has come so far."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = json.dumps(make(), indent=1)
+        partial = path.with_suffix(".part")
+        partial.write_text(made)
+        partial.rename(path)
+    return json.loads(path.read_text())
 
 
 def years(out: Path, scale: Scale, first_seed: int, n_years: int) -> xr.Dataset:
@@ -229,11 +241,12 @@ def main(out: Path, name: str, seed: int, n_threads: int) -> None:
         raise click.ClickException(f"{written} is of a run with other settings: choose another --out")
     written.write_text(settings)
     model = train(out, scale, seed)
-    lengths = choose_scales(out, scale)
+    lengths = kept(out / "lengths.json", lambda: choose_scales(out, scale))
     print(f"optimal interpolation with {lengths}")
     months = []
     for number in range(scale.n_months):
-        months.append(score_month(out, scale, number, model, lengths))
+        make = functools.partial(score_month, out, scale, number, model, lengths)
+        months.append(kept(out / "months" / f"{number}.json", make))
         print(f"month {number + 1} of {scale.n_months}: {months[-1]}", flush=True)
     result = {"lengths": lengths, "scores": table(months), "months": months}
     (out / "scores.json").write_text(json.dumps(result, indent=1))

@@ -199,6 +199,8 @@ def test_mistakes_are_named() -> None:
         QuasiGeostrophic(SHAPE, LENGTHS)(smooth().mT)
     with pytest.raises(ConfigError, match="whole steps"):
         oceanvar.quasigeostrophic(2, resolution=0.3)
+    with pytest.raises(ConfigError, match="a seed"):
+        oceanvar.quasigeostrophic(2, seed=[])
     with pytest.raises(ConfigError, match="n_states = 0"):
         iterate(FlowStep(QuasiGeostrophic(SHAPE, LENGTHS), 1.0), smooth().numpy(), 0)
     with pytest.raises(ConfigError, match="unstable"):

@@ -1,7 +1,7 @@
 """Quasi-geostrophic sea level in a doubly periodic box, with tracers that it stirs, and its exact adjoint."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -74,6 +74,8 @@ class QuasiGeostrophic(AbstractMap):
         If a number is out of range.
     """
 
+    _symbols: Tensor
+
     def __init__(
         self,
         shape: Sequence[int],
@@ -90,42 +92,26 @@ class QuasiGeostrophic(AbstractMap):
     ) -> None:
         super().__init__()
         rates = {"growth": growth, "damping": damping, "friction": friction, "viscosity": viscosity}
-        rates["relaxation"] = relaxation
-        wrong = {name: value for name, value in rates.items() if not 0 <= value < math.inf}
-        if wrong or min(*lengths, deformation_radius) <= 0 or min(shape) < 4 or not 0 < abs(latitude) < 90:
-            raise ConfigError(
-                f"a box needs at least 4 x 4 points (given {tuple(shape)}), positive lengths (given "
-                f"{tuple(lengths)} km and R = {deformation_radius} km), a latitude off the equator and the poles "
-                f"(given {latitude}) and rates that are not negative (wrong: {wrong})"
-            )
+        _check(shape, lengths, latitude, deformation_radius, rates | {"relaxation": relaxation})
         self._shape = tuple(shape)
         self._friction, self._gradient = friction, gradient
         self._beta = planetary_vorticity_gradient(latitude)
         north, east = _wavenumbers(shape, lengths)
         wavenumber = (north**2 + east**2).sqrt()
-        largest = shortest_scale(shape, lengths)
-        kept = (wavenumber < 0.999 * largest).double()
-        scaled = wavenumber * deformation_radius
+        relative = wavenumber / shortest_scale(shape, lengths)
         stretching = wavenumber / deformation_radius if surface else wavenumber**2 + deformation_radius**-2
-        dissipation = viscosity * (wavenumber / largest) ** 8
-        vorticity = -stretching * stream_function_per_metre(latitude)
-        sea_kept = kept * (wavenumber > 0)
-        symbols = {
-            "east": 1j * east * kept,
-            "north": 1j * north * kept,
-            "current_east": -1j * north * sea_kept * stream_function_per_metre(latitude),
-            "current_north": 1j * east * sea_kept * stream_function_per_metre(latitude),
-            "vorticity": vorticity * sea_kept,
-            "inversion": sea_kept / torch.where(sea_kept > 0, vorticity, torch.ones_like(vorticity)),
-            "kept": kept,
-            "sea_rate": (growth * _growing(scaled) - damping - dissipation) * sea_kept,
-            "tracer_rate": -(relaxation + dissipation) * kept,
-        }
+        dissipation = viscosity * relative**8
+        symbols = _multipliers(
+            (north, east),
+            (relative < 0.999).double(),
+            stream_function_per_metre(latitude),
+            stretching,
+            growth * _growing(wavenumber * deformation_radius) - damping - dissipation,
+            -relaxation - dissipation,
+        )
         # Complex even where they are real: torch multiplies like with like several times faster.
-        stacked = torch.stack([symbol.to(torch.complex128) for symbol in symbols.values()])
+        stacked = torch.stack([symbol.to(torch.complex128) for symbol in symbols])
         self.register_buffer("_symbols", stacked, persistent=False)
-
-    _symbols: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Tendency at the state `x`, shape (B, V, ..., latitude, longitude), per day."""
@@ -218,6 +204,47 @@ class _Symbols(NamedTuple):
     kept: Tensor
     sea_rate: Tensor
     tracer_rate: Tensor
+
+
+def _multipliers(
+    wavenumbers: tuple[Tensor, Tensor],
+    kept: Tensor,
+    stream_function: float,
+    stretching: Tensor,
+    sea_rate: Tensor,
+    tracer_rate: Tensor,
+) -> _Symbols:
+    """Multipliers on the scales that are kept; those of sea level leave out its mean."""
+    north, east = wavenumbers
+    sea = kept * (stretching > stretching.min())
+    vorticity = -stretching * stream_function
+    return _Symbols(
+        east=1j * east * kept,
+        north=1j * north * kept,
+        current_east=-1j * north * sea * stream_function,
+        current_north=1j * east * sea * stream_function,
+        vorticity=vorticity * sea,
+        inversion=sea / torch.where(sea > 0, vorticity, torch.ones_like(vorticity)),
+        kept=kept,
+        sea_rate=sea_rate * sea,
+        tracer_rate=tracer_rate * kept,
+    )
+
+
+def _check(
+    shape: Sequence[int],
+    lengths: Sequence[float],
+    latitude: float,
+    deformation_radius: float,
+    rates: Mapping[str, float],
+) -> None:
+    wrong = {name: value for name, value in rates.items() if not 0 <= value < math.inf}
+    if wrong or min(*lengths, deformation_radius) <= 0 or min(shape) < 4 or not 0 < abs(latitude) < 90:
+        raise ConfigError(
+            f"a box needs at least 4 x 4 points (given {tuple(shape)}), positive lengths (given "
+            f"{tuple(lengths)} km and R = {deformation_radius} km), a latitude off the equator and the poles "
+            f"(given {latitude}) and rates that are not negative (wrong: {wrong})"
+        )
 
 
 def stream_function_per_metre(latitude: float) -> float:
