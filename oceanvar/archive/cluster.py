@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from oceanvar.allocation import ENVIRONMENT
 from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.runs import AbstractTeam, ArchiveRun, Note, Record
 from oceanvar.archive.stretches import Stretch, divided, missing
@@ -28,6 +29,7 @@ TOKEN = "cluster.token"
 """File beside the output that workers look for: where it is gone or another, they stop after their unit."""
 
 _SECONDS_TO_CONNECT = 30
+_WORKER_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
 _POLL = 0.2
 """Seconds between two questions whether to stop."""
 
@@ -162,6 +164,7 @@ def connected(n_workers: int | None, scheduler: str | None) -> "Iterator[Client 
     if n_workers is not None and scheduler is not None:
         raise ConfigError("workers are started here or are those of a scheduler: give one of the two")
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ConfigError("clusters need dask.distributed: pip install 'oceanvar[distributed]'") from error
@@ -169,7 +172,8 @@ def connected(n_workers: int | None, scheduler: str | None) -> "Iterator[Client 
         # A limit of memory would make dask kill workers; theirs is bounded as that of a single process is.
         options: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
         options["silence_logs"] = logging.CRITICAL
-        with _without_interrupts():
+        kept = {f"{_WORKER_ENVIRONMENT}.{name}": value for name, value in ENVIRONMENT.items()}
+        with _without_interrupts(), dask.config.set(kept):
             cluster = LocalCluster(n_workers=n_workers, **options)
         with cluster, Client(cluster) as client:
             yield client

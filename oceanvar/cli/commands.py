@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from oceanvar.allocation import keep_freed_memory
 from oceanvar.cli.endings import Group, told_to_stop
 from oceanvar.cli.parameters import Counts, Range, patch_options
 
@@ -26,6 +27,7 @@ def main() -> None:
     Exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage, 75 stopped by SIGTERM, 130
     interrupted.
     """
+    keep_freed_memory()
 
 
 @main.command(
