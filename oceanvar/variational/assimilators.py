@@ -12,6 +12,7 @@ from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
+from oceanvar.variational.restarts import Restarts
 from oceanvar.variational.sampling_design import SamplingDesign
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.starts import AbstractStart, InterpolatedStart
@@ -38,6 +39,8 @@ class Assimilator(nn.Module):
     sampling : SamplingDesign, optional
         Chooses in training which of the observations given everywhere are seen, and learns to choose. A solve
         takes observations as they are given. Default: all are seen.
+    restarts : Restarts, optional
+        What a solve does with windows that end in a wrong minimum; training leaves them. Default: nothing.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Assimilator(nn.Module):
         start: AbstractStart | None = None,
         unroll: Unroll | None = None,
         sampling: SamplingDesign | None = None,
+        restarts: Restarts | None = None,
     ):
         super().__init__()
         if n_steps < 0:
@@ -64,6 +68,7 @@ class Assimilator(nn.Module):
         self.start = start or InterpolatedStart()
         self.unroll = unroll or Unroll()
         self.sampling = sampling
+        self.restarts = restarts
         if sampling is not None and sampling.relaxation.is_soft and self.start.uses_observations:
             raise ConfigError(
                 f"{type(sampling.relaxation).__name__} hands on masks between 0 and 1, and a start made from "
@@ -92,15 +97,23 @@ class Assimilator(nn.Module):
     @torch.no_grad()
     def solve(self, obs: Observations) -> Tensor:
         """Analysis x^a ``(B, V, T, *S)``, no graph kept: for inference."""
-        return collections.deque(self.iterates(obs), maxlen=1).pop()
+        analysis = collections.deque(self.iterates(obs), maxlen=1).pop()
+        return analysis if self.restarts is None else self.restarts.improve(self, obs, analysis)
 
     def iterates(self, obs: Observations) -> Iterator[Tensor]:
         """Every iterate from the first guess to the analysis, without graphs: K + 1 states."""
         with torch.no_grad():
             state = self.first_guess(obs)
-            obs = replace(obs, background=state)
-            carry = self.solver.init(self.cost, obs, state)
+        yield from self._iterates(state, replace(obs, background=state))
+
+    def iterated(self, state: Tensor, obs: Observations) -> Tensor:
+        """Last iterate from `state`, without a graph; the background stays that of the observations."""
+        return collections.deque(self._iterates(state, obs), maxlen=1).pop()
+
+    def _iterates(self, state: Tensor, obs: Observations) -> Iterator[Tensor]:
         yield state
+        with torch.no_grad():
+            carry = self.solver.init(self.cost, obs, state)
         for _ in range(self.n_steps):
             with torch.no_grad():
                 state, carry = self.solver.step(self.cost, obs, state, carry)

@@ -1,0 +1,70 @@
+"""Leave wrong minima: windows whose cost is too high to be chance start again from elsewhere."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from oceanvar.errors import ConfigError
+from oceanvar.registry import registered
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.posterior import is_trapped
+
+if TYPE_CHECKING:
+    from oceanvar.variational.assimilators import Assimilator
+
+
+@registered
+@final
+class Restarts:
+    """Solve trapped windows again, each time from the first guess that noisier observations give.
+
+    A learned start that leads to a wrong minimum seldom does so again when its input is a little different, and the
+    right minimum tells itself by its cost (`oceanvar.variational.posterior.is_trapped`). The cost itself is not
+    changed, and the noise is the same for every window, so that an analysis does not depend on its batch.
+
+    For costs whose weights are inverse error variances; the weights of a learned cost say nothing about chance.
+
+    Parameters
+    ----------
+    n : int
+        Restarts at most.
+    jitter : float
+        Standard deviation of the noise on the observed values, normalised units. About that of the errors of the
+        observations does well.
+    n_sigma : float
+        Standard deviations of the cost above its expectation at which a window counts as trapped.
+    """
+
+    def __init__(self, n: int, jitter: float, n_sigma: float = 3.0):
+        if n < 1 or jitter <= 0:
+            raise ConfigError(f"restarts need n of at least 1 and jitter above 0, got {n} and {jitter}")
+        self.n = n
+        self.jitter = jitter
+        self.n_sigma = n_sigma
+
+    @torch.no_grad()
+    def improve(self, assimilator: "Assimilator", obs: Observations, analysis: Tensor) -> Tensor:
+        """Analysis ``(B, V, T, *S)`` with the lowest cost of all that were tried."""
+        obs = replace(obs, background=assimilator.first_guess(obs))
+        best = analysis.clone()
+        for seed in range(self.n):
+            trapped = is_trapped(assimilator.cost, best, obs, self.n_sigma).nonzero().squeeze(1)
+            if not len(trapped):
+                break
+            given = obs[trapped]
+            guess = assimilator.start(replace(self._noisier(given, seed), background=None))
+            again = assimilator.iterated(guess, given)
+            costs = [assimilator.cost(state, given) for state in (again, best[trapped])]
+            best[trapped[costs[0] < costs[1]]] = again[costs[0] < costs[1]]
+        return best
+
+    def _noisier(self, obs: Observations, seed: int) -> Observations:
+        """Add the same noise to every window, where something was observed."""
+        generator = torch.Generator().manual_seed(seed)
+        values = {}
+        for name, given in obs.values.items():
+            noise = self.jitter * torch.randn(given.shape[1:], generator=generator, dtype=torch.float64)
+            values[name] = given + noise.to(given) * (obs.weights[name] > 0)
+        return replace(obs, values=values)
