@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oceanvar.archive.planning import plan_run
-from oceanvar.archive.preprocessing import Preprocess
-from oceanvar.archive.slabs import index_archive
-from oceanvar.archive.sources import Paths, find_files
+from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.varnet import VarNet
 
@@ -50,29 +48,23 @@ class Trial:
         return round(self.n_bytes / self.share_written)
 
 
-def try_unit(
-    paths: Paths, model: VarNet, options: Mapping[str, Any], preprocess: Preprocess | None = None
-) -> Trial:
+def try_unit(index: ArchiveIndex, model: VarNet, options: Mapping[str, Any]) -> Trial:
     """Do one unit in the middle of a run to a Zarr store, in a temporary folder.
 
     Parameters
     ----------
-    paths : path-like or sequence of path-like
-        Observations, as of `oceanvar.archive.jobs.assimilate_archive`.
+    index : ArchiveIndex
+        Observations, from `oceanvar.archive.slabs.index_archive`.
     model : VarNet
         Model.
     options : mapping
         Of `oceanvar.mapping.assimilate`.
-    preprocess : callable, optional
-        Applied to the lazy dataset of each file.
 
     Raises
     ------
     StoreError, ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.archive.jobs.assimilate_archive`.
     """
-    space = model.state_space
-    index = index_archive(find_files(paths), space.variables, preprocess, space.dims[0])
     with tempfile.TemporaryDirectory() as folder:
         run, _ = plan_run(index, model, Path(folder) / "trial.zarr", Storage(None), lambda: False, options)
         run.writer.prepare()

@@ -253,11 +253,13 @@ def inspect(model: str) -> None:
 )
 @click.argument("obs", nargs=-1, required=True)
 @patch_options
+@click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used, and name them.")
 @click.option("--quick", is_flag=True, help="Solve nothing: no time, no size on the disk.")
 def plan(
     obs: tuple[str, ...],
     model: str,
     time_units: str | None,
+    skip_bad: bool,
     quick: bool,
     device: str,
     precision: str,
@@ -269,16 +271,19 @@ def plan(
     folder; time and size on the disk are judged by it.
     """
     from oceanvar.archive.preprocessing import TimeUnits
+    from oceanvar.archive.slabs import index_archive
+    from oceanvar.archive.sources import find_files
     from oceanvar.archive.trials import try_unit
     from oceanvar.cli.report import plan_lines, trial_lines
     from oceanvar.varnet import load
 
     network = load(model)
-    preprocess = None if time_units is None else TimeUnits(time_units, network.state_space.dims[0])
-    click.echo("\n".join(plan_lines(list(obs), network, preprocess=preprocess, **options)))
+    dim = network.state_space.dims[0]
+    preprocess = None if time_units is None else TimeUnits(time_units, dim)
+    variables = network.state_space.file_variables
+    index = index_archive(find_files(list(obs)), variables, preprocess, dim, skip_bad=skip_bad)
+    click.echo("\n".join(plan_lines(index, network, **options)))
     if not quick:
         periodic = {"periodic": options.pop("periodic") or None}
-        trial = try_unit(
-            list(obs), network, {**options, **periodic, "device": device, "precision": precision}, preprocess
-        )
+        trial = try_unit(index, network, {**options, **periodic, "device": device, "precision": precision})
         click.echo("\n".join(trial_lines(trial)))

@@ -8,11 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.planning import output_chunks
-from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import UNHEALTHY
-from oceanvar.archive.sources import Paths, find_files
+from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.trials import Trial
 from oceanvar.handles import automatic_batch_size
 from oceanvar.patching.grids import PatchGrid
@@ -99,29 +97,28 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def plan_lines(
-    paths: Paths,
+    index: ArchiveIndex,
     model: VarNet,
     patch: Mapping[str, int] | None,
     overlap: Mapping[str, int] | None,
     periodic: tuple[str, ...],
     batch_size: int | str,
-    preprocess: Preprocess | None = None,
 ) -> Iterator[str]:
     """What mapping an archive would take, without solving."""
     space = model.state_space
     space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
     space = replace(space, overlap={**space.overlap, **(overlap or {})})
-    with open_archive(paths, space.file_variables, preprocess, space.dims[0]) as obs:
-        space.check_inputs(obs, "the observations")
-        grid = PatchGrid(
-            {dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic
-        )
-        n_members = prod(obs.sizes[dim] for dim in space.extra_dims(obs))
-        times = obs.indexes[space.dims[0]]
-        chunk = output_chunks(obs, space)
-        yield f"files           {len(find_files(paths))}"
-        yield f"times           {len(times)}, {times[0]} to {times[-1]}"
-        yield f"grid            {_counts({**{d: obs.sizes[d] for d in space.extra_dims(obs)}, **grid.sizes})}"
+    obs = index.layout
+    space.check_inputs(obs, "the observations")
+    grid = PatchGrid({dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
+    n_members = prod(obs.sizes[dim] for dim in space.extra_dims(obs))
+    times = obs.indexes[space.dims[0]]
+    chunk = output_chunks(obs, space)
+    skipped = f", {len(index.skipped)} left out" if index.skipped else ""
+    yield f"files           {len(index.files)}{skipped}"
+    yield from (f"left out        {each}" for each in index.skipped.values())
+    yield f"times           {len(times)}, {times[0]} to {times[-1]}"
+    yield f"grid            {_counts({**{d: obs.sizes[d] for d in space.extra_dims(obs)}, **grid.sizes})}"
     n_solves = len(grid) * n_members
     n_points = space.n_variables * prod(grid.patch_shape)
     n_batch = min(n_solves, automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size))
