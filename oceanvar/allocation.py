@@ -22,5 +22,7 @@ ENVIRONMENT = {name: value for name, (_, value) in _PARAMETERS.items()}
 def keep_freed_memory() -> None:
     """Set it for this process; best before threads start. Nothing happens where the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for number, value in _PARAMETERS.values() if mallopt else ():
+    if mallopt is None:
+        return
+    for number, value in _PARAMETERS.values():
         mallopt(number, value)

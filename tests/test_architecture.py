@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "oceanvar"
 
 # Row by row: modules or packages, and the heavy libraries they may import.
 LAYERS: list[tuple[set[str], set[str]]] = [
-    ({"errors"}, set()),
+    ({"errors", "allocation"}, set()),
     ({"registry"}, set()),
     ({"alignment"}, {"numpy", "xarray"}),
     ({"coordinates"}, {"numpy", "xarray", "cf_xarray"}),
