@@ -32,6 +32,7 @@ from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.climatology import FirstStateTerm
 from oceanvar.variational.priors.unet import unet
+from oceanvar.variational.restarts import Restarts
 from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
 from oceanvar.variational.solvers.schedules import Annealed
 from oceanvar.variational.starts import LearnedStart
@@ -61,6 +62,8 @@ class Recipe:
         Factors on the weight of the dynamics, and Gauss-Newton steps with each.
     training : dict
         Settings.
+    restarts : Restarts, optional
+        What is done with windows in a wrong minimum.
     """
 
     space: oceanvar.StateSpace
@@ -71,6 +74,7 @@ class Recipe:
     annealing: tuple[Sequence[float], int]
     training: dict[str, Any]
     periodic: Sequence[bool] = ()
+    restarts: Restarts | None = None
 
     def network(self) -> AbstractMap:
         """U-Net on (stretches of times, sites), from interpolation, values and mask to a correction."""
@@ -96,10 +100,11 @@ RECIPES = {
         EXPERIMENTS["lorenz96"].sampler,
         kernel=[3, 3],
         widths=(56, 80, 112),
-        model_error_variance=1e-4,
-        annealing=((0.001, 0.01, 0.1, 1.0), 3),
+        model_error_variance=1e-5,
+        annealing=((0.001, 0.01, 0.1, 1.0), 2),
         training={"n_samples": 3200, "n_epochs": 30, "batch_size": 16, "precision": "bf16-mixed"},
         periodic=[False, True],
+        restarts=Restarts(12, jitter=0.3, n_sigma=5.0),
     ),
 }
 
@@ -147,6 +152,7 @@ def finish(model: oceanvar.VarNet, system: str, n_windows: int = 2000) -> None:
         if isinstance(term, FirstStateTerm):
             term.fit_(errors)
     model.assimilator.n_steps = model.assimilator.solver.n_steps
+    model.assimilator.restarts = RECIPES[system].restarts
 
 
 def first_errors(model: oceanvar.VarNet, system: str, n_windows: int) -> Tensor:
