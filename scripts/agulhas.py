@@ -12,6 +12,7 @@ files in --out and is skipped where they are. `--scale tiny` runs all of it in s
 import dataclasses
 import json
 import os
+import shlex
 from pathlib import Path
 
 import agulhas_scores as scores
@@ -60,7 +61,7 @@ SCALES = {
     "full": Scale(
         n_times=15, overlap=12, cloud_cells=(6, 7), n_validation=20, n_stretch=60, n_members=40,
         widths=(48, 64, 96, 128), n_features=16, n_epochs=20, n_samples=512, n_steps=2,
-        candidates=scores.Candidates(days=(6, 9, 12), km=(45, 60, 80), noises=(0.05, 0.09, 0.14)),
+        candidates=scores.Candidates(days=(7, 10, 14), km=(35, 45, 60, 80), noises=(0.08, 0.12, 0.18)),
     ),
     "tiny": Scale(
         n_times=4, overlap=2, cloud_cells=(2, 2), n_validation=6, n_stretch=8, n_members=2,
@@ -223,7 +224,7 @@ def assimilate(out: Path, folder: str, time_units: str, *options: str) -> list[P
     for output in outputs:
         command = ["oceanvar", "assimilate", str(out / "obs"), "--model", str(out / "agulhas.varnet")]
         command += ["--time-units", time_units, "--out", str(output), "--resume", *options]
-        print(" ".join(command), flush=True)
+        print(shlex.join(command), flush=True)
         code = None if output.exists() else oceanvar_command(command[1:], standalone_mode=False)
         if code:
             raise SystemExit(code)
@@ -286,7 +287,7 @@ def main(data: Path | None, out: Path, name: str, time_units: str, seed: int, **
         seen = fields[0][test], fields[1][test]
         result["scores"][variable] = scores.table(*seen, maps)
         if number == 0:
-            scores.draw(*seen, maps).savefig(out / "maps.png", dpi=60)
+            scores.draw(*seen, maps).savefig(out / "maps.png", dpi=70)
     (out / "scores.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result["scores"], indent=1))
 
