@@ -99,7 +99,10 @@ def fit(
     model.provenance["training"] = {
         "date": datetime.now(UTC).date().isoformat(),
         "n_epochs": len(records),
-        "best_validation_loss": float(history["validation_loss"].min()),
+        # Of the epochs that the kept weights come from, see `oceanvar.training.loop`.
+        "best_validation_loss": float(
+            history["validation_loss"].where(history["n_steps"] == history["n_steps"][-1]).min()
+        ),
         "settings": str(choices),
     }
     return history

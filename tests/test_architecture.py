@@ -20,7 +20,7 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"dynamics"}, {"torch", "numpy"}),
     ({"variational"}, {"torch"}),
     ({"sampling", "orbits"}, {"numpy"}),
-    ({"track_sampling"}, {"numpy"}),
+    ({"track_sampling", "cloud_sampling"}, {"numpy"}),
     ({"baselines"}, {"numpy", "xarray", "dask", "scipy"}),
     ({"metrics"}, {"numpy", "xarray", "dask", "scipy", "contourpy", "cf_xarray"}),
     ({"random_fields", "tracks"}, {"numpy", "xarray", "scipy"}),

@@ -128,6 +128,25 @@ def test_the_schedule_of_iterations_and_of_the_rate(truth):
     assert [three_steps(p) for p in (0, 0.7, 0.9)] == [1, 0.1, 0.01]
 
 
+def test_weights_of_epochs_with_fewer_iterations_are_not_kept(truth, tmp_path):
+    model = small()
+    history = truth.varnet.fit(
+        model,
+        RandomFraction(0.3),
+        n_steps={0: 0, 3: 2},  # iterations of a solver that has learned nothing make matters worse
+        learning_rate=1e-5,
+        checkpoint=tmp_path,
+        **QUICK,
+    )
+    losses = history["validation_loss"].values
+    assert losses[:3].min() < losses[3]
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)["weights"]
+    for name, tensor in model.assimilator.state_dict().items():
+        assert torch.equal(tensor, last[name]), name
+    assert len(torch.load(tmp_path / "best.ckpt", weights_only=True)["records"]) == 4
+    assert model.provenance["training"]["best_validation_loss"] == pytest.approx(losses[3])
+
+
 def test_phi_learns_at_half_the_rate(truth):
     """One step of AdamW moves every weight by about its learning rate."""
     model, before = small(), small()

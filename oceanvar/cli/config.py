@@ -14,6 +14,7 @@ import xarray as xr
 
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.sources import is_url
+from oceanvar.cloud_sampling import MovingClouds
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.fitting import fit
 from oceanvar.presets import fourdvarnet
@@ -219,6 +220,7 @@ def _shuffled_tracks(
 
 SAMPLERS: dict[str, Callable[..., AbstractSampler]] = {
     "EveryNthStep": EveryNthStep,
+    "MovingClouds": MovingClouds,
     "RandomComponents": RandomComponents,
     "RandomFraction": RandomFraction,
     "RandomHoles": RandomHoles,

@@ -56,6 +56,8 @@ def train(
 ) -> list[Record]:
     """Train an assimilator in place; it ends with the weights of the best validation loss.
 
+    Only epochs with as many iterations as the last one count: before, the solver was not trained for them.
+
     Parameters
     ----------
     assimilator : Assimilator
@@ -210,7 +212,12 @@ def _mean(fabric: Fabric, values: list[Tensor]) -> float:
 
 
 def _lowest(records: list[Record]) -> float:
-    return min(record["validation_loss"] for record in records)
+    """Lowest validation loss of the epochs with as many iterations as the last one.
+
+    The solver is untrained in epochs without iterations: their weights never serve with them.
+    """
+    n_steps = records[-1]["n_steps"]
+    return min(record["validation_loss"] for record in records if record["n_steps"] == n_steps)
 
 
 def _is_over(records: list[Record], settings: TrainingSettings) -> bool:
