@@ -103,10 +103,7 @@ def check_files(
     StoreError
         Naming all problems; or if no file is good, or the index cannot be written.
     """
-    kept = None if index is None else ArchiveNotes(index, reading.settings())
-    notes, states, problems = _noted(files, reading, kept)
-    if kept is not None:
-        _save(kept)
+    notes, states, problems = _noted(files, reading, index)
     model = most_common(notes, reading)
     good = {}
     for file, each in notes.items():
@@ -130,9 +127,10 @@ def check_files(
 
 
 def _noted(
-    files: Sequence[AbstractSource], reading: Reading, kept: ArchiveNotes | None
+    files: Sequence[AbstractSource], reading: Reading, index: Path | None
 ) -> tuple[dict[AbstractSource, FileNotes], dict[AbstractSource, FileState], Problems]:
-    """Make notes of every file that can be read, or find those of an earlier pass."""
+    """Make notes of every file that can be read, or find those of an earlier pass; keep them for the next."""
+    kept = None if index is None else ArchiveNotes(index, reading.settings())
     notes: dict[AbstractSource, FileNotes] = {}
     states: dict[AbstractSource, FileState] = {}
     problems: Problems = []
@@ -147,6 +145,8 @@ def _noted(
             notes[file] = found
         except UNREADABLE as error:
             problems.append((file, f"cannot be read: {error}"))
+    if kept is not None:
+        _save(kept)
     return notes, states, problems
 
 

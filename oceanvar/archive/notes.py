@@ -95,29 +95,31 @@ class ArchiveNotes:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
         self._header = {"format": FORMAT, **settings}
-        self._before: dict[tuple[str, FileState], dict[str, Any]] = {}
-        self._now: dict[tuple[str, FileState], dict[str, Any]] = {}
+        # Lines of text, an eighth of what they are as dictionaries: there may be tens of thousands of files.
+        self._before: dict[tuple[str, FileState], str] = {}
+        self._now: dict[tuple[str, FileState], str] = {}
         with suppress(OSError, ValueError, KeyError, TypeError):
-            header, *records = map(json.loads, path.read_text().splitlines())
-            if header == self._header:
-                self._before = {(each["path"], _state(each)): each for each in records}
+            header, *lines = path.read_text().splitlines()
+            if json.loads(header) == self._header:
+                self._before = {_key(json.loads(line)): line for line in lines}
 
     def get(self, key: str, state: FileState) -> FileNotes | None:
         """Give the notes of a file, unless it has changed since or was never seen."""
-        record = self._before.get((key, state))
-        if record is None:
+        line = self._before.get((key, state))
+        if line is None:
             return None
-        self._now[key, state] = record
-        return FileNotes.from_json(record)
+        self._now[key, state] = line
+        return FileNotes.from_json(json.loads(line))
 
     def put(self, key: str, state: FileState, notes: FileNotes) -> FileNotes:
         """Keep notes, and give them as they will be read; what JSON has no words for is not kept."""
+        record = {"path": key, "size": state.size, "changed": state.changed, **notes.to_json()}
         try:
-            record = json.loads(json.dumps(notes.to_json()))
+            line = json.dumps(record)
         except TypeError:
             return notes
-        self._now[key, state] = {"path": key, "size": state.size, "changed": state.changed, **record}
-        return FileNotes.from_json(record)
+        self._now[key, state] = line
+        return FileNotes.from_json(json.loads(line))
 
     def save(self) -> None:
         """Write the notes of this pass, aside at first, unless all were there before.
@@ -131,15 +133,16 @@ class ArchiveNotes:
             return
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:
-            aside.write_text("".join(json.dumps(each) + "\n" for each in [self._header, *self._now.values()]))
+            with aside.open("w") as file:
+                file.writelines(f"{line}\n" for line in (json.dumps(self._header), *self._now.values()))
             aside.replace(self.path)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
 
 
-def _state(record: Mapping[str, Any]) -> FileState:
-    return FileState(record["size"], record["changed"])
+def _key(record: Mapping[str, Any]) -> tuple[str, FileState]:
+    return record["path"], FileState(record["size"], record["changed"])
 
 
 def _grid_digest(ds: xr.Dataset, variables: Sequence[str], dim: str) -> str:
