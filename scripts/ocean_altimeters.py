@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from ocean_cases import (
     scores_of,
     seen_anywhere,
 )
-from ocean_models import direct_inversion, fitted, iterated, validation_loss
+from ocean_models import direct_inversion, fitted
 from ocean_tables import table
 
 import oceanvar
@@ -31,37 +31,26 @@ from oceanvar.baselines.tuning import fit_lengths
 from oceanvar.plots.panels import plot_comparison
 from oceanvar.sampling import AbstractSampler
 
-LINEAR, OI, UNET, OURS = (
-    "linear interpolation",
-    "optimal interpolation",
-    "U-Net, direct inversion",
-    "4DVarNet",
-)
+LINEAR, OI, UNET = "linear interpolation", "optimal interpolation", "U-Net, direct inversion"
 Lengths = Mapping[str, float]
 
 
 def run(out: Path, scale: Scale, seed: int) -> dict:
     """Train, choose scales, and score on every month."""
-    models = train(out, scale, seed)
+    model = train(out, scale, seed)
     lengths = {}
     for altimeters, sampler in ALTIMETERS.items():
         path = out / "lengths" / f"{altimeters}.json"
         lengths[altimeters] = kept(path, functools.partial(choose_scales, out, scale, sampler))
         print(f"{altimeters}: optimal interpolation with {lengths[altimeters]}", flush=True)
-    months = over_months(out / "altimeters", scale, lambda n: score_month(out, scale, n, models, lengths))
-    losses = {each: validation_loss(model) for each, model in models.items()}
-    print(f"validation losses, in units of the variance of sea level: {losses}")
-    return {"lengths": lengths, "validation_loss": losses, **table(months, ratios()), "months": months}
+    months = over_months(out / "altimeters", scale, lambda n: score_month(out, scale, n, model, lengths))
+    return {"lengths": lengths, **table(months, ratios()), "months": months}
 
 
-def train(out: Path, scale: Scale, seed: int) -> dict[str, oceanvar.VarNet]:
-    """Train both learned methods on all altimeters, or load what an earlier run has trained."""
+def train(out: Path, scale: Scale, seed: int) -> oceanvar.VarNet:
+    """Train the U-Net on all altimeters, or load what an earlier run has trained."""
     sampler = seen_anywhere(scale, list(ALTIMETERS.values()))
-    unet = direct_inversion(scale, seed)
-    unet = fitted(unet, out / "unet", scale, sampler, seed, n_epochs=scale.n_epochs)
-    model = iterated(scale, seed, unet)
-    model = fitted(model, out / "4dvarnet", scale, sampler, seed, n_epochs=scale.n_epochs_solver)
-    return {UNET: unet, OURS: model}
+    return fitted(direct_inversion(scale, seed), out / "unet", scale, sampler, seed, n_epochs=scale.n_epochs)
 
 
 def choose_scales(out: Path, scale: Scale, sampler: AbstractSampler) -> dict[str, float]:
@@ -82,31 +71,23 @@ def choose_scales(out: Path, scale: Scale, sampler: AbstractSampler) -> dict[str
 
 
 def analyses(
-    truth: xr.Dataset,
-    obs: xr.Dataset,
-    models: Mapping[str, oceanvar.VarNet],
-    lengths: Lengths,
-    n_nearest: int,
+    truth: xr.Dataset, obs: xr.Dataset, model: oceanvar.VarNet, lengths: Lengths, n_nearest: int
 ) -> dict[str, xr.DataArray]:
     """Maps of every method on the days and cells that are scored."""
     targets = scored(truth["ssh"])
-    methods: dict[str, Callable[[], xr.DataArray]] = {
-        LINEAR: lambda: scored(interpolate_linear(obs["ssh"], fill=0.0)),
-        OI: lambda: optimal_interpolation(
-            obs["ssh"], lengths, NOISE, mean=0.0, targets=targets, n_nearest=n_nearest
-        )["ssh"],
+    optimal = optimal_interpolation(
+        obs["ssh"], lengths, NOISE, mean=0.0, targets=targets, n_nearest=n_nearest
+    )
+    found = {
+        LINEAR: scored(interpolate_linear(obs["ssh"], fill=0.0)),
+        OI: optimal["ssh"],
+        UNET: scored(obs["ssh"].varnet.assimilate(model)),
     }
-    for name, model in models.items():
-        methods[name] = functools.partial(lambda model: scored(obs["ssh"].varnet.assimilate(model)), model)
-    return {name: method().transpose(*targets.dims) for name, method in methods.items()}
+    return {name: field.transpose(*targets.dims) for name, field in found.items()}
 
 
 def score_month(
-    out: Path,
-    scale: Scale,
-    number: int,
-    models: Mapping[str, oceanvar.VarNet],
-    lengths: Mapping[str, Lengths],
+    out: Path, scale: Scale, number: int, model: oceanvar.VarNet, lengths: Mapping[str, Lengths]
 ) -> dict:
     """Scores of every method on one test month, from each set of altimeters."""
     truth = month(out, scale, FIRST_TEST_SEED + number, number)
@@ -114,25 +95,19 @@ def score_month(
     rows = {}
     for altimeters, sampler in ALTIMETERS.items():
         obs = observed(truth, sampler)
-        found = analyses(truth, obs, models, lengths[altimeters], scale.n_nearest)
+        found = analyses(truth, obs, model, lengths[altimeters], scale.n_nearest)
         if number == 0:
             middle = {"time": targets.time[len(targets.time) // 2]}
-            maps = {
-                name: field.sel(middle)
-                for name, field in {"observations": scored(obs["ssh"]), **found}.items()
-            }
+            seen = {"observations": scored(obs["ssh"]), **found}
+            maps = {name: field.sel(middle) for name, field in seen.items()}
             figure = plot_comparison(maps, truth=targets.sel(middle))
-            figure.savefig(out / f"maps_{altimeters.replace(' ', '_')}.png", dpi=120)
+            figure.savefig(out / f"maps_{altimeters.replace(' ', '_')}.png", dpi=100)
         rows |= {f"{altimeters}: {name}": scores_of(field, targets) for name, field in found.items()}
     return rows
 
 
 def ratios() -> dict[str, tuple[str, str]]:
     """Pairs of rows whose ratio is of interest."""
-    pairs = {}
-    for altimeters, name in itertools.product(ALTIMETERS, (UNET, OURS)):
-        pairs[f"{altimeters}: {name} / {OI}"] = (f"{altimeters}: {name}", f"{altimeters}: {OI}")
+    pairs = {f"{each}: {UNET} / {OI}": (f"{each}: {UNET}", f"{each}: {OI}") for each in ALTIMETERS}
     few, many = ALTIMETERS
-    for name in (OI, UNET, OURS):
-        pairs[f"{name}: {many} / {few}"] = (f"{many}: {name}", f"{few}: {name}")
-    return pairs
+    return pairs | {f"{name}: {many} / {few}": (f"{many}: {name}", f"{few}: {name}") for name in (OI, UNET)}

@@ -33,7 +33,11 @@ FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, FIRST_TUNING_SEED, FIRST_TEST_SEED =
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How large an experiment is; `patch` is (days, cells), lengths are candidates of optimal interpolation."""
+    """How large an experiment is.
+
+    `patch` is (days, cells), lengths are candidates of optimal interpolation, `n_flow` are points of the model of
+    4D-Var along latitude and longitude, and `n_window` the days of its window.
+    """
 
     resolution: float
     n_spinup: int
@@ -50,6 +54,9 @@ class Scale:
     n_epochs_solver: int
     n_epochs_pair: int
     n_steps: int
+    n_flow: int
+    n_window: int
+    n_iterations: tuple[int, ...]
     lengths_km: tuple[float, ...]
     lengths_days: tuple[float, ...]
     n_nearest: int
@@ -59,13 +66,15 @@ SCALES = {
     "full": Scale(
         resolution=0.1, n_spinup=250, n_years=6, n_days=365, n_month=30, n_months=10,
         patch=(25, 64), overlap=(19, 32), widths=(48, 64, 96, 96), n_features=16,
-        n_epochs=20, n_samples=2000, n_epochs_solver=3, n_epochs_pair=4, n_steps=2,
+        n_epochs=20, n_samples=2000, n_epochs_solver=3, n_epochs_pair=3, n_steps=2,
+        n_flow=72, n_window=16, n_iterations=(0, 5, 10, 20),
         lengths_km=(40, 50, 65, 85), lengths_days=(5, 8, 11, 15), n_nearest=60,
     ),
     "tiny": Scale(
         resolution=0.3125, n_spinup=2, n_years=1, n_days=20, n_month=8, n_months=2,
         patch=(6, 16), overlap=(3, 8), widths=(8, 8), n_features=4,
         n_epochs=2, n_samples=4, n_epochs_solver=2, n_epochs_pair=2, n_steps=1,
+        n_flow=24, n_window=7, n_iterations=(0, 2, 4),
         lengths_km=(50, 85), lengths_days=(8,), n_nearest=20,
     ),
 }  # fmt: skip

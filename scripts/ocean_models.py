@@ -74,11 +74,6 @@ def fitted(
     return model
 
 
-def validation_loss(model: oceanvar.VarNet) -> float:
-    """Least error on the withheld windows, in units of the variance of the truth."""
-    return float(model.provenance["training"]["best_validation_loss"])
-
-
 def n_parameters(model: oceanvar.VarNet) -> int:
     """Learned numbers of a model."""
     return sum(p.numel() for p in model.assimilator.parameters())

@@ -16,10 +16,12 @@ from oceanvar.practice_ocean import GRADIENT, MEAN_TEMPERATURE, _one_day
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
 import ocean_cases
+import ocean_flow
 import ocean_osse
 import ocean_tables
 
-METHODS = ["linear interpolation", "optimal interpolation", "U-Net, direct inversion", "4DVarNet"]
+PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
+METHODS = ["linear interpolation", "optimal interpolation", "U-Net, direct inversion"]
 
 
 def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) -> None:
@@ -45,11 +47,6 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
         low, high = row["rmse"]["interval"]
         assert 0 < low <= row["rmse"]["mean"] <= high
     assert {path.name for path in run.iterdir()} >= {"maps_4_nadirs.png", "maps_4_nadirs_+_SWOT.png"}
-    before, after = (oceanvar.load(run / each / "model.varnet").assimilator for each in ("unet", "4dvarnet"))
-    assert before.n_steps == 0
-    assert after.n_steps == 1
-    learned = after.start.state_dict()
-    assert all((learned[name] == value).all() for name, value in before.start.state_dict().items())
     trained = (run / "unet" / "model.varnet").stat().st_mtime_ns
     (run / "altimeters.json").unlink()
     second = CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
@@ -62,6 +59,25 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
     model = oceanvar.load(tmp_path / "models" / "ocean.varnet")
     assert model.provenance["card"]["parameters"] > 0
     assert "rmse, 4 nadirs" in (tmp_path / "models" / "ocean.md").read_text()
+
+    dynamics = CliRunner().invoke(ocean_osse.main, ["dynamics", *options[1:5]], catch_exceptions=False)
+    assert dynamics.exit_code == 0, dynamics.output
+    rows = json.loads((run / "dynamics.json").read_text())["scores"]
+    assert len(rows) == 2 * (1 + 3)
+    for name in ("optimal interpolation", "U-Net, direct inversion"):
+        begun, ended = (rows[f"4D-Var from {name}, {n} iterations"]["rmse"]["mean"] for n in (0, 4))
+        assert ended < begun
+
+    iterations = CliRunner().invoke(ocean_osse.main, ["iterations", *options[1:5]], catch_exceptions=False)
+    assert iterations.exit_code == 0, iterations.output
+    before, after = (oceanvar.load(run / each / "model.varnet").assimilator for each in ("unet", "4dvarnet"))
+    assert (before.n_steps, after.n_steps) == (0, 1)
+    learned = after.start.state_dict()
+    assert all((learned[name] == value).all() for name, value in before.start.state_dict().items())
+    rows = json.loads((run / "iterations.json").read_text())["scores"]
+    unet = "4 nadirs: U-Net, direct inversion"
+    assert rows[unet]["rmse"] == result["scores"][unet]["rmse"]
+    assert rows["4 nadirs: 4DVarNet"]["rmse"] != rows[unet]["rmse"]
 
 
 def test_the_tiny_row_of_the_temperature(tmp_path: Path) -> None:
@@ -82,6 +98,46 @@ def test_a_mirrored_ocean_obeys_the_same_equation() -> None:
     for ds in (departures, ocean_cases.mirrored(departures)):
         states = torch.tensor(np.stack([ds["ssh"], ds["sst"]])[None], dtype=torch.float64)
         np.testing.assert_allclose(day(states[:, :, :1])[:, :, 0], states[:, :, 1], atol=1e-5)
+
+
+FLOW_MAPS = {
+    "filter": ocean_flow.Filtered(torch.rand(8, 5, dtype=torch.float64)),
+    "finer": ocean_flow.OnGrid(8, 12),
+    "coarser": ocean_flow.OnGrid(8, 5),
+    "forecast": ocean_flow.Forecast(_one_day(8, 10.0, PHYSICS), 3),
+    "shifted": ocean_flow.Shifted(
+        ocean_flow.Forecast(_one_day(8, 10.0, PHYSICS), 2), torch.ones(2, 1, 1, 8, 8) / 9
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLOW_MAPS)
+def test_tangent_and_adjoint_belong_to_the_map(name: str) -> None:
+    torch.manual_seed(0)
+    each = FLOW_MAPS[name]
+    x, tangent = (0.1 * torch.randn(2, 1, 1, 8, 8, dtype=torch.float64) for _ in range(2))
+    value, pullback = each.linearize(x)
+    torch.testing.assert_close(value, each(x))
+    pushed, cotangent = each.jvp(x, tangent), torch.randn_like(value)
+    torch.testing.assert_close((pushed * cotangent).sum(), (tangent * pullback(cotangent)).sum())
+    difference = (each(x + 1e-6 * tangent) - each(x - 1e-6 * tangent)) / 2e-6
+    torch.testing.assert_close(pushed, difference, rtol=1e-5, atol=1e-6)
+
+
+def test_waves_survive_a_finer_grid_and_the_way_back() -> None:
+    at = torch.arange(8).double() / 8 * 2 * torch.pi
+    wave = torch.sin(2 * at)[:, None] + torch.cos(3 * at)
+    finer = ocean_flow.OnGrid(8, 16)(wave)
+    torch.testing.assert_close(finer[::2, ::2], wave)
+    torch.testing.assert_close(ocean_flow.OnGrid(16, 8)(finer), wave)
+
+
+def test_filtered_noise_has_the_spread_of_the_errors_it_was_made_of() -> None:
+    torch.manual_seed(1)
+    smooth = ocean_flow.Filtered(torch.exp(-((torch.fft.fftfreq(16)[:, None] * 8) ** 2).expand(16, 9)))
+    errors = 3 * smooth(torch.randn(200, 16, 16))
+    again = ocean_flow.Filtered(ocean_flow.spread_of(errors))(torch.randn(200, 16, 16))
+    torch.testing.assert_close(again.std(), errors.std(), rtol=0.05, atol=0.0)
 
 
 def test_parts_of_a_calendar_are_what_was_seen() -> None:
