@@ -243,7 +243,7 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
     Parameters
     ----------
     path : path-like
-        A file written by `VarNet.save`, or the name of a packaged model: "lorenz63", "lorenz96".
+        A file written by `VarNet.save`, or the name of a packaged model: "lorenz63", "lorenz96", "ocean".
     assimilator : Assimilator, optional
         The finished architecture, for a model with parts of your own classes: only weights are
         read from the file then.

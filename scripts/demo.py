@@ -8,13 +8,20 @@ from pathlib import Path
 import click
 import xarray as xr
 
+import oceanvar
 from oceanvar.baselines.linear import interpolate_linear
 from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.experiments import EXPERIMENTS, NOISE_STD
 from oceanvar.plots.panels import plot_comparison
+from oceanvar.satellites import Nadirs
 
-EXPERIMENT = EXPERIMENTS["lorenz96"]
-N_STEPS, N_PER_FILE, SEED = 400, 50, 2026
+MISSIONS = ("jason", "sentinel3a", "sentinel3b", "altika")
+N_DAYS, N_PER_FILE, MARGIN, SEED = 50, 10, 10, 2026
+NOISE_STD = 0.02
+LENGTHS = {"time": 8.0, "latitude": 65.0, "longitude": 65.0}
+"""Days and km, chosen by scripts/ocean_osse.py on months that are neither its tests nor this one."""
+
+SCORES = {"rmse": ("RMSE", 9), "mu": ("mu", 8), "sigma": ("sigma", 8), "lambda_x": ("lambda_x", 11),
+          "lambda_t": ("lambda_t", 11)}  # fmt: skip
 
 
 @click.group()
@@ -25,16 +32,17 @@ def main() -> None:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def simulate(folder: Path) -> None:
-    """Write a Lorenz-96 truth and a folder of files with its gappy, noisy observations."""
-    truth = EXPERIMENT.simulate(N_STEPS, seed=SEED)
-    obs = truth.varnet.observe(EXPERIMENT.sampler, noise_std=NOISE_STD, seed=SEED)
+    """Write a simulated ocean and a folder of files with what four altimeters see of it."""
+    truth = oceanvar.quasigeostrophic(N_DAYS, SEED, start="2007-03-01")[["ssh"]]
+    obs = truth.varnet.observe(Nadirs(MISSIONS), noise_std=NOISE_STD, seed=SEED)
     (folder / "obs").mkdir(parents=True)
     truth.to_netcdf(folder / "truth.nc")
-    for start in range(0, N_STEPS, N_PER_FILE):
-        obs.isel(time=slice(start, start + N_PER_FILE)).to_netcdf(folder / "obs" / f"obs_{start:04d}.nc")
-    share = float(obs["x"].notnull().mean())
+    for start in range(0, N_DAYS, N_PER_FILE):
+        part = obs.isel(time=slice(start, start + N_PER_FILE))
+        part.to_netcdf(folder / "obs" / f"obs_{part.time.dt.strftime('%Y%m%d').values[0]}.nc")
+    share = float(obs["ssh"].notnull().mean())
     print(
-        f"{N_STEPS // N_PER_FILE} files in {folder / 'obs'}: {share:.1%} of the points observed, noise {NOISE_STD:.2f}"
+        f"{N_DAYS // N_PER_FILE} files in {folder / 'obs'}: {share:.1%} of the cells observed, noise {NOISE_STD} m"
     )
 
 
@@ -42,26 +50,40 @@ def simulate(folder: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Score the analysis beside linear and optimal interpolation, and draw it."""
-    truth = xr.load_dataset(folder / "truth.nc")
-    obs = xr.concat([xr.load_dataset(p) for p in sorted((folder / "obs").glob("*.nc"))], "time")
+    truth = scored(xr.load_dataset(folder / "truth.nc")["ssh"])
+    obs = xr.concat([xr.load_dataset(p)["ssh"] for p in sorted((folder / "obs").glob("*.nc"))], "time")
     analyses = {
-        "linear interpolation": interpolate_linear(obs),
+        "linear interpolation": scored(interpolate_linear(obs, fill=0.0)),
         "optimal interpolation": optimal_interpolation(
-            obs, EXPERIMENT.oi_lengths, NOISE_STD, n_nearest=40, periods=EXPERIMENT.periods
-        ),
-        "oceanvar (lorenz96)": xr.open_zarr(folder / "analysis.zarr").load(),
+            obs, LENGTHS, NOISE_STD, mean=0.0, targets=truth, n_nearest=60
+        )["ssh"],
+        "oceanvar (ocean)": scored(xr.open_zarr(folder / "analysis.zarr")["ssh"].load()),
     }
-    print(f"{'':24}{'RMSE':>8}{'R-score':>10}{'I-score':>10}")
+    print(" " * 24 + "".join(f"{title:>{width}}" for title, width in SCORES.values()))
     for name, analysis in analyses.items():
-        scores = analysis[["x"]].varnet.score(truth, obs).sel(variable="x")
-        print(f"{name:24}{scores.rmse:8.3f}{scores.r_score:10.4f}{scores.i_score:10.4f}")
-    shown = slice(0, 200)
-    fields = {"Observations": obs["x"], "Analysis": analyses["oceanvar (lorenz96)"]["x"]}
-    figure = plot_comparison(
-        {name: field.isel(time=shown) for name, field in fields.items()}, truth=truth["x"].isel(time=shown)
-    )
-    figure.savefig(folder / "analysis.png", dpi=150)
+        scores = analysis.varnet.score(truth).isel(variable=0)
+        print(f"{name:24}" + "".join(f"{scores[key]:{width}.3f}" for key, (_, width) in SCORES.items()))
+    print(f"RMSE in m, lambda_x in degrees, lambda_t in days, over the {truth.time.size} days in the middle")
+    day = {"time": truth.time[truth.time.size // 2]}
+    maps = {"Observations of three days": three_days(obs, truth), **analyses}
+    del maps["linear interpolation"]
+    figure = plot_comparison({name: field.sel(day) for name, field in maps.items()}, truth=truth.sel(day))
+    figure.savefig(folder / "analysis.png", dpi=110)
     print(f"store: {folder / 'analysis.zarr'}   picture: {folder / 'analysis.png'}")
+
+
+def scored(field: xr.DataArray) -> xr.DataArray:
+    """Days and cells that are scored: away from the ends in time, every second cell."""
+    return field[MARGIN:-MARGIN, ::2, ::2]
+
+
+def three_days(obs: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+    """Means of all observations of a day and its neighbours in the cells of the coarser grid of the scores."""
+    means = obs.rolling(time=3, center=True, min_periods=1).mean()
+    coarse = means.coarsen(latitude=2, longitude=2).mean()
+    return coarse.assign_coords(latitude=truth["latitude"], longitude=truth["longitude"]).sel(
+        time=truth["time"]
+    )
 
 
 if __name__ == "__main__":

@@ -4,5 +4,5 @@ set -euo pipefail
 source "$(dirname "$0")/environment.sh" ""
 rm -rf demo
 python scripts/demo.py simulate demo
-oceanvar assimilate "demo/obs/*.nc" --model lorenz96 --out demo/analysis.zarr
+oceanvar assimilate "demo/obs/*.nc" --model ocean --batch-size 4 --out demo/analysis.zarr
 python scripts/demo.py report demo

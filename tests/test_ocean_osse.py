@@ -1,32 +1,163 @@
 """The ocean twin experiment runs from end to end on its smallest scale, and goes on where it stopped."""
 
 import json
-import runpy
+import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
 from click.testing import CliRunner
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "ocean_osse.py"
+import oceanvar
+from oceanvar.coordinates import KM_PER_DEGREE
+from oceanvar.practice_ocean import GRADIENT, MEAN_TEMPERATURE, _one_day
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+
+import ocean_cases
+import ocean_flow
+import ocean_osse
+import ocean_tables
+
+PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
+METHODS = ["linear interpolation", "optimal interpolation", "U-Net, direct inversion"]
 
 
-def test_the_tiny_experiment_trains_scores_and_resumes(tmp_path: Path) -> None:
-    main = runpy.run_path(str(SCRIPT))["main"]
-    options = ["--scale", "tiny", "--out", str(tmp_path)]
-    first = CliRunner().invoke(main, options, catch_exceptions=False)
+def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    options = [
+        "altimeters",
+        "--scale",
+        "tiny",
+        "--out",
+        str(tmp_path / "run"),
+        "--package",
+        str(tmp_path / "models"),
+    ]
+    first = CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
     assert first.exit_code == 0, first.output
-    result = json.loads((tmp_path / "scores.json").read_text())
-    assert list(result["scores"]) == ["linear interpolation", "optimal interpolation", "4DVarNet"]
+    run = tmp_path / "run"
+    result = json.loads((run / "altimeters.json").read_text())
+    assert list(result["scores"]) == [
+        f"{each}: {name}" for each in ocean_cases.ALTIMETERS for name in METHODS
+    ]
     for row in result["scores"].values():
         assert row["mu"]["n_months"] == len(result["months"]) == 2
         low, high = row["rmse"]["interval"]
         assert 0 < low <= row["rmse"]["mean"] <= high
-    assert {path.name for path in tmp_path.iterdir()} >= {"maps.png", "history.nc", "ocean.varnet"}
-    trained = (tmp_path / "ocean.varnet").stat().st_mtime_ns
-    (tmp_path / "scores.json").unlink()
-    second = CliRunner().invoke(main, options, catch_exceptions=False)
+    assert {path.name for path in run.iterdir()} >= {"maps_4_nadirs.png", "maps_4_nadirs_+_SWOT.png"}
+    trained = (run / "unet" / "model.varnet").stat().st_mtime_ns
+    (run / "altimeters.json").unlink()
+    second = CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
     assert second.exit_code == 0
-    assert (tmp_path / "ocean.varnet").stat().st_mtime_ns == trained
-    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == result["scores"]
-    other = CliRunner().invoke(main, [*options, "--seed", "1"])
+    assert (run / "unet" / "model.varnet").stat().st_mtime_ns == trained
+    assert json.loads((run / "altimeters.json").read_text())["scores"] == result["scores"]
+    other = CliRunner().invoke(ocean_osse.main, [*options, "--seed", "1"])
     assert other.exit_code == 1
     assert "other settings" in other.output
+    model = oceanvar.load(tmp_path / "models" / "ocean.varnet")
+    assert model.provenance["card"]["parameters"] > 0
+    assert "rmse, 4 nadirs" in (tmp_path / "models" / "ocean.md").read_text()
+
+    dynamics = CliRunner().invoke(ocean_osse.main, ["dynamics", *options[1:5]], catch_exceptions=False)
+    assert dynamics.exit_code == 0, dynamics.output
+    rows = json.loads((run / "dynamics.json").read_text())["scores"]
+    assert len(rows) == 2 * (1 + 3)
+    for name in ("optimal interpolation", "U-Net, direct inversion"):
+        begun, ended = (rows[f"4D-Var from {name}, {n} iterations"]["rmse"]["mean"] for n in (0, 4))
+        assert ended < begun
+
+    iterations = CliRunner().invoke(ocean_osse.main, ["iterations", *options[1:5]], catch_exceptions=False)
+    assert iterations.exit_code == 0, iterations.output
+    before, after = (oceanvar.load(run / each / "model.varnet").assimilator for each in ("unet", "4dvarnet"))
+    assert (before.n_steps, after.n_steps) == (0, 1)
+    learned = after.start.state_dict()
+    assert all((learned[name] == value).all() for name, value in before.start.state_dict().items())
+    rows = json.loads((run / "iterations.json").read_text())["scores"]
+    unet = "4 nadirs: U-Net, direct inversion"
+    assert rows[unet]["rmse"] == result["scores"][unet]["rmse"]
+    assert rows["4 nadirs: 4DVarNet"]["rmse"] != rows[unet]["rmse"]
+
+
+def test_the_tiny_row_of_the_temperature(tmp_path: Path) -> None:
+    options = ["temperature", "--scale", "tiny", "--out", str(tmp_path)]
+    CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
+    result = json.loads((tmp_path / "temperature.json").read_text())
+    alone, both = result["scores"].values()
+    assert alone["rmse"]["mean"] != both["rmse"]["mean"]
+    assert set(result["ratios"]["1 nadir + temperature / 1 nadir"]) >= {"r_score"}
+
+
+def test_a_mirrored_ocean_obeys_the_same_equation() -> None:
+    """A day on from the mirror image is the mirror image of a day on, of sea level and of temperature."""
+    truth = oceanvar.quasigeostrophic(2, seed=3, resolution=10 / 32, n_spinup=30)
+    day = _one_day(32, 10.0, {"latitude": 35.0, "deformation_radius": 30.0, "surface": False})
+    mean = MEAN_TEMPERATURE + GRADIENT * KM_PER_DEGREE * (truth["latitude"] - 35.0)
+    departures = truth.assign(sst=truth["sst"] - mean)
+    for ds in (departures, ocean_cases.mirrored(departures)):
+        states = torch.tensor(np.stack([ds["ssh"], ds["sst"]])[None], dtype=torch.float64)
+        np.testing.assert_allclose(day(states[:, :, :1])[:, :, 0], states[:, :, 1], atol=1e-5)
+
+
+FLOW_MAPS = {
+    "filter": ocean_flow.Filtered(torch.rand(8, 5, dtype=torch.float64)),
+    "finer": ocean_flow.OnGrid(8, 12),
+    "coarser": ocean_flow.OnGrid(8, 5),
+    "forecast": ocean_flow.Forecast(_one_day(8, 10.0, PHYSICS), 3),
+    "shifted": ocean_flow.Shifted(
+        ocean_flow.Forecast(_one_day(8, 10.0, PHYSICS), 2), torch.ones(2, 1, 1, 8, 8) / 9
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLOW_MAPS)
+def test_tangent_and_adjoint_belong_to_the_map(name: str) -> None:
+    torch.manual_seed(0)
+    each = FLOW_MAPS[name]
+    x, tangent = (0.1 * torch.randn(2, 1, 1, 8, 8, dtype=torch.float64) for _ in range(2))
+    value, pullback = each.linearize(x)
+    torch.testing.assert_close(value, each(x))
+    pushed, cotangent = each.jvp(x, tangent), torch.randn_like(value)
+    torch.testing.assert_close((pushed * cotangent).sum(), (tangent * pullback(cotangent)).sum())
+    difference = (each(x + 1e-6 * tangent) - each(x - 1e-6 * tangent)) / 2e-6
+    torch.testing.assert_close(pushed, difference, rtol=1e-5, atol=1e-6)
+
+
+def test_waves_survive_a_finer_grid_and_the_way_back() -> None:
+    at = torch.arange(8).double() / 8 * 2 * torch.pi
+    wave = torch.sin(2 * at)[:, None] + torch.cos(3 * at)
+    finer = ocean_flow.OnGrid(8, 16)(wave)
+    torch.testing.assert_close(finer[::2, ::2], wave)
+    torch.testing.assert_close(ocean_flow.OnGrid(16, 8)(finer), wave)
+
+
+def test_filtered_noise_has_the_spread_of_the_errors_it_was_made_of() -> None:
+    torch.manual_seed(1)
+    smooth = ocean_flow.Filtered(torch.exp(-((torch.fft.fftfreq(16)[:, None] * 8) ** 2).expand(16, 9)))
+    errors = 3 * smooth(torch.randn(200, 16, 16))
+    again = ocean_flow.Filtered(ocean_flow.spread_of(errors))(torch.randn(200, 16, 16))
+    torch.testing.assert_close(again.std(), errors.std(), rtol=0.05, atol=0.0)
+
+
+def test_parts_of_a_calendar_are_what_was_seen() -> None:
+    rng = np.random.default_rng(0)
+    seen = rng.random((9, 8, 7)) < 0.3
+    sizes = {"variable": 2, "time": 4, "latitude": 5, "longitude": 6}
+    part = ocean_cases.AnyPart([seen]).mask(sizes, {}, rng)
+    assert part.shape == (2, 4, 5, 6)
+    windows = np.lib.stride_tricks.sliding_window_view(seen, (4, 5, 6))
+    assert (windows == part[0]).all(axis=(-3, -2, -1)).any()
+
+
+def test_ratios_pair_the_same_months() -> None:
+    months = [
+        {"a": {"r_score": 0.5 * each, "lambda_x": np.nan}, "b": {"r_score": each, "lambda_x": 1.0}}
+        for each in (0.1, 0.4, 0.2)
+    ]
+    result = ocean_tables.table(months, {"a / b": ("a", "b")})
+    ratio = result["ratios"]["a / b"]
+    assert ratio["r_score"]["ratio"] == pytest.approx(0.5)
+    assert ratio["r_score"]["interval"] == pytest.approx((0.5, 0.5))
+    assert "lambda_x" not in ratio
+    assert result["scores"]["a"]["lambda_x"]["mean"] is None

@@ -1,0 +1,79 @@
+"""The learned methods of `ocean_osse.py`: direct inversion by a U-Net, and 4DVarNet that goes on from it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ocean_cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, space, years
+
+import oceanvar
+from oceanvar.presets import fourdvarnet
+from oceanvar.sampling import AbstractSampler
+from oceanvar.training.losses import LossWeights
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.priors.unet import unet
+from oceanvar.variational.solvers.descent import GradientDescent
+from oceanvar.variational.starts import LearnedStart
+from oceanvar.variational.terms import ObservationTerm
+
+
+def direct_inversion(scale: Scale, seed: int, covariates: Sequence[str] = ()) -> oceanvar.VarNet:
+    """U-Net from observations and covariates to the state, untrained; no iteration follows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = unet(3 + 2 * len(covariates), 1, scale.widths, (3, 3), n_times_folded=scale.patch[0])
+    # Convolutions in half precision are a third faster with the channels innermost.
+    network = network.to(memory_format=torch.channels_last)
+    start = LearnedStart(network, covariates=covariates)
+    cost = VariationalCost(ObservationTerm())
+    return oceanvar.VarNet(Assimilator(cost, GradientDescent(1.0), 0, start), space(scale, covariates))
+
+
+def iterated(scale: Scale, seed: int, start: oceanvar.VarNet) -> oceanvar.VarNet:
+    """4DVarNet from a trained direct inversion, which stays as it is: its prior and solver are untrained."""
+    model = fourdvarnet(
+        space(scale), n_steps=scale.n_steps, n_features=scale.n_features, start_widths=scale.widths, seed=seed
+    )
+    model.assimilator.start.load_state_dict(start.assimilator.start.state_dict())
+    model.assimilator.start.requires_grad_(False)
+    model.assimilator.to(memory_format=torch.channels_last)
+    return model
+
+
+def fitted(
+    model: oceanvar.VarNet, out: Path, scale: Scale, sampler: AbstractSampler, seed: int, **settings: Any
+) -> oceanvar.VarNet:
+    """Train on the years, observed afresh in every epoch, or load what an earlier run has trained."""
+    learned = out / "model.varnet"
+    if learned.exists():
+        print(f"using {learned}; delete it to train anew")
+        return oceanvar.load(learned)
+    names = ("ssh", *model.state_space.covariates)
+    history = years(out.parent, scale, FIRST_TRAINING_SEED, scale.n_years, names).varnet.fit(
+        model,
+        sampler,
+        noise_std=NOISE,
+        validation=years(out.parent, scale, FIRST_VALIDATION_SEED, 1, names),
+        n_validation=192,
+        n_samples=scale.n_samples,
+        batch_size=16,
+        learning_rate=2e-3,
+        weights=LossWeights(1.0, 0.05, 0.05),
+        precision="bf16-mixed",
+        seed=seed,
+        checkpoint=out,
+        resume=True,
+        progress=True,
+        **settings,
+    )
+    model.provenance["minutes of training"] = round(float(history["seconds"].sum()) / 60, 1)
+    history.to_netcdf(out / "history.nc")
+    model.save(learned)
+    return model
+
+
+def n_parameters(model: oceanvar.VarNet) -> int:
+    """Learned numbers of a model."""
+    return sum(p.numel() for p in model.assimilator.parameters())
