@@ -18,12 +18,15 @@ N_VALIDATION = 512
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of training, at full size; `settings` are those of `TrainingSettings`."""
+    """One run of training, at full size; `settings` are those of `TrainingSettings`.
+
+    What is `fixed`, the "prior" or the "start", keeps its weights.
+    """
 
     n_epochs: int
     n_samples: int
     settings: dict[str, Any] = field(default_factory=dict)
-    is_prior_fixed: bool = False
+    fixed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,6 @@ LSTM = {"batch_size": 32, "learning_rate": 5e-3}
 CONVOLUTIONS = {"precision": "bf16-mixed", "batch_size": 32, "learning_rate": 2e-3}
 TWO_SCALE_LSTM = {**CONVOLUTIONS, "batch_size": 16}
 START = {**CONVOLUTIONS, "batch_size": 64, "n_steps": {0: 0}, "weights": START_ONLY}
-WITH_START = {**CONVOLUTIONS, "learning_rate": 5e-4, "weights": LossWeights(start=0.2)}
 
 ROWS = {
     "x0": Row("-", "none: x0", methods.x0),
@@ -63,8 +65,8 @@ ROWS = {
         "PCA",
         "LSTM",
         lambda task: methods.learned_solver(task.eofs, 10),
-        (Stage(4, 2_500, LSTM, is_prior_fixed=True),),
-        (Stage(1, 2_500, LSTM, is_prior_fixed=True),),
+        (Stage(4, 2_500, LSTM, fixed="prior"),),
+        (Stage(1, 2_500, LSTM, fixed="prior"),),
     ),
     "ae-fp": Row(
         "auto-encoder, joint",
@@ -79,24 +81,24 @@ ROWS = {
         lambda task: methods.learned_solver(methods.autoencoder(task), 10),
         (
             Stage(2, 58_000, {**DENSE, "weights": PROJECTION_ONLY, "n_steps": {0: 0}}),
-            Stage(4, 2_500, LSTM, is_prior_fixed=True),
+            Stage(4, 2_500, LSTM, fixed="prior"),
         ),
-        (Stage(1, 2_500, LSTM, is_prior_fixed=True),),
+        (Stage(1, 2_500, LSTM, fixed="prior"),),
     ),
     "2s-fp": Row(
         "two-scale CNN, joint",
         "FP(1)",
         lambda task: methods.fixed_point(methods.two_scale()),
-        (Stage(4, 7_000, CONVOLUTIONS),),
-        (Stage(1, 7_000, CONVOLUTIONS),),
+        (Stage(4, 5_000, CONVOLUTIONS),),
+        (Stage(1, 5_000, CONVOLUTIONS),),
         precision="bfloat16",
     ),
     "2s-lstm": Row(
         "two-scale CNN, joint",
         "LSTM",
         lambda task: methods.learned_solver(methods.two_scale(), 3),
-        (Stage(4, 1_200, TWO_SCALE_LSTM),),
-        (Stage(1, 1_200, TWO_SCALE_LSTM),),
+        (Stage(4, 1_000, TWO_SCALE_LSTM),),
+        (Stage(1, 1_000, TWO_SCALE_LSTM),),
         prior_of="2s-fp",
         precision="bfloat16",
     ),
@@ -104,8 +106,8 @@ ROWS = {
         "two-scale CNN, joint",
         "U-Net start, LSTM",
         methods.unet_start,
-        (Stage(10, 50_000, START), Stage(2, 5_000, WITH_START)),
-        (Stage(1, 50_000, START), Stage(1, 5_000, WITH_START)),
+        (Stage(10, 50_000, START), Stage(2, 5_000, CONVOLUTIONS, fixed="start")),
+        (Stage(1, 50_000, START), Stage(1, 5_000, CONVOLUTIONS, fixed="start")),
         precision="bfloat16",
     ),
 }
@@ -139,7 +141,8 @@ def trained(
 
 def train(model: oceanvar.VarNet, stage: Stage, task: Task, folder: Path) -> str:
     """Train by one stage; returns what came out, in words."""
-    model.assimilator.cost.prior.requires_grad_(not stage.is_prior_fixed)
+    model.assimilator.cost.prior.requires_grad_(stage.fixed != "prior")
+    model.assimilator.start.requires_grad_(stage.fixed != "start")
     history = task.learn.varnet.fit(
         model,
         HOLES,
