@@ -150,7 +150,7 @@ def draw(task: Task, folder: Path, path: Path) -> None:
     files = {label: folder / f"{name}.npy" for name, label in DRAWN.items()}
     pictures |= {label: np.load(file) for label, file in files.items() if file.exists()}
     n_columns = len(pictures["truth"])
-    figure = Figure(figsize=(0.75 * n_columns + 1.3, 0.78 * len(pictures)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(0.75 * n_columns + 1.3, 0.78 * len(pictures)), dpi=80, layout="constrained")
     axes = figure.subplots(len(pictures), n_columns, squeeze=False)
     for row, (label, images) in zip(axes, pictures.items(), strict=True):
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")
