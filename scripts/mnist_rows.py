@@ -18,12 +18,15 @@ N_VALIDATION = 512
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of training, at full size; `settings` are those of `TrainingSettings`."""
+    """One run of training, at full size; `settings` are those of `TrainingSettings`.
+
+    What is `fixed`, the "prior" or the "start", keeps its weights.
+    """
 
     n_epochs: int
     n_samples: int
     settings: dict[str, Any] = field(default_factory=dict)
-    is_prior_fixed: bool = False
+    fixed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Row:
     solver: str
     make: Callable[[Task], Assimilator]
     stages: tuple[Stage, ...] = ()
-    further: Stage | None = None
+    further: tuple[Stage, ...] = ()
     prior_of: str | None = None
     precision: str = "float32"
 
@@ -46,9 +49,10 @@ class Row:
 PROJECTION_ONLY = LossWeights(0.0, 1.0, 0.0)
 START_ONLY = LossWeights(1.0, 0.0, 0.0)
 DENSE = {"batch_size": 256, "learning_rate": 2e-3}
-LSTM = {"batch_size": 16, "learning_rate": 5e-3}
-FAST = {"precision": "bf16-mixed", "learning_rate": 2e-3}
-WITH_START = {**FAST, "batch_size": 32, "learning_rate": 1e-3, "weights": LossWeights(start=0.2)}
+LSTM = {"batch_size": 32, "learning_rate": 5e-3}
+CONVOLUTIONS = {"precision": "bf16-mixed", "batch_size": 32, "learning_rate": 2e-3}
+TWO_SCALE_LSTM = {**CONVOLUTIONS, "batch_size": 16}
+START = {**CONVOLUTIONS, "batch_size": 64, "n_steps": {0: 0}, "weights": START_ONLY}
 
 ROWS = {
     "x0": Row("-", "none: x0", methods.x0),
@@ -61,40 +65,40 @@ ROWS = {
         "PCA",
         "LSTM",
         lambda task: methods.learned_solver(task.eofs, 10),
-        (Stage(4, 2_000, LSTM, is_prior_fixed=True),),
-        Stage(1, 2_000, LSTM, is_prior_fixed=True),
+        (Stage(4, 2_500, LSTM, fixed="prior"),),
+        (Stage(1, 2_500, LSTM, fixed="prior"),),
     ),
     "ae-fp": Row(
         "auto-encoder, joint",
         "FP(1)",
         lambda task: methods.fixed_point(methods.autoencoder(task)),
-        (Stage(4, 58_000, DENSE),),
-        Stage(1, 58_000, DENSE),
+        (Stage(2, 58_000, DENSE),),
+        (Stage(1, 58_000, DENSE),),
     ),
     "ae-lstm": Row(
         "auto-encoder",
         "LSTM",
         lambda task: methods.learned_solver(methods.autoencoder(task), 10),
         (
-            Stage(4, 58_000, {**DENSE, "weights": PROJECTION_ONLY, "n_steps": {0: 0}}),
-            Stage(4, 2_000, LSTM, is_prior_fixed=True),
+            Stage(2, 58_000, {**DENSE, "weights": PROJECTION_ONLY, "n_steps": {0: 0}}),
+            Stage(4, 2_500, LSTM, fixed="prior"),
         ),
-        Stage(1, 2_000, LSTM, is_prior_fixed=True),
+        (Stage(1, 2_500, LSTM, fixed="prior"),),
     ),
     "2s-fp": Row(
         "two-scale CNN, joint",
         "FP(1)",
         lambda task: methods.fixed_point(methods.two_scale()),
-        (Stage(4, 3_000, {**FAST, "batch_size": 16}),),
-        Stage(1, 3_000, {**FAST, "batch_size": 16}),
+        (Stage(4, 5_000, CONVOLUTIONS),),
+        (Stage(1, 5_000, CONVOLUTIONS),),
         precision="bfloat16",
     ),
     "2s-lstm": Row(
         "two-scale CNN, joint",
         "LSTM",
         lambda task: methods.learned_solver(methods.two_scale(), 3),
-        (Stage(4, 1_000, {**FAST, "batch_size": 8}),),
-        Stage(1, 1_000, {**FAST, "batch_size": 8}),
+        (Stage(4, 1_000, TWO_SCALE_LSTM),),
+        (Stage(1, 1_000, TWO_SCALE_LSTM),),
         prior_of="2s-fp",
         precision="bfloat16",
     ),
@@ -102,11 +106,8 @@ ROWS = {
         "two-scale CNN, joint",
         "U-Net start, LSTM",
         methods.unet_start,
-        (
-            Stage(20, 10_000, {**FAST, "batch_size": 32, "n_steps": {0: 0}, "weights": START_ONLY}),
-            Stage(3, 3_000, WITH_START),
-        ),
-        Stage(2, 3_000, WITH_START),
+        (Stage(10, 50_000, START), Stage(2, 5_000, CONVOLUTIONS, fixed="start")),
+        (Stage(1, 50_000, START), Stage(1, 5_000, CONVOLUTIONS, fixed="start")),
         precision="bfloat16",
     ),
 }
@@ -121,14 +122,16 @@ def trained(
     if file.exists():
         return oceanvar.load(file)
     torch.manual_seed(task.seed)
-    stages: Sequence[Stage] = row.stages
-    if len(tasks) > 1 and row.further is not None:
-        model, stages = trained(name, tasks[:-1], folders[:-1], log), [row.further]
+    stages = row.stages
+    if len(tasks) > 1 and row.further:
+        model, stages = trained(name, tasks[:-1], folders[:-1], log), row.further
     else:
         model = oceanvar.VarNet(row.make(task), task.space)
         if row.prior_of:
             source = trained(row.prior_of, tasks, folders, log).assimilator.cost.prior
             model.assimilator.cost.prior.load_state_dict(source.state_dict())
+    # The faster layout for convolutions of few channels; the values are the same.
+    model.assimilator.to(memory_format=torch.channels_last)
     for number, stage in enumerate(stages):
         log(f"{name}: {train(model, stage, task, folder / name / str(number))}")
     if stages:
@@ -138,7 +141,8 @@ def trained(
 
 def train(model: oceanvar.VarNet, stage: Stage, task: Task, folder: Path) -> str:
     """Train by one stage; returns what came out, in words."""
-    model.assimilator.cost.prior.requires_grad_(not stage.is_prior_fixed)
+    model.assimilator.cost.prior.requires_grad_(stage.fixed != "prior")
+    model.assimilator.start.requires_grad_(stage.fixed != "start")
     history = task.learn.varnet.fit(
         model,
         HOLES,

@@ -69,6 +69,14 @@ def test_rows_are_trained_scored_and_drawn_and_a_second_run_reads_them_back(scri
     assert (tmp_path / "log.txt").read_text() == log
 
 
+def test_scores_count_all_pixels_and_those_in_holes(script):
+    error = np.array([[1.0, 3.0], [2.0, 0.0]])
+    hidden = np.array([[True, True], [True, False]])
+    scores = script.reconstruction_scores(error, hidden)
+    assert scores["r"][0] == pytest.approx((1 + 3 + 2 + 0) / 4)
+    assert scores["i"][0] == pytest.approx((1 + 3 + 2) / 3)
+
+
 def test_coding_and_decoding_with_all_atoms_keeps_an_image(script):
     pytest.importorskip("sklearn")
     import torch
