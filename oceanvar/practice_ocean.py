@@ -144,14 +144,14 @@ def _simulated(
     """Daily sea level and departure of temperature of one ocean, (variable, time, latitude, longitude)."""
     n_coarse = min(n_points, _n_resolving(size, physics["deformation_radius"]))
     n_settling = min(_N_SETTLING, n_spinup)
-    coarse = _one_day(n_coarse, size, physics)
+    coarse = one_day(n_coarse, size, physics)
     state = iterate(coarse, _random_state(n_coarse, seed), n_spinup - n_settling + 1)[-1]
-    fine = _one_day(n_points, size, physics)
+    fine = one_day(n_points, size, physics)
     days = iterate(fine, _refined(state, n_points), n_settling + n_days)[n_settling:]
     return np.moveaxis(days[:, 0, :, 0], 0, 1)
 
 
-def _one_day(n_points: int, size: float, physics: Mapping[str, Any]) -> FlowStep:
+def one_day(n_points: int, size: float, physics: Mapping[str, Any]) -> FlowStep:
     """Model step of a day, in as many Runge-Kutta steps as the fastest current needs."""
     north = size * KM_PER_DEGREE
     lengths = (north, north * math.cos(math.radians(physics["latitude"])))

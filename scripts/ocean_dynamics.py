@@ -27,7 +27,7 @@ from torch import Tensor
 import oceanvar
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.maps.compositions import Chain
-from oceanvar.practice_ocean import _one_day
+from oceanvar.practice_ocean import one_day
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.lbfgs import LBFGS
 
@@ -104,7 +104,7 @@ def tuning_errors(out: Path, scale: Scale, name: str, analyse: functools.partial
 def minimised(values: Tensor, backgrounds: Tensor, spread: Tensor, scale: Scale):
     """Analyses of all windows after some numbers of iterations of L-BFGS, and seconds of the processor until then."""
     size = scale.resolution * values.shape[-1]
-    day = _one_day(scale.n_flow, size, PHYSICS)
+    day = one_day(scale.n_flow, size, PHYSICS)
     first = OnGrid(backgrounds.shape[-1], scale.n_flow)(backgrounds)
     onwards = Shifted(Chain(Forecast(day, values.shape[2]), OnGrid(scale.n_flow, values.shape[-1])), first)
     trajectory = Chain(Filtered(spread / BACKGROUND_WEIGHT**0.5), onwards)

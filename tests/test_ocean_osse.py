@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import oceanvar
 from oceanvar.coordinates import KM_PER_DEGREE
-from oceanvar.practice_ocean import GRADIENT, MEAN_TEMPERATURE, _one_day
+from oceanvar.practice_ocean import GRADIENT, MEAN_TEMPERATURE, one_day
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
@@ -92,7 +92,7 @@ def test_the_tiny_row_of_the_temperature(tmp_path: Path) -> None:
 def test_a_mirrored_ocean_obeys_the_same_equation() -> None:
     """A day on from the mirror image is the mirror image of a day on, of sea level and of temperature."""
     truth = oceanvar.quasigeostrophic(2, seed=3, resolution=10 / 32, n_spinup=30)
-    day = _one_day(32, 10.0, {"latitude": 35.0, "deformation_radius": 30.0, "surface": False})
+    day = one_day(32, 10.0, {"latitude": 35.0, "deformation_radius": 30.0, "surface": False})
     mean = MEAN_TEMPERATURE + GRADIENT * KM_PER_DEGREE * (truth["latitude"] - 35.0)
     departures = truth.assign(sst=truth["sst"] - mean)
     for ds in (departures, ocean_cases.mirrored(departures)):
@@ -104,9 +104,9 @@ FLOW_MAPS = {
     "filter": ocean_flow.Filtered(torch.rand(8, 5, dtype=torch.float64)),
     "finer": ocean_flow.OnGrid(8, 12),
     "coarser": ocean_flow.OnGrid(8, 5),
-    "forecast": ocean_flow.Forecast(_one_day(8, 10.0, PHYSICS), 3),
+    "forecast": ocean_flow.Forecast(one_day(8, 10.0, PHYSICS), 3),
     "shifted": ocean_flow.Shifted(
-        ocean_flow.Forecast(_one_day(8, 10.0, PHYSICS), 2), torch.ones(2, 1, 1, 8, 8) / 9
+        ocean_flow.Forecast(one_day(8, 10.0, PHYSICS), 2), torch.ones(2, 1, 1, 8, 8) / 9
     ),
 }
 
