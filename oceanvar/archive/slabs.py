@@ -2,7 +2,7 @@
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from oceanvar.archive.catalogue import check_files, combined
+from oceanvar.archive.catalogue import check_files
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
@@ -92,20 +92,48 @@ def index_archive(
     labels = [each.labels for each in found.notes.values()]
     bounds = (0, *itertools.accumulate(each.sizes[dim] for each in labels))
     with reading.open(next(iter(found.notes))) as head:
-        layout = _layout(head, combined(labels, dim), variables, dim)
+        layout = _layout(head, labels, variables, dim)
     states = {file.key: str(found.states[file]) for file in found.notes}
     return ArchiveIndex(tuple(found.notes), bounds, layout, reading, states, found.skipped)
 
 
-def _layout(head: xr.Dataset, labels: xr.Dataset, variables: Sequence[str], dim: str) -> xr.Dataset:
-    sizes = {**head.sizes, dim: labels.sizes[dim]}
+def _layout(head: xr.Dataset, labels: Sequence[xr.Dataset], variables: Sequence[str], dim: str) -> xr.Dataset:
+    """Coordinates, attributes and types of the whole archive; values are 0.
+
+    Put together by variable: `catalogue.combined` copies the labels of every file, kilobytes for each.
+    """
+    n = sum(each.sizes[dim] for each in labels)
     fixed = {name: coord.variable.load() for name, coord in head.coords.items() if dim not in coord.dims}
-    layout = xr.Dataset(coords={**fixed, **labels.coords}, attrs=labels.attrs)
+    along = {
+        name: _joined([each.variables[name] for each in labels], dim)
+        for name in labels[0].coords
+        if all(name in each.variables for each in labels)
+    }
+    layout = xr.Dataset(coords={**fixed, **along}, attrs=_common(each.attrs for each in labels))
     for name in variables:
         dims = head[name].dims
-        nothing = da.zeros([sizes[each] for each in dims], dtype=labels[name].dtype, chunks=-1)
-        layout[name] = (dims, nothing, labels[name].attrs)
+        dtype = np.result_type(*{each[name].dtype for each in labels})
+        nothing = da.zeros([{**head.sizes, dim: n}[each] for each in dims], dtype=dtype, chunks=-1)
+        layout[name] = (dims, nothing, _common(each.variables[name].attrs for each in labels))
     return layout
+
+
+def _joined(parts: Sequence[xr.Variable], dim: str) -> xr.Variable:
+    whole = type(parts[0]).concat(parts, dim, combine_attrs="drop_conflicts")
+    whole.encoding = dict(parts[0].encoding)
+    return whole
+
+
+def _common(attributes: Iterable[Mapping[Any, Any]]) -> dict[Any, Any]:
+    """Attributes on which all agree that have them; differing ones (valid_min, comments) go."""
+    kept: dict[Any, Any] = {}
+    differing = set()
+    for each in attributes:
+        for name, value in each.items():
+            first = kept.setdefault(name, value)
+            if not (np.array_equal(first, value) or repr(first) == repr(value)):  # NaN is not equal to NaN
+                differing.add(name)
+    return {name: value for name, value in kept.items() if name not in differing}
 
 
 def rows_without_values(obs: xr.Dataset, dim: str) -> list[int]:
