@@ -1,3 +1,5 @@
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,9 @@ from oceanvar.varnet import VarNet
 
 # The tests share two cores; more torch threads than that only fight each other.
 torch.set_num_threads(1)
+
+# A shell starts jobs in the background with interrupts ignored, and some tests interrupt themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DIMS = ("time", "lat", "lon")
 
