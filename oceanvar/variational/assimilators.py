@@ -97,7 +97,9 @@ class Assimilator(nn.Module):
     @torch.no_grad()
     def solve(self, obs: Observations) -> Tensor:
         """Analysis x^a ``(B, V, T, *S)``, no graph kept: for inference."""
-        analysis = collections.deque(self.iterates(obs), maxlen=1).pop()
+        guess = self.first_guess(obs)
+        obs = replace(obs, background=guess)
+        analysis = self.iterated(guess, obs)
         return analysis if self.restarts is None else self.restarts.improve(self, obs, analysis)
 
     def iterates(self, obs: Observations) -> Iterator[Tensor]:

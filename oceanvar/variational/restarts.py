@@ -46,18 +46,18 @@ class Restarts:
 
     @torch.no_grad()
     def improve(self, assimilator: "Assimilator", obs: Observations, analysis: Tensor) -> Tensor:
-        """Analysis ``(B, V, T, *S)`` with the lowest cost of all that were tried."""
-        obs = replace(obs, background=assimilator.first_guess(obs))
+        """Analysis ``(B, V, T, *S)`` with the lowest cost of all that were tried; `obs` hold its background."""
         best = analysis.clone()
+        trapped = torch.arange(len(best), device=best.device)
         for seed in range(self.n):
-            trapped = is_trapped(assimilator.cost, best, obs, self.n_sigma).nonzero().squeeze(1)
+            trapped = trapped[is_trapped(assimilator.cost, best[trapped], obs[trapped], self.n_sigma)]
             if not len(trapped):
                 break
             given = obs[trapped]
             guess = assimilator.start(replace(self._noisier(given, seed), background=None))
             again = assimilator.iterated(guess, given)
-            costs = [assimilator.cost(state, given) for state in (again, best[trapped])]
-            best[trapped[costs[0] < costs[1]]] = again[costs[0] < costs[1]]
+            is_better = assimilator.cost(again, given) < assimilator.cost(best[trapped], given)
+            best[trapped[is_better]] = again[is_better]
         return best
 
     def _noisier(self, obs: Observations, seed: int) -> Observations:
