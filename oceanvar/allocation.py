@@ -6,6 +6,7 @@ instead; a library does not decide this for the process of its user, who can set
 """
 
 import ctypes
+import sys
 
 _PARAMETERS = {
     "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1),
@@ -21,7 +22,8 @@ ENVIRONMENT = {name: value for name, (_, value) in _PARAMETERS.items()}
 
 def keep_freed_memory() -> None:
     """Set it for this process; best before threads start. Nothing happens where the C library is not glibc."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # Windows knows no handle of the process itself: CDLL(None) raises there.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return
     for number, value in _PARAMETERS.values():
