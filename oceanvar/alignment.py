@@ -1,11 +1,11 @@
 """Checks that labelled arrays share a grid, with numbers in the message when they do not."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import GridMismatchError, MissingVariableError
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 
 Labelled = xr.Dataset | xr.DataArray
 
@@ -60,6 +60,38 @@ def check_broadcasts(field: xr.DataArray, grid: xr.DataArray, what: str) -> None
             f"{list(grid.dims)}; select along them first"
         )
     check_same_grid(field, grid, field.dims, what)
+
+
+def check_mask(mask: xr.DataArray, layout: xr.Dataset, dims: Sequence[Hashable]) -> None:
+    """Demand that a mask is boolean and lies on the grid of an analysis, of which it may lack dimensions.
+
+    A mask of numbers is refused because NaN, with which many files mark the land, counts as True.
+
+    Parameters
+    ----------
+    mask : DataArray
+        Where the analysis is kept.
+    layout : Dataset
+        Observations, for their sizes and coordinates.
+    dims : sequence of hashable
+        Dimensions of the analysis.
+
+    Raises
+    ------
+    ConfigError
+        If the mask is not boolean.
+    GridMismatchError
+        If sizes or coordinates differ, or the mask has a dimension that the analysis lacks.
+    """
+    if mask.dtype != bool:
+        raise ConfigError(
+            f"the mask must be boolean, True where the analysis is kept, but it is {mask.dtype}: "
+            "give mask > 0 or mask.notnull()"
+        )
+    unknown = [dim for dim in mask.dims if dim not in dims]
+    if unknown:
+        raise GridMismatchError(f"the mask has the dimensions {unknown}, the analysis only {list(dims)}")
+    check_same_grid(layout, mask, mask.dims, "observations and mask")
 
 
 def on_grid(field: xr.DataArray, grid: xr.DataArray, what: str) -> xr.DataArray:

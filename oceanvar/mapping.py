@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from oceanvar.alignment import check_same_grid
+from oceanvar.alignment import check_mask, check_same_grid
 from oceanvar.along_track import track_cutter
 from oceanvar.errors import ConfigError
 from oceanvar.handles import PatchSolver, automatic_batch_size
@@ -128,11 +128,13 @@ def assimilate(
         diagnostics=diagnostics,
         along_track=along_track,
     )
+    if mask is not None:
+        check_mask(mask, ds, (*setup.space.extra_dims(ds), *setup.space.dims))
     array = stacked(ds, background, setup.space)
     with _bar(progress, array, setup.job.grid) as bar:
         field = map_patches(array.data, setup.job, chunks=chunks, progress=bar.update if bar else None)
     analysis = setup.labelled(xr.Variable(array.dims, field), ds)
-    return analysis if mask is None else _masked(analysis, mask, setup.space)
+    return analysis if mask is None else _masked(analysis, mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,8 +270,7 @@ def _std_attrs(name: str, analysis: xr.DataArray) -> dict[str, str]:
     return attrs | {"units": analysis.attrs["units"]} if "units" in analysis.attrs else attrs
 
 
-def _masked(analysis: xr.Dataset, mask: xr.DataArray, space: StateSpace) -> xr.Dataset:
-    check_same_grid(analysis, mask, [dim for dim in space.dims if dim in mask.dims], "observations and mask")
+def _masked(analysis: xr.Dataset, mask: xr.DataArray) -> xr.Dataset:
     kept = mask.reset_coords(drop=True)
     for name in analysis.data_vars:
         attrs = analysis[name].attrs

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.alignment import check_broadcasts, check_same_grid, check_variables, on_grid
-from oceanvar.errors import GridMismatchError, MissingVariableError
+from oceanvar.alignment import check_broadcasts, check_mask, check_same_grid, check_variables, on_grid
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 
 DIMS = ("time", "lat")
 
@@ -95,3 +95,15 @@ def test_missing_variables_and_dimensions_are_named(field: xr.DataArray) -> None
         check_variables(ds, ["sst"], DIMS, "observations")
     with pytest.raises(MissingVariableError, match=r"'ssh' of observations lacks dimension 'lon'"):
         check_variables(ds, ["ssh"], ["lon"], "observations")
+
+
+def test_masks_are_boolean_and_lie_on_the_grid(field: xr.DataArray) -> None:
+    layout, sea = field.to_dataset(), field > 3
+    for good in (sea, sea[0], sea.T, sea.drop_vars("lat")):
+        check_mask(good, layout, DIMS)
+    with pytest.raises(ConfigError, match="must be boolean.*float64.*notnull"):
+        check_mask(field, layout, DIMS)
+    with pytest.raises(GridMismatchError, match="'depth'"):
+        check_mask(sea.expand_dims("depth"), layout, DIMS)
+    with pytest.raises(GridMismatchError, match="'lat': 3 and 2"):
+        check_mask(sea.isel(lat=slice(2)), layout, DIMS)

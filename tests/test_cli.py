@@ -108,6 +108,28 @@ def test_assimilate_with_a_background_into_netcdf(folder, obs40, model):
     assert run("assimilate", *arguments, "--overwrite", "-q").exit_code == 0
 
 
+def test_assimilate_keeps_the_sea_of_a_mask(folder, obs40, model):
+    sea = np.ones((11, 13), "float32")
+    sea[2, 3], sea[5] = 0, np.nan  # both ways in which files mark land
+    grid = {dim: obs40[dim] for dim in ("lat", "lon")}
+    xr.Dataset({"is_sea": (("lat", "lon"), sea)}, grid).to_netcdf(folder / "mask.nc")
+    arguments = ["assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-q"]
+    masked = [*arguments, "-o", folder / "out.zarr", "--mask", folder / "mask.nc"]
+    result = run(*masked, "is_sea")
+    assert result.exit_code == 0, result.output
+    with xr.open_zarr(folder / "out.zarr") as ds:
+        np.testing.assert_array_equal(ds["ssh"].notnull(), np.broadcast_to(sea == 1, (40, 11, 13)))
+    assert_failed(run(*masked, "land"), "no variable 'land'", "is_sea")
+    assert_failed(
+        run(*arguments, "-o", folder / "x.zarr", "--mask", folder / "no.nc", "is_sea"), "no.nc", "opened"
+    )
+    other = xr.open_dataset(folder / "mask.nc").isel(lat=slice(10))
+    other.to_netcdf(folder / "small.nc")
+    assert_failed(
+        run(*arguments, "-o", folder / "x.zarr", "--mask", folder / "small.nc", "is_sea"), "'lat': 11 and 10"
+    )
+
+
 def test_assimilate_packs_skips_and_sums_up_as_json(folder, obs40, model):
     days = ((obs40["time"] - np.datetime64("1900-01-01")) / np.timedelta64(1, "D")).values
     for first in range(0, 40, 10):

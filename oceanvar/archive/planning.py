@@ -11,13 +11,13 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from oceanvar.alignment import check_same_grid
+from oceanvar.alignment import check_mask
 from oceanvar.archive.reading import BLOCK_BYTES
 from oceanvar.archive.runs import ArchiveRun
 from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
-from oceanvar.errors import ConfigError, GridMismatchError, PatchError
+from oceanvar.errors import ConfigError, PatchError
 from oceanvar.handles import resolve_device
 from oceanvar.mapping import Setup, set_up
 from oceanvar.state_space import StateSpace
@@ -63,7 +63,7 @@ def plan_run(
     mask = options.pop("mask", None)
     setup = set_up(index.layout, model, **options)
     if mask is not None:
-        check_mask(mask, setup, index.layout)
+        check_mask(mask, index.layout, (*setup.space.extra_dims(index.layout), *setup.space.dims))
     writer, target = _writer(index, setup, folder, storage)
     run = ArchiveRun(index, setup, writer, options.get("background"), mask, stop)
     return run, {**_description(run, options), **target, **storage.description()}
@@ -144,18 +144,3 @@ def _description(run: ArchiveRun, options: Mapping[str, Any]) -> dict[str, Any]:
         "files": dict(run.index.states),
         "skipped": dict(run.index.skipped),
     }
-
-
-def check_mask(mask: xr.DataArray, setup: Setup, layout: xr.Dataset) -> None:
-    """Demand that a mask lies on the grid of the analysis.
-
-    Raises
-    ------
-    GridMismatchError
-        If sizes or coordinates differ, or the mask has a dimension that the analysis lacks.
-    """
-    dims = (*setup.space.extra_dims(layout), *setup.space.dims)
-    unknown = [dim for dim in mask.dims if dim not in dims]
-    if unknown:
-        raise GridMismatchError(f"the mask has the dimensions {unknown}, the analysis only {list(dims)}")
-    check_same_grid(layout, mask, mask.dims, "observations and mask")

@@ -34,6 +34,7 @@ def main() -> None:
     epilog=_examples(
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year --resume',
+        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --mask land.nc is_sea',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --workers 4',
         "oceanvar assimilate obs.zarr -m global.varnet -o analysis.zarr \\",
         "    --patch time=15,latitude=64 --overlap time=8,latitude=16 --periodic longitude",
@@ -53,6 +54,12 @@ def main() -> None:
 @click.option(
     "--background",
     help="First guess on the same grid: file, pattern or Zarr store. [default: the model's own start]",
+)
+@click.option(
+    "--mask",
+    nargs=2,
+    metavar="FILE VARIABLE",
+    help="Keep the analysis only where this variable is neither 0 nor missing (the sea). [default: everywhere]",
 )
 @click.option(
     "--period",
@@ -113,6 +120,7 @@ def assimilate(
     workers: int | None,
     scheduler: str | None,
     background: str | None,
+    mask: tuple[str, str] | None,
     quiet: bool,
     as_json: bool,
     periodic: tuple[str, ...],
@@ -135,6 +143,7 @@ def assimilate(
     from oceanvar.archive.jobs import assimilate_archive, read_summary
     from oceanvar.archive.preprocessing import TimeUnits
     from oceanvar.archive.storage import Packing
+    from oceanvar.cli.masks import read_mask
     from oceanvar.cli.report import summary_lines
     from oceanvar.varnet import load
 
@@ -148,6 +157,7 @@ def assimilate(
             network,
             out,
             background=guess,
+            mask=None if mask is None else read_mask(*mask),
             periodic=periodic or None,
             packing={name: Packing.over(low, high) for name, low, high in pack},
             preprocess=preprocess,
