@@ -120,6 +120,12 @@ def test_early_stopping(truth):
     assert history.sizes["epoch"] < 30
 
 
+def test_patience_begins_with_the_final_number_of_iterations(truth):
+    flat = QUICK | {"n_epochs": 8, "learning_rate": 1e-12}  # nothing improves: patience would end it at once
+    history = truth.varnet.fit(small(), RandomFraction(0.3), patience=1, n_steps={0: 0, 4: 1}, **flat)
+    assert history["n_steps"].values.tolist() == [0, 0, 0, 0, 1, 1]
+
+
 def test_the_schedule_of_iterations_and_of_the_rate(truth):
     history = truth.varnet.fit(small(), RandomFraction(0.3), n_steps={0: 1, 2: 3}, **QUICK)
     assert history["n_steps"].values.tolist() == [1, 1, 3, 3]

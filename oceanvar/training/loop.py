@@ -221,9 +221,12 @@ def _lowest(records: list[Record]) -> float:
 
 
 def _is_over(records: list[Record], settings: TrainingSettings) -> bool:
-    """Early stopping: no better validation loss for `patience` epochs."""
-    losses = [record["validation_loss"] for record in records]
-    if settings.patience is None or not losses:
+    """Early stopping: no better validation loss for `patience` epochs with the final number of iterations."""
+    if settings.patience is None or not records:
+        return False
+    n_steps = settings.solver_steps(settings.n_epochs - 1, int(records[-1]["n_steps"]))
+    losses = [record["validation_loss"] for record in records if record["n_steps"] == n_steps]
+    if not losses:
         return False
     return len(losses) - 1 - losses.index(min(losses)) >= settings.patience
 

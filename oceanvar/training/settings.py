@@ -44,7 +44,8 @@ class TrainingSettings:
     clip : float
         Largest norm of the gradient of the loss.
     patience : int, optional
-        Stop after this many epochs without a better validation loss. Default: never.
+        Stop after this many epochs with the final number of iterations without a better validation loss.
+        Default: never.
     weights : LossWeights
         Weights of the parts of the loss.
     precision : {"32-true", "bf16-mixed"}
