@@ -16,6 +16,9 @@ EARTH_RADIUS = 6371.0
 
 FLATTENING = 1 / 298.257
 
+STRETCHES = (240.0, 30.0)
+"""Stretches of a track, s: a search for a box looks at long ones, then at the short parts of those near it."""
+
 Range = tuple[float, float]
 
 
@@ -81,23 +84,24 @@ class Orbit:
                 f"revolutions, turns and days; got {self}"
             )
 
-    def track(self, days: np.ndarray, cross_track: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    def track(self, days: np.ndarray, cross_track: float | np.ndarray = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Longitude (0 to 360) and geodetic latitude in degrees, beside or on the ground track.
 
         Parameters
         ----------
         days : ndarray
             Days since `EPOCH`, any shape.
-        cross_track : float
-            Distance to the right of the track, km.
+        cross_track : float or ndarray
+            Distances to the right of the track, km; broadcast against `days`.
         """
         below = self._unit_vector(days)
-        if cross_track:
+        if np.any(cross_track):
             second = 1 / 86_400
             ahead = self._unit_vector(days + second) - self._unit_vector(days - second)
             right = np.cross(ahead, below, axis=0)
-            angle = cross_track / EARTH_RADIUS
-            below = np.cos(angle) * below + np.sin(angle) * right / np.linalg.norm(right, axis=0)
+            right /= np.linalg.norm(right, axis=0)
+            angle = np.asarray(cross_track) / EARTH_RADIUS
+            below = np.cos(angle) * below + np.sin(angle) * right
         longitude = np.rad2deg(np.arctan2(below[1], below[0])) % 360
         # The vertical of the ellipsoid, on which latitudes are counted, does not point to its centre.
         height = below[2] / (1 - FLATTENING) ** 2
@@ -128,31 +132,29 @@ class Orbit:
         step : float
             Seconds between two positions along the track, at 6 to 7 km per second.
         """
-        found = []
         times = self._near(longitude, latitude, days, max(map(abs, cross_track)), step)
-        for distance in cross_track:
-            east, north = self.track(times, distance)
-            east = longitude[0] + (east - longitude[0]) % 360
-            inside = (east <= longitude[1]) & (north >= latitude[0]) & (north <= latitude[1])
-            found.append((east[inside], north[inside], times[inside], np.full(inside.sum(), distance)))
-        east, north, seen, distances = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        order = np.lexsort((distances, seen))
-        seen = seen[order]
-        return Positions(east[order], north[order], seen, self.passes(seen), distances[order])
+        distances = np.sort(np.asarray(cross_track, dtype=float))
+        east, north = self.track(times[:, None], distances)
+        east = longitude[0] + (east - longitude[0]) % 360
+        inside = (east <= longitude[1]) & (north >= latitude[0]) & (north <= latitude[1])
+        moments, places = np.nonzero(inside)
+        seen = times[moments]
+        return Positions(east[inside], north[inside], seen, self.passes(seen), distances[places])
 
     def _near(self, longitude: Range, latitude: Range, days: Range, widest: float, step: float) -> np.ndarray:
         """Times, `step` seconds apart, of stretches of the track that may see the box."""
-        stretch = 30.0
-        n_steps = max(1, round(stretch / step))
-        starts = np.arange(np.floor(days[0] * 86_400 / stretch), np.ceil(days[1] * 86_400 / stretch))
-        east, north = self.track((starts + 0.5) * stretch / 86_400)
-        reach = (widest + 7.0 * stretch) / 111.0
-        polar = np.minimum(np.abs(latitude).max() + reach, 89.0)
-        wide = reach / np.cos(np.deg2rad(polar))
-        near = (east - longitude[0] + wide) % 360 <= longitude[1] - longitude[0] + 2 * wide
-        near &= (north >= latitude[0] - reach) & (north <= latitude[1] + reach)
-        seconds = starts[near, None] * stretch + np.arange(n_steps) * (stretch / n_steps)
-        times = seconds.ravel() / 86_400
+        long, short = STRETCHES
+        seconds = np.arange(np.floor(days[0] * 86_400 / long), np.ceil(days[1] * 86_400 / long)) * long
+        for stretch, length in ((long, short), (short, step)):
+            east, north = self.track((seconds + 0.5 * stretch) / 86_400)
+            reach = (widest + 7.0 * stretch) / 111.0
+            polar = np.minimum(np.abs(latitude).max() + reach, 89.0)
+            wide = reach / np.cos(np.deg2rad(polar))
+            near = (east - longitude[0] + wide) % 360 <= longitude[1] - longitude[0] + 2 * wide
+            near &= (north >= latitude[0] - reach) & (north <= latitude[1] + reach)
+            n_parts = max(1, round(stretch / length))
+            seconds = (seconds[near, None] + np.arange(n_parts) * (stretch / n_parts)).ravel()
+        times = seconds / 86_400
         return times[(times >= days[0]) & (times <= days[1])]
 
     def _unit_vector(self, days: np.ndarray) -> np.ndarray:
