@@ -60,7 +60,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
     guesses = [analyse(truth["ssh"], obs, days) for truth, obs in zip(truths, seen, strict=True)]
     scored = [truth["ssh"][days, ::2, ::2][N_EDGE:-N_EDGE] for truth in truths]
     values = torch.tensor(np.stack([obs[days].values for obs in seen]))[:, None]
-    weak = spread_of(forecast_errors)
+    weak = spread_of(forecast_errors.flatten(0, 2))
     model_errors = {STRONG: torch.zeros_like(weak), WEAK: weak}
     months: list[dict] = [{} for _ in truths]
     seconds = {}
@@ -78,7 +78,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
             for rows, found in zip(months, entry["scores"], strict=True):
                 rows[row] = found
     return {
-        "model_error": float(forecast_errors.square().mean().sqrt()),
+        "model_error": size_of(forecast_errors),
         "seconds": seconds,
         **table(months, ratios(scale.n_iterations)),
         "races": races(months, seconds, scale.n_iterations),
@@ -106,7 +106,7 @@ def first_guesses(
 def tuned(out: Path, scale: Scale, analyse: functools.partial) -> tuple[dict[str, Tensor], Tensor]:
     """What two months that are not scored tell: spreads of the errors of first guesses, and errors of a day's forecast.
 
-    The spreads are factors of `Filtered`; the forecast starts from the truth on the grid of the model.
+    The spreads are factors of `Filtered`; forecasts start from the truth on the grid of the model, ``(2, 1, T, n, n)``.
     """
     guessed: dict[str, list[np.ndarray]] = {OI: [], UNET: []}
     forecast = []
@@ -123,7 +123,14 @@ def tuned(out: Path, scale: Scale, analyse: functools.partial) -> tuple[dict[str
     for name, found in guessed.items():
         errors = torch.tensor(np.concatenate(found))
         spreads[name] = spread_of(OnGrid(errors.shape[-1], scale.n_flow)(errors))
-    return spreads, torch.cat(forecast, dim=2)[0, 0]
+    return spreads, torch.cat(forecast)
+
+
+def size_of(errors: Tensor) -> dict[str, float]:
+    """Root mean square of errors ``(B, 1, T, n, n)`` in m, and how much those of neighbouring days are alike."""
+    power = errors.square().mean()
+    together = (errors[:, :, 1:] * errors[:, :, :-1]).mean()
+    return {"rmse": float(power.sqrt()), "correlation": float(together / power)}
 
 
 def model_of(scale: Scale, n_points: int) -> AbstractMap:
@@ -174,11 +181,14 @@ def minimised(
         {"state": known.to(values.dtype), CONTROL: torch.ones_like(control)},
     )
     solver = LBFGS()
-    began = time.process_time()
     with torch.no_grad():
+        began = time.process_time()
         carry = solver.init(cost, obs, control)
+        elapsed = time.process_time() - began
         for n in range(max(scale.n_iterations) + 1):
             if n in scale.n_iterations:
-                yield n, trajectory(control), time.process_time() - began
+                yield n, trajectory(control), elapsed
             if n < max(scale.n_iterations):
+                began = time.process_time()
                 control, carry = solver.step(cost, obs, control, carry)
+                elapsed += time.process_time() - began

@@ -65,9 +65,14 @@ def until(errors: Sequence[float], clock: Sequence[float], goal: float) -> float
 
 def as_markdown(result: Mapping) -> str:
     """Tables of the page."""
-    lines = [f"A day of the model errs by {1000 * result['model_error']:.2f} mm.", ""]
-    header = "| | iterations | s | mu | lambda_x, degrees | rmse, cm | error variance over variance |"
-    lines += [header, "|---" * 7 + "|"]
+    error = result["model_error"]
+    lines = [
+        f"The model errs by {1000 * error['rmse']:.2f} mm in a day; errors of neighbouring days are correlated by "
+        f"{error['correlation']:.2f}.",
+        "",
+        "| | iterations | s | mu | lambda_x, degrees | rmse, cm | error variance over variance |",
+        "|---" * 7 + "|",
+    ]
     for row, scores in result["scores"].items():
         name, _, n = (
             row.removesuffix(" iterations").rpartition(", ") if row in result["seconds"] else (row, "", "")
