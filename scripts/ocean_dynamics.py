@@ -1,7 +1,9 @@
-"""Row of `ocean_osse.py`: 4D-Var with the model of the ocean, from two first guesses."""
+"""Row of `ocean_osse.py`: strong and weak-constraint 4D-Var with the model of the ocean, from two first guesses."""
 
 import functools
+import itertools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,15 @@ from ocean_cases import (
     observed,
     scores_of,
 )
-from ocean_flow import CONTROL, Filtered, Forecast, OnGrid, Shifted, spread_of, strong_constraint_cost
+from ocean_dynamics_page import STRONG, WEAK, races, ratios, title
+from ocean_flow import CONTROL, Filtered, Forecast, OnGrid, Shifted, spread_of, whitened_cost
 from ocean_tables import table
 from torch import Tensor
+from torch.nn import functional
 
 import oceanvar
 from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
 from oceanvar.practice_ocean import one_day
 from oceanvar.variational.observations import Observations
@@ -42,11 +47,12 @@ N_EDGE = 2
 
 
 def run(out: Path, scale: Scale, seed: int) -> dict:
-    """Minimise the cost of one window of every month from both first guesses, and score on the way."""
+    """Minimise both costs of one window of every month from both first guesses, and score on the way."""
     model = ocean_altimeters.train(out, scale, seed)
     choose = functools.partial(ocean_altimeters.choose_scales, out, scale, ALTIMETERS[FEW])
     lengths = kept(out / "lengths" / f"{FEW}.json", choose)
     analyse = functools.partial(first_guesses, model=model, lengths=lengths, n_nearest=scale.n_nearest)
+    spreads, forecast_errors = tuned(out, scale, analyse)
     truths = [month(out, scale, FIRST_TEST_SEED + n, n) for n in range(scale.n_months)]
     first = MARGIN + (scale.n_month - scale.n_window) // 2
     days = slice(first, first + scale.n_window)
@@ -54,22 +60,30 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
     guesses = [analyse(truth["ssh"], obs, days) for truth, obs in zip(truths, seen, strict=True)]
     scored = [truth["ssh"][days, ::2, ::2][N_EDGE:-N_EDGE] for truth in truths]
     values = torch.tensor(np.stack([obs[days].values for obs in seen]))[:, None]
+    weak = spread_of(forecast_errors.flatten(0, 2))
+    model_errors = {STRONG: torch.zeros_like(weak), WEAK: weak}
     months: list[dict] = [{} for _ in truths]
     seconds = {}
     for name in (OI, UNET):
-        spread = spread_of(tuning_errors(out, scale, name, analyse))
-        backgrounds = torch.tensor(np.stack([each[name][0].values for each in guesses]))[:, None, None]
         for rows, guess, target in zip(months, guesses, scored, strict=True):
             rows[name] = scores_of(guess[name][N_EDGE:-N_EDGE], target)
-        for n, analysis, elapsed in minimised(values, backgrounds, spread, scale):
-            row = f"4D-Var from {name}, {n} iterations"
-            seconds[row] = elapsed / len(truths)
-            for rows, field, target in zip(
-                months, analysis[:, 0, N_EDGE:-N_EDGE, ::2, ::2], scored, strict=True
-            ):
-                rows[row] = scores_of(target.copy(data=field.numpy()), target)
-            print(row, f"{seconds[row]:.1f} s", [round(rows[row]["rmse"], 4) for rows in months], flush=True)
-    return {"seconds": seconds, **table(months, ratios(scale)), "months": months}
+    for constraint, name in itertools.product(model_errors, (OI, UNET)):
+        backgrounds = torch.tensor(np.stack([each[name][0].values for each in guesses]))[:, None, None]
+        costs = (spreads[name], model_errors[constraint])
+        print(f"{constraint} constraint, from {name}", flush=True)
+        make = functools.partial(followed, values, backgrounds, *costs, scored, scale)
+        for entry in kept(out / "dynamics" / f"{constraint}, {name}.json", make)["iterations"]:
+            row = title(constraint, name, entry["n"])
+            seconds[row] = entry["seconds"]
+            for rows, found in zip(months, entry["scores"], strict=True):
+                rows[row] = found
+    return {
+        "model_error": size_of(forecast_errors),
+        "seconds": seconds,
+        **table(months, ratios(scale.n_iterations)),
+        "races": races(months, seconds, scale.n_iterations),
+        "months": months,
+    }
 
 
 def first_guesses(
@@ -89,45 +103,92 @@ def first_guesses(
     return {OI: optimal.transpose(*targets.dims), UNET: learned}
 
 
-def tuning_errors(out: Path, scale: Scale, name: str, analyse: functools.partial) -> Tensor:
-    """Errors of a first guess on days of two months that are not scored, on the grid of the model."""
-    errors = []
+def tuned(out: Path, scale: Scale, analyse: functools.partial) -> tuple[dict[str, Tensor], Tensor]:
+    """What two months that are not scored tell: spreads of the errors of first guesses, and errors of a day's forecast.
+
+    The spreads are factors of `Filtered`; forecasts start from the truth on the grid of the model, ``(2, 1, T, n, n)``.
+    """
+    guessed: dict[str, list[np.ndarray]] = {OI: [], UNET: []}
+    forecast = []
     for number in range(2):
         truth = month(out, scale, FIRST_TUNING_SEED + number, number)
+        field, obs = truth["ssh"], observed(truth, ALTIMETERS[FEW])["ssh"]
         days = slice(MARGIN, -MARGIN, 3)
-        guess = analyse(truth["ssh"], observed(truth, ALTIMETERS[FEW])["ssh"], days)[name]
-        errors.append((guess - truth["ssh"][days, ::2, ::2]).values)
-    found = torch.tensor(np.concatenate(errors))
-    return OnGrid(found.shape[-1], scale.n_flow)(found)
+        for name, guess in analyse(field, obs, days).items():
+            guessed[name].append((guess - field[days, ::2, ::2]).values)
+        states = OnGrid(field.shape[-1], scale.n_flow)(torch.tensor(field.values))[None, None]
+        with torch.no_grad():
+            forecast.append(model_of(scale, field.shape[-1])(states[:, :, :-1]) - states[:, :, 1:])
+    spreads = {}
+    for name, found in guessed.items():
+        errors = torch.tensor(np.concatenate(found))
+        spreads[name] = spread_of(OnGrid(errors.shape[-1], scale.n_flow)(errors))
+    return spreads, torch.cat(forecast)
 
 
-def minimised(values: Tensor, backgrounds: Tensor, spread: Tensor, scale: Scale):
-    """Analyses of all windows after some numbers of iterations of L-BFGS, and seconds of the processor until then."""
-    size = scale.resolution * values.shape[-1]
-    day = one_day(scale.n_flow, size, PHYSICS)
+def size_of(errors: Tensor) -> dict[str, float]:
+    """Root mean square of errors ``(B, 1, T, n, n)`` in m, and how much those of neighbouring days are alike."""
+    power = errors.square().mean()
+    together = (errors[:, :, 1:] * errors[:, :, :-1]).mean()
+    return {"rmse": float(power.sqrt()), "correlation": float(together / power)}
+
+
+def model_of(scale: Scale, n_points: int) -> AbstractMap:
+    """Model step of a day on the grid of 4D-Var, for a box of so many points of the truth."""
+    return one_day(scale.n_flow, scale.resolution * n_points, PHYSICS)
+
+
+def followed(
+    values: Tensor,
+    backgrounds: Tensor,
+    spread: Tensor,
+    model_error: Tensor,
+    scored: list[xr.DataArray],
+    scale: Scale,
+) -> dict:
+    """Scores of every window and seconds a window after some numbers of iterations."""
+    entries = []
+    for n, analysis, elapsed in minimised(values, backgrounds, spread, model_error, scale):
+        fields = analysis[:, 0, N_EDGE:-N_EDGE, ::2, ::2].numpy()
+        scores = [
+            scores_of(target.copy(data=field), target) for field, target in zip(fields, scored, strict=True)
+        ]
+        entries.append({"n": n, "seconds": elapsed / len(scored), "scores": scores})
+        errors = [round(each["rmse"], 4) for each in scores]
+        print(f"{n} iterations, {entries[-1]['seconds']:.1f} s: {errors}", flush=True)
+    return {"iterations": entries}
+
+
+def minimised(
+    values: Tensor, backgrounds: Tensor, spread: Tensor, model_error: Tensor, scale: Scale
+) -> Iterator[tuple[int, Tensor, float]]:
+    """Analyses of all windows after some numbers of iterations of L-BFGS, and seconds of the processor until then.
+
+    The control is the departure of the first day from the background and the model error of each later day, all
+    white; a model error of spread 0 is the strong constraint.
+    """
+    n_days, n_points = values.shape[2], values.shape[-1]
     first = OnGrid(backgrounds.shape[-1], scale.n_flow)(backgrounds)
-    onwards = Shifted(Chain(Forecast(day, values.shape[2]), OnGrid(scale.n_flow, values.shape[-1])), first)
-    trajectory = Chain(Filtered(spread / BACKGROUND_WEIGHT**0.5), onwards)
-    cost = strong_constraint_cost(trajectory, NOISE**2)
-    control = torch.zeros_like(first)
+    undisturbed = functional.pad(first, (0, 0, 0, 0, 0, n_days - 1))
+    whole = Chain(Forecast(model_of(scale, n_points)), OnGrid(scale.n_flow, n_points))
+    factors = torch.stack([spread / BACKGROUND_WEIGHT**0.5, *[model_error] * (n_days - 1)])
+    trajectory = Chain(Filtered(factors), Shifted(whole, undisturbed))
+    cost = whitened_cost(trajectory, NOISE**2)
+    control = torch.zeros_like(undisturbed)
     known = torch.isfinite(values)
     obs = Observations(
         {"state": torch.where(known, values, 0.0), CONTROL: control},
         {"state": known.to(values.dtype), CONTROL: torch.ones_like(control)},
     )
     solver = LBFGS()
-    began = time.process_time()
     with torch.no_grad():
+        began = time.process_time()
         carry = solver.init(cost, obs, control)
+        elapsed = time.process_time() - began
         for n in range(max(scale.n_iterations) + 1):
             if n in scale.n_iterations:
-                yield n, trajectory(control), time.process_time() - began
-            control, carry = solver.step(cost, obs, control, carry)
-
-
-def ratios(scale: Scale) -> dict[str, tuple[str, str]]:
-    """Pairs of rows whose ratio is of interest."""
-    few, many = scale.n_iterations[1], scale.n_iterations[-1]
-    ours, classical = f"4D-Var from {UNET}, {few} iterations", f"4D-Var from {OI}, {many} iterations"
-    pairs = {f"{ours} / {each}": (ours, each) for each in (OI, UNET, classical)}
-    return pairs | {f"{classical} / {OI}": (classical, OI), f"{UNET} / {OI}": (UNET, OI)}
+                yield n, trajectory(control), elapsed
+            if n < max(scale.n_iterations):
+                began = time.process_time()
+                control, carry = solver.step(cost, obs, control, carry)
+                elapsed += time.process_time() - began

@@ -1,4 +1,4 @@
-"""Strong-constraint 4D-Var in the periodic box of `ocean_osse.py`: the first day decides the others."""
+"""4D-Var in the periodic box of `ocean_osse.py`: the first day and the errors of the model decide the others."""
 
 from typing import final
 
@@ -20,7 +20,7 @@ class Filtered(AbstractMap):
     Parameters
     ----------
     factors : Tensor
-        Of the waves of ``torch.fft.rfft2``.
+        Of the waves of ``torch.fft.rfft2``; axes before these are those of the fields, or 1.
     """
 
     def __init__(self, factors: Tensor):
@@ -79,50 +79,52 @@ class OnGrid(AbstractMap):
 
 @final
 class Forecast(AbstractMap):
-    """All days of a window ``(B, 1, T, *S)`` from its first ``(B, 1, 1, *S)``.
+    """All days of a window from its first and the errors of the model: ``x_t = M(x_(t-1)) + eta_t``.
+
+    The forcing formulation of weak-constraint 4D-Var (Tremolet, 2006, Q. J. R. Meteorol. Soc. 132, 2483-2504).
 
     Parameters
     ----------
     day : AbstractMap
-        Model step of a day.
-    n_days : int
-        T.
+        Model step M of a day.
     """
 
-    def __init__(self, day: AbstractMap, n_days: int):
+    def __init__(self, day: AbstractMap):
         super().__init__()
         self.day = day
-        self.n_days = n_days
 
     def forward(self, x: Tensor) -> Tensor:
-        """The first day and those that follow from it."""
-        days = [x]
-        for _ in range(self.n_days - 1):
-            days.append(self.day(days[-1]))
+        """Days ``(B, 1, T, *S)`` from ``(B, 1, T, *S)``: the first day, then the error of every later one."""
+        state, *errors = x.split(1, dim=2)
+        days = [state]
+        for error in errors:
+            days.append(self.day(days[-1]) + error)
         return torch.cat(days, dim=2)
 
     def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
         """Value and pull-back: the adjoint model, from the last day to the first."""
-        days, pullbacks = [x], []
-        for _ in range(self.n_days - 1):
+        state, *errors = x.split(1, dim=2)
+        days, pullbacks = [state], []
+        for error in errors:
             tomorrow, pullback = self.day.linearize(days[-1])
-            days.append(tomorrow)
+            days.append(tomorrow + error)
             pullbacks.append(pullback)
 
         def adjoint(cotangent: Tensor) -> Tensor:
-            *earlier, total = cotangent.split(1, dim=2)
+            *earlier, last = cotangent.split(1, dim=2)
+            totals = [last]
             for pullback, on_day in zip(reversed(pullbacks), reversed(earlier), strict=True):
-                total = pullback(total) + on_day
-            return total
+                totals.append(pullback(totals[-1]) + on_day)
+            return torch.cat(totals[::-1], dim=2)
 
         return torch.cat(days, dim=2), adjoint
 
     def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
         """Tangent-linear forecast."""
-        tangents = [tangent]
-        for _ in range(self.n_days - 1):
-            tangents.append(self.day.jvp(x, tangents[-1]))
-            x = self.day(x)
+        states, errors = self(x).split(1, dim=2), tangent.split(1, dim=2)
+        tangents = [errors[0]]
+        for state, error in zip(states, errors[1:], strict=False):
+            tangents.append(self.day.jvp(state, tangents[-1]) + error)
         return torch.cat(tangents, dim=2)
 
 
@@ -148,7 +150,7 @@ class Shifted(AbstractMap):
         return self.inner.jvp(x + self.state, tangent)
 
 
-def strong_constraint_cost(trajectory: AbstractMap, obs_variance: float) -> VariationalCost:
+def whitened_cost(trajectory: AbstractMap, obs_variance: float) -> VariationalCost:
     """Cost of a whitened control: |control|^2 + |trajectory(control) - y|^2 / R, over the points of the control."""
     return VariationalCost(
         ObservationTerm(trajectory, variances=[obs_variance]), ObservationTerm(name=CONTROL)

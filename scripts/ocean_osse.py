@@ -14,8 +14,8 @@ writes it as the model ``ocean`` with its card.
 
 iterations: a prior and an LSTM solver learn to go on from the analysis of that U-Net (4DVarNet).
 
-dynamics: strong-constraint 4D-Var with the model of the ocean on a coarser grid, minimised by L-BFGS in one window of
-every month, from optimal interpolation and from the analysis of that U-Net.
+dynamics: 4D-Var with the model of the ocean on a coarser grid, strong and weak constraint, minimised by L-BFGS in one
+window of every month, from optimal interpolation and from the analysis of that U-Net.
 
 temperature: two U-Nets of the same size learn to map what one nadir altimeter sees, one of them with the temperature
 beside it.
@@ -33,6 +33,7 @@ from pathlib import Path
 import click
 import ocean_altimeters
 import ocean_dynamics
+import ocean_dynamics_page
 import ocean_iterations
 import ocean_temperature
 import torch
@@ -41,11 +42,12 @@ from ocean_models import n_parameters
 from ocean_tables import as_markdown
 
 ROWS = {
-    "altimeters": ocean_altimeters.run,
-    "dynamics": ocean_dynamics.run,
-    "iterations": ocean_iterations.run,
-    "temperature": ocean_temperature.run,
+    "altimeters": (ocean_altimeters.run, as_markdown),
+    "dynamics": (ocean_dynamics.run, ocean_dynamics_page.as_markdown),
+    "iterations": (ocean_iterations.run, as_markdown),
+    "temperature": (ocean_temperature.run, as_markdown),
 }
+"""What computes a row of the table, and what writes it for a page."""
 
 
 def package(out: Path, result: Mapping, folder: Path, scale: Scale, seed: int) -> None:
@@ -97,9 +99,10 @@ def main(row: str, out: Path, name: str, seed: int, n_threads: int, folder: Path
     if written.exists() and written.read_text() != settings:
         raise click.ClickException(f"{written} is of a run with other settings: choose another --out")
     written.write_text(settings)
-    result = ROWS[row](out, scale, seed)
+    run, page = ROWS[row]
+    result = run(out, scale, seed)
     (out / f"{row}.json").write_text(json.dumps(result, indent=1))
-    print(as_markdown(result))
+    print(page(result))
     if folder is not None:
         package(out, result, folder, scale, seed)
 

@@ -16,6 +16,7 @@ from oceanvar.practice_ocean import GRADIENT, MEAN_TEMPERATURE, one_day
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
 import ocean_cases
+import ocean_dynamics_page
 import ocean_flow
 import ocean_osse
 import ocean_tables
@@ -63,10 +64,16 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
     dynamics = CliRunner().invoke(ocean_osse.main, ["dynamics", *options[1:5]], catch_exceptions=False)
     assert dynamics.exit_code == 0, dynamics.output
     rows = json.loads((run / "dynamics.json").read_text())["scores"]
-    assert len(rows) == 2 * (1 + 3)
+    assert len(rows) == 2 * (1 + 2 * 3)
     for name in ("optimal interpolation", "U-Net, direct inversion"):
-        begun, ended = (rows[f"4D-Var from {name}, {n} iterations"]["rmse"]["mean"] for n in (0, 4))
-        assert ended < begun
+        ended = []
+        for constraint in ("strong", "weak"):
+            title = f"{constraint}-constraint 4D-Var from {name}, {{}} iterations"
+            begun, after = (rows[title.format(n)]["rmse"]["mean"] for n in (0, 4))
+            assert after < begun
+            ended.append(after)
+        assert ended[0] != ended[1]
+    assert "| weak, U-Net and 2 iterations | " in dynamics.output
 
     iterations = CliRunner().invoke(ocean_osse.main, ["iterations", *options[1:5]], catch_exceptions=False)
     assert iterations.exit_code == 0, iterations.output
@@ -104,9 +111,10 @@ FLOW_MAPS = {
     "filter": ocean_flow.Filtered(torch.rand(8, 5, dtype=torch.float64)),
     "finer": ocean_flow.OnGrid(8, 12),
     "coarser": ocean_flow.OnGrid(8, 5),
-    "forecast": ocean_flow.Forecast(one_day(8, 10.0, PHYSICS), 3),
+    "filter for each day": ocean_flow.Filtered(torch.rand(3, 8, 5, dtype=torch.float64)),
+    "forecast": ocean_flow.Forecast(one_day(8, 10.0, PHYSICS)),
     "shifted": ocean_flow.Shifted(
-        ocean_flow.Forecast(one_day(8, 10.0, PHYSICS), 2), torch.ones(2, 1, 1, 8, 8) / 9
+        ocean_flow.Forecast(one_day(8, 10.0, PHYSICS)), torch.ones(2, 1, 3, 8, 8) / 9
     ),
 }
 
@@ -115,13 +123,31 @@ FLOW_MAPS = {
 def test_tangent_and_adjoint_belong_to_the_map(name: str) -> None:
     torch.manual_seed(0)
     each = FLOW_MAPS[name]
-    x, tangent = (0.1 * torch.randn(2, 1, 1, 8, 8, dtype=torch.float64) for _ in range(2))
+    x, tangent = (0.1 * torch.randn(2, 1, 3, 8, 8, dtype=torch.float64) for _ in range(2))
     value, pullback = each.linearize(x)
     torch.testing.assert_close(value, each(x))
     pushed, cotangent = each.jvp(x, tangent), torch.randn_like(value)
     torch.testing.assert_close((pushed * cotangent).sum(), (tangent * pullback(cotangent)).sum())
     difference = (each(x + 1e-6 * tangent) - each(x - 1e-6 * tangent)) / 2e-6
     torch.testing.assert_close(pushed, difference, rtol=1e-5, atol=1e-6)
+
+
+def test_a_forecast_adds_its_errors_to_the_model_day_by_day() -> None:
+    torch.manual_seed(2)
+    day = one_day(8, 10.0, PHYSICS)
+    control = 0.1 * torch.randn(2, 1, 4, 8, 8, dtype=torch.float64)
+    days = ocean_flow.Forecast(day)(control)
+    torch.testing.assert_close(days[:, :, :1], control[:, :, :1])
+    torch.testing.assert_close(days[:, :, 1:] - day(days[:, :, :-1]), control[:, :, 1:])
+
+
+def test_the_time_until_a_solver_is_as_good_as_another() -> None:
+    """An error that halves with every second is at any of its values when it should be, and stays at its last one."""
+    clock = [0.0, 1.0, 4.0]
+    errors = [2.0**-t for t in clock]
+    assert ocean_dynamics_page.until(errors, clock, 2.0**-2.5) == pytest.approx(2.5)
+    assert ocean_dynamics_page.until(errors, clock, 2.0) == 0.0
+    assert ocean_dynamics_page.until(errors, clock, 1e-9) == 4.0
 
 
 def test_waves_survive_a_finer_grid_and_the_way_back() -> None:
