@@ -27,7 +27,7 @@ from oceanvar.variational.sampling_design import (
     top_k,
 )
 from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.starts import CovariateStart, InterpolatedStart
+from oceanvar.variational.starts import CovariateStart, InterpolatedStart, LearnedStart
 from oceanvar.variational.terms import ObservationTerm, PriorTerm
 from oceanvar.varnet import VarNet
 
@@ -139,7 +139,11 @@ def test_the_mask_keeps_its_budget_and_takes_only_what_there_is(relaxation):
     assert set(mask.unique().tolist()) == {0.0, 1.0}, "the choice is hard after training"
 
 
-@pytest.mark.parametrize("start", [None, InterpolatedStart()])
+@pytest.mark.parametrize(
+    "start",
+    [None, InterpolatedStart(), LearnedStart(Conv(3, 1, [1, 3, 3], bias=True))],
+    ids=["covariate", "interpolated", "learned"],
+)
 def test_values_that_were_not_chosen_cannot_leak(start):
     model, sample = problem(start=start)
     mask = model.sampling.mask(sample.obs)
@@ -147,6 +151,16 @@ def test_values_that_were_not_chosen_cannot_leak(start):
     expected = model(model.sampling.sampled(sample.obs, mask))
     again = model(model.sampling.sampled(replace(sample.obs, values=poisoned), mask))
     torch.testing.assert_close(again, expected, rtol=0, atol=0)
+
+
+def test_the_derivative_passes_a_learned_start():
+    """That of the weight of a point is what the network makes of its value and of its mask."""
+    start = LearnedStart(Conv(3, 1, [1, 1, 1])).double()
+    values = torch.randn(2, 1, 1, 4, 5, dtype=F64)
+    mask = top_k(torch.randn(2, 20, dtype=F64), budgets(2, 6.0)).view_as(values).requires_grad_()
+    (found,) = torch.autograd.grad(start(Observations({"state": values}, {"state": mask})).sum(), mask)
+    interpolated, value, seen = start.network.weight.flatten()
+    torch.testing.assert_close(found, torch.where(mask > 0, interpolated + value, value) * values + seen)
 
 
 def test_a_soft_mask_and_a_start_from_observations_are_refused():
