@@ -27,6 +27,7 @@ from oceanvar.variational.sampling_design import (
     top_k,
 )
 from oceanvar.variational.solvers.descent import GradientDescent
+from oceanvar.variational.spacing import GreedyReduction
 from oceanvar.variational.starts import CovariateStart, InterpolatedStart, LearnedStart
 from oceanvar.variational.terms import ObservationTerm, PriorTerm
 from oceanvar.varnet import VarNet
@@ -161,6 +162,37 @@ def test_the_derivative_passes_a_learned_start():
     (found,) = torch.autograd.grad(start(Observations({"state": values}, {"state": mask})).sum(), mask)
     interpolated, value, seen = start.network.weight.flatten()
     torch.testing.assert_close(found, torch.where(mask > 0, interpolated + value, value) * values + seen)
+
+
+def test_the_first_of_a_greedy_reduction_reduces_most():
+    """The trace that one observation takes from a Gaussian error covariance, computed from the whole matrix."""
+    log_variance, length = torch.randn(4, 1, 1, 6, 7), 1.7
+    order = GreedyReduction(length, 5)(log_variance).flatten(1).argsort(1, descending=True)
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
+    at = torch.stack([y, x], -1).reshape(-1, 2)
+    correlation = torch.exp(-(torch.cdist(at, at) ** 2) / 2 / length**2)
+    for row, found in zip(log_variance.flatten(1), order, strict=True):
+        spread = (row / 2).exp()
+        covariance = spread[:, None] * correlation * spread
+        taken = covariance.square().sum(1) / (covariance.diagonal() + 1)
+        assert found[0] == taken.argmax()
+
+
+def test_a_greedy_reduction_keeps_apart_and_any_budget_is_its_beginning():
+    flat = torch.zeros(1, 1, 1, 12, 12)
+    scores = GreedyReduction(1.5, 12)(flat).flatten(1)
+    few, many = (top_k(scores, torch.tensor([[float(n)]])) for n in (5, 12))
+    assert (few <= many).all()
+    at = torch.nonzero(many.view(12, 12)).float()
+    assert torch.pdist(at).min() >= 2
+    alone = torch.randn(3, 1, 1, 4, 5)
+    taken = top_k(GreedyReduction(0.01, 6)(alone).flatten(1), torch.full((3, 1), 6.0))
+    assert (taken == top_k(alone.flatten(1), torch.full((3, 1), 6.0))).all()
+    alone.requires_grad_()
+    (gradient,) = torch.autograd.grad((GreedyReduction(1.5, 6)(alone) * alone.detach()).sum(), alone)
+    torch.testing.assert_close(gradient, alone.detach())
+    with pytest.raises(ValueError, match="must be positive"):
+        GreedyReduction(0.0, 3)
 
 
 def test_a_soft_mask_and_a_start_from_observations_are_refused():
