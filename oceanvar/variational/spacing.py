@@ -23,6 +23,8 @@ class GreedyReduction(AbstractMap):
     correlation :math:`\rho_{ij} = \exp(-d_{ij}^2 / 2 L^2)` of the errors left as it was. The derivative passes as that
     of the identity.
 
+    Points that cannot be observed are not left out here: give them a very low value.
+
     Parameters
     ----------
     length : float
