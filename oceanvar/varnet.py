@@ -26,7 +26,8 @@ import oceanvar.variational.solvers.descent
 import oceanvar.variational.solvers.lbfgs
 import oceanvar.variational.solvers.lstm
 import oceanvar.variational.solvers.newton
-import oceanvar.variational.solvers.schedules  # noqa: F401
+import oceanvar.variational.solvers.schedules
+import oceanvar.variational.spacing  # noqa: F401
 from oceanvar import registry
 from oceanvar.along_track import TrackPatches
 from oceanvar.bridge import on_device, to_array, to_covariates, to_observations

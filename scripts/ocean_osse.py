@@ -4,6 +4,7 @@
     python scripts/ocean_osse.py dynamics --out runs/ocean
     python scripts/ocean_osse.py temperature --out runs/ocean
     python scripts/ocean_osse.py iterations --out runs/ocean
+    python scripts/ocean_osse.py sampling --out runs/ocean
 
 Every ocean comes from `oceanvar.quasigeostrophic` with a seed of its own. All methods are scored on months that none of
 them has seen, each from another seed; intervals are over these months.
@@ -16,6 +17,9 @@ iterations: a prior and an LSTM solver learn to go on from the analysis of that 
 
 dynamics: 4D-Var with the model of the ocean on a coarser grid, strong and weak constraint, minimised by L-BFGS in one
 window of every month, from optimal interpolation and from the analysis of that U-Net.
+
+sampling: a network learns which 6 % of the cells to observe today, given what was known yesterday; beside it the same
+number of cells at random, on a lattice and under nadirs.
 
 temperature: two U-Nets of the same size learn to map what one nadir altimeter sees, one of them with the temperature
 beside it.
@@ -35,6 +39,7 @@ import ocean_altimeters
 import ocean_dynamics
 import ocean_dynamics_page
 import ocean_iterations
+import ocean_sampling
 import ocean_temperature
 import torch
 from ocean_cases import ALTIMETERS, NOISE, SCALES, Scale
@@ -45,6 +50,7 @@ ROWS = {
     "altimeters": (ocean_altimeters.run, as_markdown),
     "dynamics": (ocean_dynamics.run, ocean_dynamics_page.as_markdown),
     "iterations": (ocean_iterations.run, as_markdown),
+    "sampling": (ocean_sampling.run, as_markdown),
     "temperature": (ocean_temperature.run, as_markdown),
 }
 """What computes a row of the table, and what writes it for a page."""

@@ -9,7 +9,7 @@ from oceanvar.metrics.intervals import bootstrap_interval, bootstrap_ratio
 Month = Mapping[str, Mapping[str, float]]
 """Row, then score."""
 
-RATIOS = ("r_score", "lambda_x", "lambda_t")
+RATIOS = ("rmse", "r_score", "lambda_x", "lambda_t")
 
 
 def table(months: Sequence[Month], pairs: Mapping[str, tuple[str, str]]) -> dict:

@@ -1,5 +1,6 @@
 """The ocean twin experiment runs from end to end on its smallest scale, and goes on where it stopped."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -16,9 +17,13 @@ from oceanvar.practice_ocean import GRADIENT, MEAN_TEMPERATURE, one_day
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
 import ocean_cases
+import ocean_days
+import ocean_designs
 import ocean_dynamics_page
 import ocean_flow
+import ocean_models
 import ocean_osse
+import ocean_sampling
 import ocean_tables
 
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
@@ -94,6 +99,53 @@ def test_the_tiny_row_of_the_temperature(tmp_path: Path) -> None:
     alone, both = result["scores"].values()
     assert alone["rmse"]["mean"] != both["rmse"]["mean"]
     assert set(result["ratios"]["1 nadir + temperature / 1 nadir"]) >= {"r_score"}
+
+
+def test_the_tiny_row_of_the_sampling(tmp_path: Path) -> None:
+    options = ["sampling", "--scale", "tiny", "--out", str(tmp_path)]
+    CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
+    result = json.loads((tmp_path / "sampling.json").read_text())
+    assert len({row["rmse"]["mean"] for row in result["scores"].values()}) == 5
+    assert set(result["ratios"]["learned / random"]) == {"rmse", "r_score"}
+    assert (tmp_path / "sampling.png").exists()
+    model = oceanvar.load(tmp_path / "sampling" / "learned" / "model.varnet")
+    days = ocean_days.xr.load_dataset(tmp_path / "sampling" / "days" / "4000.nc")
+    found = ocean_sampling.today(days, "learned", model, 0)
+    assert (found["is_seen"].sum(("latitude", "longitude")) == int(0.06 * 16 * 16)).all()
+
+
+def test_what_is_known_yesterday_says_nothing_of_today(tmp_path: Path) -> None:
+    scale = ocean_cases.SCALES["tiny"]
+    model = ocean_models.direct_inversion(scale, 0)
+    model.normalise(dataclasses.replace(model.state_space, mean={"ssh": 0.0}, std={"ssh": 0.1}))
+    truth = ocean_cases.month(tmp_path, scale, 4000, 0)
+    every = ocean_days.days(truth, range(6, 20), scale, model)
+    seen = (every["wait"] < 1).any(("time", *ocean_cases.BOX)).values
+    number = int(np.flatnonzero(seen)[0])  # the first day with an observation
+    changed = truth.copy(deep=True)
+    changed["ssh"][6 + number :] = 9.0
+    other = ocean_days.days(changed, range(6, 20), scale, model)
+    for name in ocean_days.KNOWN:
+        assert (other[name][number] == every[name][number]).all()
+    assert (other["previous"][number + 1] != every["previous"][number + 1]).any()
+    assert (other["ssh"][number] == 9.0).all()
+    is_under = every["wait"][number].values < 1
+    assert (every["age"][number + 1].values[is_under] == 0).all()
+    assert (every["age"][number + 1].values[~is_under] > 0).all()
+
+
+@pytest.mark.parametrize(("staggered", "shift"), [(True, 0.0), (False, 0.0), (True, 0.25)])
+def test_a_lattice_has_its_number_of_cells_well_apart(staggered: bool, shift: float) -> None:
+    sizes = {"variable": 1, "time": 1, "latitude": 50, "longitude": 50}
+    mask = ocean_designs.Lattice(150, staggered, shift).mask(sizes, {}, np.random.default_rng(0))[0, 0]
+    assert mask.sum() == 150
+    assert torch.pdist(torch.nonzero(torch.tensor(mask)).float()).min() >= 3
+
+
+def test_random_cells_are_between_their_numbers() -> None:
+    sizes, rng = {"variable": 1, "time": 1, "latitude": 5, "longitude": 6}, np.random.default_rng(0)
+    counts = {int(ocean_designs.RandomCells(2, 4).mask(sizes, {}, rng).sum()) for _ in range(50)}
+    assert counts == {2, 3, 4}
 
 
 def test_a_mirrored_ocean_obeys_the_same_equation() -> None:

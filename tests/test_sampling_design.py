@@ -27,7 +27,8 @@ from oceanvar.variational.sampling_design import (
     top_k,
 )
 from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.starts import CovariateStart, InterpolatedStart
+from oceanvar.variational.spacing import GreedyReduction
+from oceanvar.variational.starts import CovariateStart, InterpolatedStart, LearnedStart
 from oceanvar.variational.terms import ObservationTerm, PriorTerm
 from oceanvar.varnet import VarNet
 
@@ -139,7 +140,11 @@ def test_the_mask_keeps_its_budget_and_takes_only_what_there_is(relaxation):
     assert set(mask.unique().tolist()) == {0.0, 1.0}, "the choice is hard after training"
 
 
-@pytest.mark.parametrize("start", [None, InterpolatedStart()])
+@pytest.mark.parametrize(
+    "start",
+    [None, InterpolatedStart(), LearnedStart(Conv(3, 1, [1, 3, 3], bias=True))],
+    ids=["covariate", "interpolated", "learned"],
+)
 def test_values_that_were_not_chosen_cannot_leak(start):
     model, sample = problem(start=start)
     mask = model.sampling.mask(sample.obs)
@@ -147,6 +152,47 @@ def test_values_that_were_not_chosen_cannot_leak(start):
     expected = model(model.sampling.sampled(sample.obs, mask))
     again = model(model.sampling.sampled(replace(sample.obs, values=poisoned), mask))
     torch.testing.assert_close(again, expected, rtol=0, atol=0)
+
+
+def test_the_derivative_passes_a_learned_start():
+    """That of the weight of a point is what the network makes of its value and of its mask."""
+    start = LearnedStart(Conv(3, 1, [1, 1, 1])).double()
+    values = torch.randn(2, 1, 1, 4, 5, dtype=F64)
+    mask = top_k(torch.randn(2, 20, dtype=F64), budgets(2, 6.0)).view_as(values).requires_grad_()
+    (found,) = torch.autograd.grad(start(Observations({"state": values}, {"state": mask})).sum(), mask)
+    interpolated, value, seen = start.network.weight.flatten()
+    torch.testing.assert_close(found, torch.where(mask > 0, interpolated + value, value) * values + seen)
+
+
+def test_the_first_of_a_greedy_reduction_reduces_most():
+    """The trace that one observation takes from a Gaussian error covariance, computed from the whole matrix."""
+    log_variance, length = torch.randn(4, 1, 1, 6, 7), 1.7
+    order = GreedyReduction(length, 5)(log_variance).flatten(1).argsort(1, descending=True)
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
+    at = torch.stack([y, x], -1).reshape(-1, 2)
+    correlation = torch.exp(-(torch.cdist(at, at) ** 2) / 2 / length**2)
+    for row, found in zip(log_variance.flatten(1), order, strict=True):
+        spread = (row / 2).exp()
+        covariance = spread[:, None] * correlation * spread
+        taken = covariance.square().sum(1) / (covariance.diagonal() + 1)
+        assert found[0] == taken.argmax()
+
+
+def test_a_greedy_reduction_keeps_apart_and_any_budget_is_its_beginning():
+    flat = torch.zeros(1, 1, 1, 12, 12)
+    scores = GreedyReduction(1.5, 12)(flat).flatten(1)
+    few, many = (top_k(scores, torch.tensor([[float(n)]])) for n in (5, 12))
+    assert (few <= many).all()
+    at = torch.nonzero(many.view(12, 12)).float()
+    assert torch.pdist(at).min() >= 2
+    alone = torch.randn(3, 1, 1, 4, 5)
+    taken = top_k(GreedyReduction(0.01, 6)(alone).flatten(1), torch.full((3, 1), 6.0))
+    assert (taken == top_k(alone.flatten(1), torch.full((3, 1), 6.0))).all()
+    alone.requires_grad_()
+    (gradient,) = torch.autograd.grad((GreedyReduction(1.5, 6)(alone) * alone.detach()).sum(), alone)
+    torch.testing.assert_close(gradient, alone.detach())
+    with pytest.raises(ValueError, match="must be positive"):
+        GreedyReduction(0.0, 3)
 
 
 def test_a_soft_mask_and_a_start_from_observations_are_refused():

@@ -94,9 +94,12 @@ class LearnedStart(AbstractStart):
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""
         values, observed = on_grid(obs, self.name, self.tracks)
-        values = torch.where(observed, values, 0.0)
+        # 1 where observed, with the derivative of the weight: a learned sampling learns through it.
+        weights = obs.weights[self.name]
+        mask = observed.to(values.dtype) + weights - weights.detach()
+        values = values * mask
         interpolated = interpolate_in_time(values, observed)
-        seen = [interpolated, values, observed.to(values.dtype)]
+        seen = [interpolated, values, mask]
         masks = [obs.weights[name] for name in self.covariates]
         state = self.network(
             torch.cat([*seen, *(obs.covariates[name] for name in self.covariates), *masks], dim=1)
