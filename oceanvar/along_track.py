@@ -9,14 +9,19 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from oceanvar.coordinates import LONGITUDE, is_time, metric_name, numbers, turned_longitude
+from oceanvar.coordinates import (
+    HALF_CELL,
+    LONGITUDE,
+    index_coordinate,
+    is_time,
+    metric_name,
+    numbers,
+    turned_longitude,
+)
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
 from oceanvar.instruments import Instrument
 from oceanvar.patching.grids import Origin
 from oceanvar.state_space import StateSpace
-
-HALF_CELL = 0.5
-"""How far beyond the first and the last point of an axis a sample still belongs to it, in points."""
 
 
 class TrackPatches(NamedTuple):
@@ -83,21 +88,10 @@ class TrackCutter:
         return {name: self._cut(each, origins) for name, each in self.instruments.items()}
 
     def _cut(self, samples: Samples, origins: Sequence[Origin]) -> TrackPatches:
-        found = [self._inside(samples, origin) for origin in origins]
-        n_most = max((len(chosen) for chosen, _ in found), default=0)
-        shape = (len(origins), len(samples.values), n_most)
-        values = np.full(shape, np.nan)
-        variances = None if samples.variances is None else np.full(shape, np.nan)
-        positions = np.zeros((len(origins), n_most, len(self.sizes)))
-        for i, (chosen, places) in enumerate(found):
-            values[i, :, : len(chosen)] = samples.values[:, chosen]
-            positions[i, : len(chosen)] = places
-            if variances is not None and samples.variances is not None:
-                variances[i, :, : len(chosen)] = samples.variances[:, chosen]
-        return TrackPatches(values, variances, positions)
+        return padded([self._inside(samples, origin) for origin in origins])
 
-    def _inside(self, samples: Samples, origin: Origin) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the samples in a patch, in the order of time, and their places in it."""
+    def _inside(self, samples: Samples, origin: Origin) -> Samples:
+        """Samples in a patch, at their places in it."""
         first, stop = 0, len(samples.positions)
         if not self.wraps[0]:
             # In the order of time: most samples need no look.
@@ -110,7 +104,27 @@ class TrackCutter:
                 places[:, axis] = (places[:, axis] + HALF_CELL) % size - HALF_CELL
         last = np.asarray(self.patch) - 1
         inside = ((places >= -HALF_CELL) & (places <= last + HALF_CELL)).all(axis=1)
-        return np.flatnonzero(inside) + first, np.clip(places[inside], 0, last)
+        chosen = np.flatnonzero(inside) + first
+        variances = None if samples.variances is None else samples.variances[:, chosen]
+        return Samples(np.clip(places[inside], 0, last), samples.values[:, chosen], variances)
+
+
+def padded(found: Sequence[Samples]) -> TrackPatches:
+    """Samples of some patches, side by side."""
+    n_most = max(each.values.shape[1] for each in found)
+
+    def side_by_side(arrays: Sequence[np.ndarray], fill: float, axis: int) -> np.ndarray:
+        def width(array: np.ndarray) -> list[tuple[int, int]]:
+            return [(0, n_most - array.shape[i] if i == axis else 0) for i in range(2)]
+
+        return np.stack([np.pad(each, width(each), constant_values=fill) for each in arrays])
+
+    given = [each.variances for each in found if each.variances is not None]
+    return TrackPatches(
+        side_by_side([each.values for each in found], np.nan, axis=1),
+        side_by_side(given, np.nan, axis=1) if given else None,
+        side_by_side([each.positions for each in found], 0.0, axis=0),
+    )
 
 
 def track_cutter(
@@ -228,24 +242,7 @@ def _index_on(tracks: xr.Dataset, name: str, ds: xr.Dataset, dim: str) -> np.nda
         where = turned_longitude(where, ds[dim])
     points = numbers(ds[dim]).values
     places = numbers(where, ds[dim][0]).values
-    if len(points) > 1 and points[0] > points[-1]:
-        return len(points) - 1 - _interpolated(places, points[::-1], dim)
-    return _interpolated(places, points, dim)
-
-
-def _interpolated(places: np.ndarray, points: np.ndarray, dim: str) -> np.ndarray:
-    if not (np.diff(points) > 0).all():
-        raise GridMismatchError(
-            f"coordinate {dim!r} of the grid is neither increasing nor decreasing: use sortby({dim!r}) "
-            "and drop repeated values"
-        )
-    # The cell of a lone point is one unit wide: a day, a degree.
-    before = points[1] - points[0] if len(points) > 1 else 1.0
-    after = points[-1] - points[-2] if len(points) > 1 else 1.0
-    known = np.concatenate(([points[0] - before], points, [points[-1] + after]))
-    index = np.interp(places, known, np.arange(-1.0, len(points) + 1))
-    inside = (index >= -HALF_CELL) & (index <= len(points) - 1 + HALF_CELL)
-    return np.where(inside, index, np.nan)
+    return index_coordinate(places, points, dim)
 
 
 def _coordinate(tracks: xr.Dataset, name: str, axis: xr.DataArray) -> xr.DataArray:

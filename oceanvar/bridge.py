@@ -168,9 +168,9 @@ class TrainingWindows:
             first = (batch * n_ranks + rank) * self.batch_size
             numbers = range(first, min(first + self.batch_size, max(self.n_samples, first + 1)))
             windows = [self.source.draw(np.random.default_rng([self.seed, epoch, i])) for i in numbers]
-            truth, values = (np.stack([window[part] for window in windows]) for part in (0, 1))
-            tracks = self.source.tracks([window.origin for window in windows])
-            yield to_sample(truth, values, self.space, tracks)
+            truth = np.stack([window.truth for window in windows])
+            values = np.stack([window.inputs for window in windows])
+            yield to_sample(truth, values, self.space, self.source.tracks(windows))
 
 
 def to_sample(

@@ -20,6 +20,9 @@ LATITUDE, LONGITUDE, TIME = "latitude", "longitude", "time"
 MAX_UNEVEN = 0.01
 """Greatest departure from even steps, in steps: 15 times that of float32 longitudes of a 1/20 degree grid."""
 
+HALF_CELL = 0.5
+"""How far beyond the first and the last point of an axis a place still belongs to it, in points."""
+
 _NAMES = {TIME: ("time", "t"), LATITUDE: ("latitude", "lat"), LONGITUDE: ("longitude", "lon")}
 
 _AXES = (("T", TIME, ()), ("Y", LATITUDE, ("y",)), ("X", LONGITUDE, ("x",)))
@@ -117,6 +120,41 @@ def numbers(coordinate: xr.DataArray, origin: xr.DataArray | None = None) -> xr.
             f"coordinate {coordinate.name!r} of type {coordinate.dtype} cannot be counted in days since "
             f"{start.values}: it needs numbers, or dates of one kind and calendar"
         ) from error
+
+
+def index_coordinate(places: np.ndarray, points: np.ndarray, name: Hashable) -> np.ndarray:
+    """Index coordinate of places along an axis: 0 at its first point, linear between neighbours.
+
+    A place belongs to the axis up to half a cell beyond its ends, where a lone point has a cell of one unit (a
+    day, a degree); elsewhere the result is NaN.
+
+    Parameters
+    ----------
+    places : ndarray
+        Of any shape, in the units of `points`.
+    points : ndarray
+        Shape (n,), in either direction.
+    name : hashable
+        Of the axis, for the message.
+
+    Raises
+    ------
+    GridMismatchError
+        If the points neither increase nor decrease strictly.
+    """
+    if len(points) > 1 and points[0] > points[-1]:
+        return index_coordinate(-places, -points, name)
+    if not (np.diff(points) > 0).all():
+        raise GridMismatchError(
+            f"coordinate {name!r} of the grid is neither increasing nor decreasing: use sortby({name!r}) "
+            "and drop repeated values"
+        )
+    before = points[1] - points[0] if len(points) > 1 else 1.0
+    after = points[-1] - points[-2] if len(points) > 1 else 1.0
+    known = np.concatenate(([points[0] - before], points, [points[-1] + after]))
+    index = np.interp(places, known, np.arange(-1.0, len(points) + 1))
+    inside = (index >= -HALF_CELL) & (index <= len(points) - 1 + HALF_CELL)
+    return np.where(inside, index, np.nan)
 
 
 def even_step(values: np.ndarray, name: Hashable, units: str = "") -> float:

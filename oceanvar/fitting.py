@@ -12,6 +12,7 @@ import xarray as xr
 from oceanvar.bridge import TrainingWindows
 from oceanvar.errors import ConfigError, PatchError
 from oceanvar.sampling import AbstractSampler
+from oceanvar.track_sampling import AbstractTrackSampler
 from oceanvar.training.loop import train
 from oceanvar.training.settings import TrainingSettings
 from oceanvar.varnet import VarNet
@@ -25,7 +26,7 @@ def fit(
     *,
     noise_std: float | Mapping[str, float] = 0.0,
     validation: float | xr.Dataset | tuple[xr.Dataset, xr.Dataset] = 0.1,
-    along_track: Mapping[str, xr.Dataset] | None = None,
+    along_track: Mapping[str, xr.Dataset | AbstractTrackSampler] | None = None,
     n_samples: int | None = None,
     n_validation: int = 64,
     checkpoint: str | Path | None = None,
@@ -50,9 +51,10 @@ def fit(
     validation : float, Dataset or (Dataset, Dataset)
         Share of the time axis withheld at its end, or other true fields (with their observations if
         `observations` is a Dataset). Losses on them choose the weights that are kept.
-    along_track : mapping of str to Dataset, optional
+    along_track : mapping of str to Dataset or AbstractTrackSampler, optional
         For a model with along-track instruments, the samples of each over the whole of `truth` and of the
-        validation fields.
+        validation fields, or a sampler of tracks with which every window of every epoch is observed afresh,
+        with `noise_std`.
     n_samples : int, optional
         Windows per epoch. Default: as many as patches cover the truth.
     n_validation : int

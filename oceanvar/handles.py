@@ -3,6 +3,7 @@
 import copy
 import sys
 import threading
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,8 @@ class PatchSolver:
             self.content, self.model = self.model.to_bytes(), None
         else:
             self.model = copy.deepcopy(self.model)
+            # The digest of parts of a user's own classes is that of their weights: it does not tell two models apart.
+            self.digest += uuid.uuid4().hex
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (self.digest, self.device, self.precision, self.has_background, self.diagnostics)

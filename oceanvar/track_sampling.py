@@ -1,22 +1,58 @@
 """Samplers that observe where satellites passed."""
 
+import abc
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from oceanvar.coordinates import index_coordinate
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.sampling import AbstractSampler, size_of, spread
 
 
+class AbstractTrackSampler(AbstractSampler):
+    """A sampler that knows more than cells: where between the grid points, and when, each sample lies.
+
+    Training takes one for an along-track instrument, whose samples are then drawn afresh for every window.
+    """
+
+    @abc.abstractmethod
+    def places(
+        self, coords: Mapping[str, np.ndarray], dims: Sequence[str], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Positions of the samples in one window.
+
+        Parameters
+        ----------
+        coords : mapping of str to ndarray
+            One-dimensional coordinates of the window.
+        dims : sequence of str
+            Dimensions of the window, D of them.
+        rng : numpy.random.Generator
+            Source of randomness of a random rule.
+
+        Returns
+        -------
+        ndarray
+            ``(n, D)``: index coordinates along `dims`, 0 at the first point of the window, at most half a
+            cell beyond its points.
+
+        Raises
+        ------
+        MissingVariableError
+            If the rule needs a dimension that the window lacks, or the other way round.
+        """
+
+
 @final
 @dataclass(frozen=True, eq=False)
-class TrackPositions(AbstractSampler):
-    """The cells nearest to the positions of real measurements, for all variables.
+class TrackPositions(AbstractTrackSampler):
+    """The positions of real measurements, for all variables; as a mask the cells nearest to them.
 
     A position more than half a cell outside the window, in space or time, is ignored. Longitudes are
     compared on the circle, so tracks from 0 to 360 degrees fit a grid from -180 to 180.
@@ -86,25 +122,34 @@ class TrackPositions(AbstractSampler):
     ) -> np.ndarray:
         """Observed cells of one window; the same every time."""
         dims = (self.time_dim, self.latitude_dim, self.longitude_dim)
-        days, latitudes, longitudes = (coordinate_numbers(coords, dim, self.epoch) for dim in dims)
-        # Every longitude is turned to within half a circle of the middle of the window.
-        middle = (longitudes.min() + longitudes.max()) / 2
-        turned = (np.asarray(self.longitude) - middle + 180) % 360 - 180 + middle
-        cells = np.stack(
-            [
-                _nearest(days, np.asarray(self.time) + self.shift, self.time_dim),
-                _nearest(latitudes, np.asarray(self.latitude), self.latitude_dim),
-                _nearest(longitudes, turned, self.longitude_dim),
-            ]
-        )
-        observed = np.zeros(tuple(size_of(sizes, dim) for dim in dims), dtype=bool)
-        observed[tuple(cells[:, (cells >= 0).all(axis=0)])] = True
+        shape = tuple(size_of(sizes, dim) for dim in dims)
+        # Half-way between two points the later one counts, at the border the last one.
+        nearest = np.floor(self.places(coords, dims, rng) + 0.5).astype(int)
+        observed = np.zeros(shape, dtype=bool)
+        observed[tuple(np.minimum(nearest, np.array(shape) - 1).T)] = True
         return spread(observed, dims, sizes)
+
+    def places(
+        self, coords: Mapping[str, np.ndarray], dims: Sequence[str], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Positions in one window; the same every time."""
+        del rng
+        own = (self.time_dim, self.latitude_dim, self.longitude_dim)
+        if set(dims) != set(own):
+            raise MissingVariableError(f"the tracks lie along {own}, but the window has {tuple(dims)}")
+        centres = {dim: coordinate_numbers(coords, dim, self.epoch) for dim in own}
+        # Every longitude is turned to within half a circle of the middle of the window.
+        middle = (centres[self.longitude_dim].min() + centres[self.longitude_dim].max()) / 2
+        turned = (np.asarray(self.longitude) - middle + 180) % 360 - 180 + middle
+        given = (np.asarray(self.time) + self.shift, np.asarray(self.latitude), turned)
+        index = {dim: _index(centres[dim], each, dim) for dim, each in zip(own, given, strict=True)}
+        found = np.stack([index[dim] for dim in dims], axis=1)
+        return found[np.isfinite(found).all(axis=1)]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class ShuffledTracks(AbstractSampler):
+class ShuffledTracks(AbstractTrackSampler):
     """Passes of real tracks, drawn afresh: shifted in time by whole days, some left out.
 
     A network that always saw the same tracks would learn them by heart. The shift is cyclic over the
@@ -142,6 +187,15 @@ class ShuffledTracks(AbstractSampler):
         self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
         """Observed cells of one window."""
+        return self._drawn(coords, rng).mask(sizes, coords, rng)
+
+    def places(
+        self, coords: Mapping[str, np.ndarray], dims: Sequence[str], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Positions in one window: as many passes as `mask` draws."""
+        return self._drawn(coords, rng).places(coords, dims, rng)
+
+    def _drawn(self, coords: Mapping[str, np.ndarray], rng: np.random.Generator) -> TrackPositions:
         tracks = self.tracks
         start = coordinate_numbers(coords, tracks.time_dim, tracks.epoch)[0]
         days = np.asarray(tracks.time)
@@ -149,14 +203,13 @@ class ShuffledTracks(AbstractSampler):
         shifted = start - 0.5 + (days - np.floor(days.min()) + rng.integers(n_days)) % n_days
         _, number = np.unique(np.asarray(self.passes), return_inverse=True)
         kept = (rng.random(number.max() + 1) >= rng.uniform(0, self.most_left_out))[number]
-        chosen = replace(
+        return replace(
             tracks,
             longitude=np.asarray(tracks.longitude)[kept],
             latitude=np.asarray(tracks.latitude)[kept],
             time=shifted[kept],
             shift=0.0,
         )
-        return chosen.mask(sizes, coords, rng)
 
 
 def coordinate_numbers(coords: Mapping[str, np.ndarray], dim: str, epoch: str) -> np.ndarray:
@@ -176,18 +229,12 @@ def coordinate_numbers(coords: Mapping[str, np.ndarray], dim: str, epoch: str) -
     return values.astype(float)
 
 
-def _nearest(centres: np.ndarray, positions: np.ndarray, dim: str) -> np.ndarray:
-    """Index of the cell that holds each position, -1 outside; cells meet half-way between their centres."""
+def _index(centres: np.ndarray, positions: np.ndarray, dim: str) -> np.ndarray:
+    """Index coordinate of each position, NaN outside."""
     steps = np.diff(centres)
     if steps.size == 0 or not (np.all(steps > 0) or np.all(steps < 0)):
         raise GridMismatchError(
             f"the coordinate {dim!r} must increase or decrease strictly and have at least two points: its "
             "cells need a size"
         )
-    if steps[0] < 0:
-        return _nearest(-centres, -positions, dim)
-    inner = centres[:-1] + steps / 2
-    borders = np.concatenate([[centres[0] - steps[0] / 2], inner, [centres[-1] + steps[-1] / 2]])
-    cells = np.searchsorted(borders, positions, side="right") - 1
-    # Exactly half a cell away still counts; NaN is never within the last border.
-    return np.where(positions <= borders[-1], np.minimum(cells, len(centres) - 1), -1)
+    return index_coordinate(positions, centres, dim)

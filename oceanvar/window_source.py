@@ -1,8 +1,8 @@
 """Random training windows from labelled fields, read lazily where the fields are lazy."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,20 +11,27 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.alignment import check_same_grid
-from oceanvar.along_track import TrackCutter, TrackPatches, track_cutter
+from oceanvar.along_track import Samples, TrackCutter, TrackPatches, padded, track_cutter
 from oceanvar.errors import ConfigError, PatchError
 from oceanvar.patching.grids import Origin, PatchGrid
 from oceanvar.sampling import AbstractSampler
 from oceanvar.state_space import StateSpace
+from oceanvar.track_draws import TrackDraws
+from oceanvar.track_sampling import AbstractTrackSampler
 
 N_ATTEMPTS = 200
 
 
 class Window(NamedTuple):
-    """A window for training: truth ``(V, *patch)``, inputs ``(C, *patch)``, NaN where unknown, and its start."""
+    """A window for training.
+
+    Truth ``(V, *patch)`` and inputs ``(C, *patch)``, NaN where unknown, the samples drawn along tracks by
+    instrument, and its start.
+    """
 
     truth: np.ndarray
     inputs: np.ndarray
+    samples: dict[str, Samples]
     origin: Origin
 
 
@@ -43,8 +50,8 @@ class WindowSource:
         Given observations on the grid of `truth`, or a rule by which every window is observed afresh.
     noise_std : float or mapping of str to float
         Standard deviation of the noise added to sampled observations, in the variables' units.
-    along_track : mapping of str to Dataset, optional
-        Samples of the along-track instruments of `space`.
+    along_track : mapping of str to Dataset or AbstractTrackSampler, optional
+        For each along-track instrument of `space` its samples, or a rule by which it samples every window afresh.
 
     Covariates and gridded instruments besides the state's variables are read from the given observations, or
     from `truth` where these are sampled.
@@ -54,7 +61,7 @@ class WindowSource:
     space: StateSpace
     observations: xr.Dataset | AbstractSampler
     noise_std: float | Mapping[str, float] = 0.0
-    along_track: Mapping[str, xr.Dataset] | None = None
+    along_track: Mapping[str, xr.Dataset | AbstractTrackSampler] | None = None
 
     def __post_init__(self) -> None:
         self.space.check(self.truth, "the truth")
@@ -64,10 +71,11 @@ class WindowSource:
             check_same_grid(self.truth, self.observations, dims, "truth and observations")
         else:
             self.space.check_inputs(self.truth, "the truth")
-        if self.space.tracked and self.space.extra_dims(self.truth):
+        if self._cutter is not None and self.space.extra_dims(self.truth):
             raise ConfigError(
                 f"the truth has the dimensions {self.space.extra_dims(self.truth)} besides those of the state, "
-                "and along-track samples do not say to which entry they belong: train on one entry"
+                "and along-track samples do not say to which entry they belong: train on one entry, or give "
+                "a sampler of tracks, as ShuffledTracks, that observes every window"
             )
         self._grid()
 
@@ -81,9 +89,11 @@ class WindowSource:
         members = [self.truth.sizes[dim] for dim in self.space.extra_dims(self.truth)]
         return len(self._grid()) * math.prod(members)
 
-    def tracks(self, origins: list[Origin]) -> dict[str, TrackPatches]:
-        """Samples of the along-track instruments in windows that start at `origins`."""
-        return {} if self._cutter is None else self._cutter(origins)
+    def tracks(self, windows: Sequence[Window]) -> dict[str, TrackPatches]:
+        """Samples of the along-track instruments in some windows."""
+        given = {} if self._cutter is None else self._cutter([each.origin for each in windows])
+        drawn = {name: padded([each.samples[name] for each in windows]) for name in self._draws.samplers}
+        return given | drawn
 
     def draw(self, rng: np.random.Generator) -> Window:
         """One window at a random place.
@@ -98,7 +108,9 @@ class WindowSource:
             truth = self._truth.read(place)
             if np.isfinite(truth).any():
                 origin = tuple(int(place[dim][0]) for dim in self.space.dims)
-                return Window(truth, self._observe(truth, place, rng), origin)
+                coords = {dim: values[place[dim]] for dim, values in self._coords.items()}
+                inputs = self._observe(truth, place, coords, rng)
+                return Window(truth, inputs, self._draws(truth, coords, rng), origin)
         raise PatchError(
             f"none of {N_ATTEMPTS} random windows of {dict(self.space.patch)} points "
             "holds a finite value of the truth"
@@ -115,14 +127,18 @@ class WindowSource:
         return place
 
     def _observe(
-        self, truth: np.ndarray, place: dict[str, np.ndarray], rng: np.random.Generator
+        self,
+        truth: np.ndarray,
+        place: dict[str, np.ndarray],
+        coords: dict[str, np.ndarray],
+        rng: np.random.Generator,
     ) -> np.ndarray:
         if not isinstance(self.observations, AbstractSampler):
             return self._inputs.read(place)
         sizes = dict(zip(("variable", *self.space.dims), truth.shape, strict=True))
-        coords = {dim: values[place[dim]] for dim, values in self._coords.items()}
         mask = self.observations.mask(sizes, coords, rng)
-        noise = rng.standard_normal(truth.shape, dtype=np.float32) * self._noise
+        std = np.array([self._noise_std[name] for name in self.space.variables], np.float32)
+        noise = rng.standard_normal(truth.shape, dtype=np.float32) * std.reshape(-1, *[1] * (truth.ndim - 1))
         seen = np.where(mask, truth + noise, np.float32(np.nan))
         if len(self.space.inputs) == self.space.n_variables:
             return seen
@@ -140,23 +156,33 @@ class WindowSource:
         )
 
     @cached_property
+    def _draws(self) -> TrackDraws:
+        given = self.along_track or {}
+        samplers = {name: each for name, each in given.items() if isinstance(each, AbstractTrackSampler)}
+        return TrackDraws(samplers, self.space, self._noise_std if samplers else {})
+
+    @cached_property
     def _cutter(self) -> TrackCutter | None:
-        return track_cutter(self.along_track, self.truth, self.space)
+        drawn = self._draws.samplers
+        given = {
+            name: each for name, each in (self.along_track or {}).items() if isinstance(each, xr.Dataset)
+        }
+        others = {name: each for name, each in self.space.instruments.items() if name not in drawn}
+        return track_cutter(given, self.truth, replace(self.space, instruments=others))
 
     @cached_property
     def _coords(self) -> dict[str, np.ndarray]:
         return {dim: self.truth[dim].values for dim in self.space.dims if dim in self.truth.coords}
 
     @cached_property
-    def _noise(self) -> np.ndarray:
+    def _noise_std(self) -> Mapping[str, float]:
         std = self.noise_std
         by_name = std if isinstance(std, Mapping) else dict.fromkeys(self.space.variables, std)
         if set(by_name) != set(self.space.variables) or min(by_name.values()) < 0:
             raise ConfigError(
                 f"noise_std must give a number >= 0 for each of {self.space.variables}, got {std}"
             )
-        values = np.array([by_name[name] for name in self.space.variables], np.float32)
-        return values.reshape(-1, *[1] * len(self.space.dims))
+        return by_name
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ LAYERS: list[tuple[set[str], set[str]]] = [
     ({"instruments"}, set()),
     ({"state_space"}, {"numpy", "xarray"}),
     ({"along_track"}, {"numpy", "xarray", "dask"}),
+    ({"track_draws"}, {"numpy"}),
     ({"window_source"}, {"numpy", "xarray", "dask"}),
     ({"bridge"}, {"numpy", "torch"}),
     ({"model_files"}, {"torch", "safetensors"}),

@@ -91,3 +91,18 @@ def test_a_gpu_is_given_pinned_memory(monkeypatch):
     moves.clear()
     on_device(obs, "cpu")
     assert moves == [("cpu", False)] * 2
+
+
+def test_models_of_own_classes_with_the_same_weights_stay_two_models(model):
+    """Their weights are all that a digest knows of them."""
+    patches = np.random.default_rng(0).standard_normal((2, 1, 4, 6, 8)).astype(np.float32)
+
+    class Own(type(model.assimilator.start)):
+        pass
+
+    found = []
+    for n_steps in (0, 2):
+        model.assimilator.start.__class__ = Own
+        model.assimilator.n_steps = n_steps
+        found.append(PatchSolver(model, "cpu", "float32", has_background=False)(patches))
+    assert np.abs(found[0] - found[1]).max() > 1e-4

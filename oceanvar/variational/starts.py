@@ -104,7 +104,8 @@ class LearnedStart(AbstractStart):
         state = self.network(
             torch.cat([*seen, *(obs.covariates[name] for name in self.covariates), *masks], dim=1)
         )
-        return interpolated + state if self.residual else state
+        # Convolutions may compute in bfloat16; the state keeps the precision of the observations.
+        return (interpolated + state if self.residual else state).to(values.dtype)
 
 
 @registered

@@ -65,7 +65,7 @@ class AtPositions(AbstractMap):
         def scatter(cotangent: Tensor) -> Tensor:
             pieces = (cotangent[:, :, None] * shares[:, None]).flatten(2)
             where = cells.flatten(1)[:, None].expand(-1, x.shape[1], -1)
-            flat = torch.zeros_like(x).flatten(2)
+            flat = torch.zeros_like(x, dtype=pieces.dtype).flatten(2)
             return flat.scatter_add(2, where, pieces).view_as(x)
 
         return self._gather(x, cells, shares), scatter
@@ -86,7 +86,7 @@ class AtPositions(AbstractMap):
         sizes = torch.tensor(x.shape[2:], device=x.device)
         positions = self.positions.clamp(min=0).minimum((sizes - 1).to(self.positions.dtype))
         low = positions.floor().long().minimum((sizes - 2).clamp(min=0))
-        above = (positions - low).to(x.dtype)
+        above = positions - low
         cells, shares = [], []
         for corner in itertools.product((0, 1), repeat=len(sizes)):
             step = torch.tensor(corner, device=x.device)
