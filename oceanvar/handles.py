@@ -64,7 +64,7 @@ class PatchSolver:
             self.content, self.model = self.model.to_bytes(), None
         else:
             self.model = copy.deepcopy(self.model)
-            # The digest of parts of a user's own classes is that of their weights: it does not tell two models apart.
+            # A digest knows nothing of the code of a user's own classes: it may not tell two models apart.
             self.digest += uuid.uuid4().hex
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:

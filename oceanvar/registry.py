@@ -7,7 +7,7 @@ instances and plain JSON.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from oceanvar.errors import ModelMismatchError
@@ -70,6 +70,28 @@ def describe(obj: Any) -> Any:
         )
     arguments = {key: _current(obj, key, value) for key, value in vars(obj)["_constructor_arguments"].items()}
     return {"class": name, "arguments": describe(arguments)}
+
+
+def outline(parts: Iterable[tuple[str, object]]) -> list[list[Any]]:
+    """Class and plain attributes of named parts, to tell apart what cannot be described.
+
+    Two outlines may agree where parts differ in code, or in what is no number, text or list of these.
+    """
+    return [
+        [
+            name,
+            f"{type(part).__module__}.{type(part).__qualname__}",
+            {key: value for key, value in vars(part).items() if key != "training" and _is_plain(key, value)},
+        ]
+        for name, part in parts
+    ]
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """Whether an attribute is public and made of plain values."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(name, item) for item in value)
+    return not name.startswith("_") and isinstance(value, _PLAIN)
 
 
 def _current(obj: Any, name: str, given: Any) -> Any:

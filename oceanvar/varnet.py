@@ -230,12 +230,10 @@ class VarNet:
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
     def _header(self) -> dict[str, Any]:
-        described = registry.is_described(self.assimilator)
-        return {
-            "format": FORMAT,
-            "assimilator": registry.describe(self.assimilator) if described else None,
-            "state_space": self.state_space.to_json(),
-        }
+        header = {"format": FORMAT, "assimilator": None, "state_space": self.state_space.to_json()}
+        if registry.is_described(self.assimilator):
+            return header | {"assimilator": registry.describe(self.assimilator)}
+        return header | {"outline": registry.outline(self.assimilator.named_modules())}
 
 
 def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:

@@ -186,6 +186,24 @@ def test_own_classes_are_passed_in(space, tmp_path):
     assert back.assimilator.cost.prior.factor.item() == 0.25
 
 
+def test_a_digest_tells_models_of_own_classes_apart(space):
+    """Or an archive would be finished with another model than it was begun with."""
+
+    def digest(n_steps: int = 2, rate: float = 1.0, prior: type = Halve) -> str:
+        cost = VariationalCost(ObservationTerm(), PriorTerm(prior()))
+        return VarNet(Assimilator(cost, GradientDescent(rate), n_steps), space).digest
+
+    class Other(Halve):
+        pass
+
+    model = VarNet(Assimilator(VariationalCost(PriorTerm(Halve())), GradientDescent(1.0), 2), space)
+    before = model.digest
+    model.assimilator.eval()
+    assert model.digest == before
+    assert digest() == digest()
+    assert len({digest(), digest(n_steps=3), digest(rate=0.5), digest(prior=Other)}) == 4
+
+
 def test_own_classes_can_assimilate_without_a_file(space, obs):
     model = VarNet(Assimilator(VariationalCost(PriorTerm(Halve())), GradientDescent(1.0), 2), space)
     eager = obs.varnet.assimilate(model)
