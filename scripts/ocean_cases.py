@@ -66,7 +66,7 @@ SCALES = {
     "full": Scale(
         resolution=0.1, n_spinup=250, n_years=6, n_days=365, n_month=30, n_months=10,
         patch=(25, 64), overlap=(19, 32), widths=(48, 64, 96, 96), n_features=16,
-        n_epochs=60, n_samples=2000, n_epochs_solver=15, n_epochs_pair=3, n_steps=2,
+        n_epochs=60, n_samples=2000, n_epochs_solver=15, n_epochs_pair=15, n_steps=2,
         n_flow=72, n_window=16, n_iterations=(0, 5, 10, 20, 40),
         lengths_km=(40, 50, 65, 85), lengths_days=(5, 8, 11, 15), n_nearest=60,
     ),
