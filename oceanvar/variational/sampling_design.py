@@ -125,7 +125,7 @@ class StraightThrough(AbstractRelaxation):
     def forward(self, scores: Tensor, budget: Tensor) -> Tensor:
         """Mask of zeros and ones."""
         soft = project_on_budget(torch.sigmoid(scores), budget)
-        return top_k(scores, budget) + soft - soft.detach()
+        return top_k(scores, budget) + (soft - soft.detach())
 
 
 @registered
@@ -153,7 +153,7 @@ class GumbelTopK(AbstractRelaxation):
         uniform = torch.rand_like(scores).clamp(1e-9, 1 - 1e-7)
         noisy = scores - self.temperature * torch.log(-torch.log(uniform))
         soft = project_on_budget(torch.sigmoid(noisy), budget)
-        return top_k(noisy, budget) + soft - soft.detach()
+        return top_k(noisy, budget) + (soft - soft.detach())
 
 
 @registered

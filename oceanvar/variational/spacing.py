@@ -23,7 +23,8 @@ class GreedyReduction(AbstractMap):
     correlation :math:`\rho_{ij} = \exp(-d_{ij}^2 / 2 L^2)` of the errors left as it was. The derivative passes as that
     of the identity.
 
-    Points that cannot be observed are not left out here: give them a very low value.
+    Points that cannot be observed are not left out here: give them a very low value. The order is that of one
+    patch, so the patch should be the whole map.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class GreedyReduction(AbstractMap):
         """Scores ``(B, 1, T, y, x)`` from the logarithm of the error variance over that of an observation."""
         with torch.autocast(x.device.type, enabled=False):
             scores = self._scores(x.detach().float().flatten(0, 2)).view_as(x).to(x.dtype)
-        return scores + x - x.detach()
+        return scores + (x - x.detach())
 
     def _scores(self, log_variance: Tensor) -> Tensor:
         """Between 1 and 2 for points that are taken, the first highest, below 1 for the others."""

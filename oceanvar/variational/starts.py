@@ -96,7 +96,7 @@ class LearnedStart(AbstractStart):
         values, observed = on_grid(obs, self.name, self.tracks)
         # 1 where observed, with the derivative of the weight: a learned sampling learns through it.
         weights = obs.weights[self.name]
-        mask = observed.to(values.dtype) + weights - weights.detach()
+        mask = observed.to(values.dtype) + (weights - weights.detach())
         values = values * mask
         interpolated = interpolate_in_time(values, observed)
         seen = [interpolated, values, mask]
