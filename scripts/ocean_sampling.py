@@ -222,18 +222,18 @@ def trained(
 ) -> dict[str, oceanvar.VarNet]:
     """Networks for every sampling, all from one that has seen random cells, few or many, and trained alike."""
     days, nothing, everywhere = data[0], RandomFraction(0.0), RandomFraction(1.0)
-    n, pair = n_cells(days), scale.n_epochs_pair
+    n, n_epochs = n_cells(days), scale.n_epochs_sampling
     fit = functools.partial(fitted, scale=scale, seed=seed)
     first = direct(scale, days, "departure", seed)
     any_cells = RandomCells(0, 2 * n)
-    first = fit(first, folder / "any", data, any_cells, n_epochs=3 * pair, learning_rate=2e-3)
+    first = fit(first, folder / "any", data, any_cells, n_epochs=3 * n_epochs, learning_rate=2e-3)
 
     def gone_on(
         name: str, sampler: AbstractSampler, sampling: SamplingDesign | None = None
     ) -> oceanvar.VarNet:
         model = direct(scale, days, "departure", seed, sampling)
         model.assimilator.start.load_state_dict(first.assimilator.start.state_dict())
-        return fit(model, folder / name, data, sampler, n_epochs=pair, learning_rate=1e-3)
+        return fit(model, folder / name, data, sampler, n_epochs=n_epochs, learning_rate=1e-3)
 
     models = {
         NONE: gone_on(NONE, nothing),
@@ -243,7 +243,7 @@ def trained(
     }
     left = (with_errors(data[0], models[NONE]), with_errors(data[1], models[NONE]))
     errors = direct(scale, days, "log_error", seed)
-    errors = fit(errors, folder / "errors", left, nothing, n_epochs=2 * pair, learning_rate=2e-3)
+    errors = fit(errors, folder / "errors", left, nothing, n_epochs=2 * n_epochs, learning_rate=2e-3)
     models[LEARNED] = gone_on(LEARNED, everywhere, choice(errors, n))
     # The same choice, trained on by the derivative of the error of the analysis with respect to the mask.
     further = choice(errors, n)

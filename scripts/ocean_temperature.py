@@ -15,7 +15,7 @@ ALONE, BOTH = "1 nadir", "1 nadir + temperature"
 def run(out: Path, scale: Scale, seed: int) -> dict:
     """Train both networks alike, and score them on every month."""
     sampler = seen_anywhere(scale, [ONE])
-    settings = {"n_epochs": scale.n_epochs_pair}
+    settings = {"n_epochs": scale.n_epochs_temperature}
     models = {
         name: fitted(
             direct_inversion(scale, seed, covariates), out / folder, scale, sampler, seed, **settings
