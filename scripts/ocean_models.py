@@ -1,10 +1,11 @@
 """The learned methods of `ocean_osse.py`: direct inversion by a U-Net, and 4DVarNet that goes on from it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import xarray as xr
 from ocean_cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, space, years
 
 import oceanvar
@@ -43,19 +44,28 @@ def iterated(scale: Scale, seed: int, start: oceanvar.VarNet) -> oceanvar.VarNet
 
 
 def fitted(
-    model: oceanvar.VarNet, out: Path, scale: Scale, sampler: AbstractSampler, seed: int, **settings: Any
+    model: oceanvar.VarNet,
+    out: Path,
+    scale: Scale,
+    sampler: AbstractSampler,
+    seed: int,
+    cover: Callable[[xr.Dataset], xr.Dataset] = lambda years: years,
+    **settings: Any,
 ) -> oceanvar.VarNet:
-    """Train on the years, observed afresh in every epoch, or load what an earlier run has trained."""
+    """Train on the years, observed afresh in every epoch, or load what an earlier run has trained.
+
+    `cover` hides what is not seen of the covariates.
+    """
     learned = out / "model.varnet"
     if learned.exists():
         print(f"using {learned}; delete it to train anew")
         return oceanvar.load(learned)
     names = ("ssh", *model.state_space.covariates)
-    history = years(out.parent, scale, FIRST_TRAINING_SEED, scale.n_years, names).varnet.fit(
+    history = cover(years(out.parent, scale, FIRST_TRAINING_SEED, scale.n_years, names)).varnet.fit(
         model,
         sampler,
         noise_std=NOISE,
-        validation=years(out.parent, scale, FIRST_VALIDATION_SEED, 1, names),
+        validation=cover(years(out.parent, scale, FIRST_VALIDATION_SEED, 1, names)),
         n_validation=192,
         n_samples=scale.n_samples,
         batch_size=16,

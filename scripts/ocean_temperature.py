@@ -1,35 +1,68 @@
 """Row of `ocean_osse.py`: one altimeter with the temperature that the currents stir, beside one altimeter alone."""
 
 from pathlib import Path
+from typing import Any
 
-from ocean_cases import FIRST_TEST_SEED, Scale, month, observed, over_months, scored, scores_of, seen_anywhere
+import xarray as xr
+from ocean_cases import (
+    DIMS,
+    FIRST_TEST_SEED,
+    Scale,
+    month,
+    observed,
+    over_months,
+    scored,
+    scores_of,
+    seen_anywhere,
+)
 from ocean_models import direct_inversion, fitted
 from ocean_tables import table
 
+import oceanvar
+from oceanvar.cloud_sampling import MovingClouds
 from oceanvar.satellites import Nadirs
 
 ONE = Nadirs(("jason",))
 ALONE, BOTH = "1 nadir", "1 nadir + temperature"
+CLOUDED = f"{BOTH} between clouds"
+CLOUDS = MovingClouds(0.6, {"latitude": 8, "longitude": 8}, lifetime=2.0, drift={"longitude": 1.0})
+KELVIN = 0.3
+"""Standard deviation of the error of a temperature between clouds."""
 
 
 def run(out: Path, scale: Scale, seed: int) -> dict:
-    """Train both networks alike, and score them on every month."""
+    """Train all networks alike, and score them on every month."""
     sampler = seen_anywhere(scale, [ONE])
-    settings = {"n_epochs": scale.n_epochs_temperature}
+    n_epochs = scale.n_epochs_temperature
+
+    def learned(folder: str, covariates: tuple[str, ...], **settings: Any) -> oceanvar.VarNet:
+        model = direct_inversion(scale, seed, covariates)
+        return fitted(model, out / folder, scale, sampler, seed, n_epochs=n_epochs, **settings)
+
+    def cover(years: xr.Dataset) -> xr.Dataset:
+        return clouded(years, seed=years.sizes["trajectory"])
+
     models = {
-        name: fitted(
-            direct_inversion(scale, seed, covariates), out / folder, scale, sampler, seed, **settings
-        )
-        for name, folder, covariates in ((ALONE, "alone", ()), (BOTH, "with_temperature", ("sst",)))
+        ALONE: learned("alone", ()),
+        BOTH: learned("with_temperature", ("sst",)),
+        CLOUDED: learned("with_clouds", ("sst",), cover=cover),
     }
 
     def score(number: int) -> dict:
         truth = month(out, scale, FIRST_TEST_SEED + number, number)
-        obs, targets = observed(truth, ONE).assign(sst=truth["sst"]), scored(truth["ssh"])
+        targets, clear = scored(truth["ssh"]), observed(truth, ONE).assign(sst=truth["sst"])
+        seen = {ALONE: clear, BOTH: clear, CLOUDED: clouded(clear, seed=1000 + number)}
         return {
-            name: scores_of(scored(obs.varnet.assimilate(model)["ssh"]), targets)
+            name: scores_of(scored(seen[name].varnet.assimilate(model)["ssh"]), targets)
             for name, model in models.items()
         }
 
     months = over_months(out / "temperature", scale, score)
-    return {**table(months, {f"{BOTH} / {ALONE}": (BOTH, ALONE)}), "months": months}
+    pairs = {f"{each} / {ALONE}": (each, ALONE) for each in (BOTH, CLOUDED)}
+    return {**table(months, pairs), "months": months}
+
+
+def clouded(truth: xr.Dataset, seed: int) -> xr.Dataset:
+    """The temperature as it is seen between clouds, with its error."""
+    seen = truth[["sst"]].varnet.observe(CLOUDS, noise_std=KELVIN, seed=seed, dims=DIMS)
+    return truth.assign(seen)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from click.testing import CliRunner
 
 import oceanvar
@@ -25,6 +26,7 @@ import ocean_models
 import ocean_osse
 import ocean_sampling
 import ocean_tables
+import ocean_temperature
 
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
 METHODS = ["linear interpolation", "optimal interpolation", "U-Net, direct inversion"]
@@ -96,9 +98,17 @@ def test_the_tiny_row_of_the_temperature(tmp_path: Path) -> None:
     options = ["temperature", "--scale", "tiny", "--out", str(tmp_path)]
     CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
     result = json.loads((tmp_path / "temperature.json").read_text())
-    alone, both = result["scores"].values()
-    assert alone["rmse"]["mean"] != both["rmse"]["mean"]
+    assert len({row["rmse"]["mean"] for row in result["scores"].values()}) == 3
     assert set(result["ratios"]["1 nadir + temperature / 1 nadir"]) >= {"r_score"}
+
+
+def test_clouds_hide_the_share_of_the_temperature_that_they_should() -> None:
+    coords = dict(zip(ocean_cases.DIMS, map(np.arange, (40, 60, 60)), strict=True))
+    truth = xr.Dataset({"ssh": (ocean_cases.DIMS, np.zeros((40, 60, 60)))}, coords)
+    seen = ocean_temperature.clouded(truth.assign(sst=truth["ssh"]), seed=1)
+    assert float(seen["sst"].isnull().mean()) == pytest.approx(ocean_temperature.CLOUDS.fraction, abs=0.1)
+    assert float(seen["sst"].std()) == pytest.approx(ocean_temperature.KELVIN, rel=0.05)
+    assert seen["ssh"].notnull().all()
 
 
 def test_the_tiny_row_of_the_sampling(tmp_path: Path) -> None:
