@@ -21,8 +21,8 @@ window of every month, from optimal interpolation and from the analysis of that 
 sampling: a network learns which 6 % of the cells to observe today, given what was known yesterday; beside it the same
 number of cells at random, on a lattice and under nadirs.
 
-temperature: two U-Nets of the same size learn to map what one nadir altimeter sees, one of them with the temperature
-beside it.
+temperature: U-Nets of the same size learn to map what one nadir altimeter sees, alone, with the temperature
+beside it, and with the temperature between clouds.
 
 Each step leaves files in --out and is skipped where they are: a run that was broken off goes on where it stopped.
 `--scale tiny` runs all of it in seconds.

@@ -108,6 +108,13 @@ def test_assimilate_with_a_background_into_netcdf(folder, obs40, model):
     assert run("assimilate", *arguments, "--overwrite", "-q").exit_code == 0
 
 
+def test_threads_that_wait_do_not_spin_for_long_unless_the_user_says_so(monkeypatch, folder):
+    for given, expected in ((None, "10000"), ("7", "7")):
+        monkeypatch.setenv("GOMP_SPINCOUNT", given) if given else monkeypatch.delenv("GOMP_SPINCOUNT", False)
+        assert run("inspect", folder / "model.varnet").exit_code == 0
+        assert os.environ["GOMP_SPINCOUNT"] == expected
+
+
 def test_assimilate_keeps_the_sea_of_a_mask(folder, obs40, model):
     sea = np.ones((11, 13), "float32")
     sea[2, 3], sea[5] = 0, np.nan  # both ways in which files mark land

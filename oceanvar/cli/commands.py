@@ -1,6 +1,7 @@
 """Commands of the shell. Heavy libraries are imported when a command runs, so that ``--help`` is quick."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def main() -> None:
     interrupted.
     """
     keep_freed_memory()
+    # Threads of torch that wait for each other spin, by default for so long that a busy core costs minutes.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 @main.command(
