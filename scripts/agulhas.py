@@ -18,6 +18,7 @@ from pathlib import Path
 import agulhas_scores as scores
 import click
 import numpy as np
+import start_first
 import torch
 import xarray as xr
 
@@ -29,7 +30,6 @@ from oceanvar.cloud_sampling import MovingClouds
 from oceanvar.coordinates import spacing
 from oceanvar.presets import fourdvarnet
 from oceanvar.random_fields import GaussianScales, gaussian_fields
-from oceanvar.training.losses import LossWeights
 
 DATA = "agulhas_currents_2002"
 VARIABLES = "eastward_eulerian_current_velocity,northward_eulerian_current_velocity"
@@ -197,24 +197,17 @@ def train(out: Path, scale: Scale, learn: xr.Dataset, sampler: MovingClouds, see
     )
     model.assimilator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     last = learn.isel(time=slice(-scale.n_validation, None))
-    history = training_truth(learn.isel(time=slice(-scale.n_validation)), scale, seed).varnet.fit(
+    start_first.train(
         model,
+        training_truth(learn.isel(time=slice(-scale.n_validation)), scale, seed),
         sampler,
+        learned,
+        n_epochs=scale.n_epochs,
+        start_share=0.85,
         validation=xr.concat([last] * N_CHECKS, "member"),
         n_samples=scale.n_samples,
-        n_epochs=scale.n_epochs,
-        batch_size=8,
-        learning_rate=2e-3,
-        n_steps={0: 0, max(1, round(0.85 * scale.n_epochs)): scale.n_steps},
-        weights=LossWeights(1.0, 0.05, 0.05, start=0.5),
-        precision="bf16-mixed",
         seed=seed,
-        checkpoint=out / "checkpoints",
-        resume=True,
-        progress=True,
     )
-    history.to_netcdf(out / "history.nc")
-    model.save(learned)
     return model
 
 

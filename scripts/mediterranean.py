@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import start_first
 import xarray as xr
 
 import oceanvar
@@ -26,7 +27,6 @@ from oceanvar.presets import fourdvarnet
 from oceanvar.random_fields import GaussianScales, gaussian_fields
 from oceanvar.track_sampling import ShuffledTracks, TrackPositions
 from oceanvar.tracks import bin_tracks, read_tracks, sample_field, withhold_passes
-from oceanvar.training.losses import LossWeights
 
 MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"
 TRACKS = "med_tracks_2014/along_track_adt_20140515_20140603.txt"
@@ -81,26 +81,18 @@ def train(maps: xr.DataArray, tracks: xr.Dataset, out: Path, options: dict) -> o
         space, n_steps=options["n_steps"], n_features=24, n_hidden=32, start_widths=(48, 64, 96, 128)
     )
     positions = TrackPositions(tracks["longitude"].values, tracks["latitude"].values, days(tracks))
-    n_epochs, seed = options["n_epochs"], options["seed"]
-    history = training_truth(maps, options["n_members"], seed).varnet.fit(
+    start_first.train(
         model,
+        training_truth(maps, options["n_members"], options["seed"]),
         ShuffledTracks(positions, tracks["track"].values),
+        learned,
+        n_epochs=options["n_epochs"],
+        start_share=START_SHARE,
         noise_std=NOISE,
-        validation=training_truth(maps, 8, seed + 1),
+        validation=training_truth(maps, 8, options["seed"] + 1),
         n_samples=options["n_samples"],
-        n_epochs=n_epochs,
-        batch_size=8,
-        learning_rate=2e-3,
-        n_steps={0: 0, round(START_SHARE * n_epochs): options["n_steps"]},
-        weights=LossWeights(1.0, 0.05, 0.05, start=0.5),
-        precision="bf16-mixed",
-        seed=seed,
-        checkpoint=out / "checkpoints",
-        resume=True,
-        progress=True,
+        seed=options["seed"],
     )
-    history.to_netcdf(out / "history.nc")
-    model.save(learned)
     return model
 
 

@@ -21,7 +21,7 @@ from ocean_cases import (
     scores_of,
     seen_anywhere,
 )
-from ocean_models import direct_inversion, fitted
+from ocean_models import direct_inversion, fitted_on_years
 from ocean_tables import table
 
 import oceanvar
@@ -50,7 +50,9 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
 def train(out: Path, scale: Scale, seed: int) -> oceanvar.VarNet:
     """Train the U-Net on all altimeters, or load what an earlier run has trained."""
     sampler = seen_anywhere(scale, list(ALTIMETERS.values()))
-    return fitted(direct_inversion(scale, seed), out / "unet", scale, sampler, seed, n_epochs=scale.n_epochs)
+    return fitted_on_years(
+        direct_inversion(scale, seed), out / "unet", scale, sampler, seed, n_epochs=scale.n_epochs
+    )
 
 
 def choose_scales(out: Path, scale: Scale, sampler: AbstractSampler) -> dict[str, float]:

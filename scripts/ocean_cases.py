@@ -125,16 +125,24 @@ def seen_anywhere(scale: Scale, samplers: Sequence[AbstractSampler]) -> AnyPart:
 
 def ocean(out: Path, scale: Scale, seed: int, n_days: int, start: str) -> xr.Dataset:
     """Sea level of one simulated ocean and the departure of its temperature from the mean, kept in a file."""
-    path = out / "oceans" / f"{seed}.nc"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def simulate() -> xr.Dataset:
         truth = oceanvar.quasigeostrophic(
             n_days, seed, resolution=scale.resolution, n_spinup=scale.n_spinup, start=start
         )
-        partial = path.with_suffix(".part")
         mean = MEAN_TEMPERATURE + GRADIENT * KM_PER_DEGREE * (truth["latitude"] - truth["latitude"].mean())
         departure = (truth["sst"] - mean).astype(np.float32).assign_attrs(truth["sst"].attrs)
-        truth.assign(sst=departure).to_netcdf(partial)
+        return truth.assign(sst=departure)
+
+    return kept_dataset(out / "oceans" / f"{seed}.nc", simulate)
+
+
+def kept_dataset(path: Path, make: Callable[[], xr.Dataset]) -> xr.Dataset:
+    """What `make` gives, from a NetCDF file if an earlier run has come so far."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        make().to_netcdf(partial)
         partial.rename(path)
     return xr.load_dataset(path)
 

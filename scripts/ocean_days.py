@@ -11,6 +11,7 @@ from ocean_cases import (
     FIRST_TEST_SEED,
     MARGIN,
     Scale,
+    kept_dataset,
     mirrored,
     month,
     observed,
@@ -31,22 +32,24 @@ KNOWN = ("previous", "age")
 
 def year(out: Path, scale: Scale, seed: int, model: oceanvar.VarNet, is_mirrored: bool) -> xr.Dataset:
     """Days of a year or of its mirror image, along ``trajectory``."""
-    path = out / "sampling" / "days" / f"{seed}{'_mirrored' * is_mirrored}.nc"
-    if not path.exists():
+
+    def make() -> xr.Dataset:
         truth = ocean(out, scale, seed, scale.n_days, "2001-01-01")
         truth = mirrored(truth) if is_mirrored else truth
-        _write(path, days(truth, range(scale.patch[0], scale.n_days - NEXT, EVERY_DAYS), scale, model))
-    return xr.load_dataset(path)
+        return days(truth, range(scale.patch[0], scale.n_days - NEXT, EVERY_DAYS), scale, model)
+
+    return kept_dataset(out / "sampling" / "days" / f"{seed}{'_mirrored' * is_mirrored}.nc", make)
 
 
 def days_of_month(out: Path, scale: Scale, number: int, model: oceanvar.VarNet) -> xr.Dataset:
     """Days of a test month, without its margins, before which a whole window lies."""
-    path = out / "sampling" / "days" / f"{FIRST_TEST_SEED + number}.nc"
-    if not path.exists():
+
+    def make() -> xr.Dataset:
         truth = month(out, scale, FIRST_TEST_SEED + number, number)
         first, last = max(scale.patch[0], MARGIN), truth.sizes["time"] - MARGIN
-        _write(path, days(truth, range(first, last), scale, model))
-    return xr.load_dataset(path)
+        return days(truth, range(first, last), scale, model)
+
+    return kept_dataset(out / "sampling" / "days" / f"{FIRST_TEST_SEED + number}.nc", make)
 
 
 def days(truth: xr.Dataset, chosen: Sequence[int], scale: Scale, model: oceanvar.VarNet) -> xr.Dataset:
@@ -88,10 +91,3 @@ def days(truth: xr.Dataset, chosen: Sequence[int], scale: Scale, model: oceanvar
 def _first(seen: np.ndarray) -> np.ndarray:
     """Steps to the first True along the first axis, its length where there is none."""
     return np.where(seen.any(axis=0), seen.argmax(axis=0), len(seen))
-
-
-def _write(path: Path, found: xr.Dataset) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    found.to_netcdf(partial)
-    partial.rename(path)

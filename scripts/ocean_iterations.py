@@ -14,7 +14,7 @@ from ocean_cases import (
     scores_of,
     seen_anywhere,
 )
-from ocean_models import fitted, iterated
+from ocean_models import fitted_on_years, iterated
 from ocean_tables import table
 
 OURS = "4DVarNet"
@@ -25,7 +25,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
     start = ocean_altimeters.train(out, scale, seed)
     sampler = seen_anywhere(scale, list(ALTIMETERS.values()))
     model = iterated(scale, seed, start)
-    model = fitted(model, out / "4dvarnet", scale, sampler, seed, n_epochs=scale.n_epochs_solver)
+    model = fitted_on_years(model, out / "4dvarnet", scale, sampler, seed, n_epochs=scale.n_epochs_solver)
     models = {ocean_altimeters.UNET: start, OURS: model}
 
     def score(number: int) -> dict:

@@ -11,7 +11,6 @@ from ocean_cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale
 import oceanvar
 from oceanvar.presets import fourdvarnet
 from oceanvar.sampling import AbstractSampler
-from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.priors.unet import unet
@@ -43,7 +42,7 @@ def iterated(scale: Scale, seed: int, start: oceanvar.VarNet) -> oceanvar.VarNet
     return model
 
 
-def fitted(
+def fitted_on_years(
     model: oceanvar.VarNet,
     out: Path,
     scale: Scale,
@@ -52,34 +51,49 @@ def fitted(
     cover: Callable[[xr.Dataset], xr.Dataset] = lambda years: years,
     **settings: Any,
 ) -> oceanvar.VarNet:
-    """Train on the years, observed afresh in every epoch, or load what an earlier run has trained.
+    """Train on the years, observed afresh in every epoch; `cover` hides what is not seen of the covariates."""
+    names = ("ssh", *model.state_space.covariates)
 
-    `cover` hides what is not seen of the covariates.
-    """
-    learned = out / "model.varnet"
+    def data() -> tuple[xr.Dataset, xr.Dataset]:
+        return (
+            cover(years(out.parent, scale, FIRST_TRAINING_SEED, scale.n_years, names)),
+            cover(years(out.parent, scale, FIRST_VALIDATION_SEED, 1, names)),
+        )
+
+    return fitted(model, out, data, sampler, scale, seed, n_validation=192, learning_rate=2e-3, **settings)
+
+
+def fitted(
+    model: oceanvar.VarNet,
+    folder: Path,
+    data: Callable[[], tuple[xr.Dataset, xr.Dataset]],
+    sampler: AbstractSampler,
+    scale: Scale,
+    seed: int,
+    **settings: Any,
+) -> oceanvar.VarNet:
+    """Train on the first of the data and validate on the second, or load what an earlier run has trained."""
+    learned = folder / "model.varnet"
     if learned.exists():
         print(f"using {learned}; delete it to train anew")
         return oceanvar.load(learned)
-    names = ("ssh", *model.state_space.covariates)
-    history = cover(years(out.parent, scale, FIRST_TRAINING_SEED, scale.n_years, names)).varnet.fit(
+    learning, validation = data()
+    history = learning.varnet.fit(
         model,
         sampler,
         noise_std=NOISE,
-        validation=cover(years(out.parent, scale, FIRST_VALIDATION_SEED, 1, names)),
-        n_validation=192,
+        validation=validation,
         n_samples=scale.n_samples,
         batch_size=16,
-        learning_rate=2e-3,
-        weights=LossWeights(1.0, 0.05, 0.05),
         precision="bf16-mixed",
         seed=seed,
-        checkpoint=out,
+        checkpoint=folder,
         resume=True,
         progress=True,
         **settings,
     )
     model.provenance["minutes of training"] = round(float(history["seconds"].sum()) / 60, 1)
-    history.to_netcdf(out / "history.nc")
+    history.to_netcdf(folder / "history.nc")
     model.save(learned)
     return model
 

@@ -13,6 +13,7 @@ import xarray as xr
 from ocean_cases import DIMS, FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, kept, over_months
 from ocean_days import KNOWN, days_of_month, year
 from ocean_designs import Lattice, RandomCells
+from ocean_models import fitted
 from ocean_sampling_figure import draw
 from ocean_tables import table
 
@@ -159,40 +160,14 @@ def assimilator(start: LearnedStart, sampling: SamplingDesign | None) -> Assimil
     return Assimilator(cost, GradientDescent(1.0), 0, start, sampling=sampling)
 
 
-def fitted(
-    model: oceanvar.VarNet,
-    folder: Path,
-    data: tuple[xr.Dataset, xr.Dataset],
-    sampler: AbstractSampler,
-    scale: Scale,
-    seed: int,
-    **settings: Any,
+def fitted_on_days(
+    model: oceanvar.VarNet, folder: Path, data: tuple[xr.Dataset, xr.Dataset], *args: Any, **settings: Any
 ) -> oceanvar.VarNet:
-    """Train, or load what an earlier run has trained."""
-    path = folder / "model.varnet"
-    if path.exists():
-        print(f"using {path}; delete it to train anew")
-        return oceanvar.load(path)
+    """Train on the days, validate on all of the others; the rest is as for `fitted`."""
     names = [*model.state_space.variables, *model.state_space.covariates]
     learning, validation = (each[names] for each in data)
-    history = learning.varnet.fit(
-        model,
-        sampler,
-        noise_std=NOISE,
-        validation=validation,
-        n_validation=validation.sizes["trajectory"],
-        n_samples=scale.n_samples,
-        batch_size=16,
-        precision="bf16-mixed",
-        seed=seed,
-        checkpoint=folder,
-        resume=True,
-        progress=True,
-        **settings,
-    )
-    history.to_netcdf(folder / "history.nc")
-    model.save(path)
-    return model
+    n_validation = validation.sizes["trajectory"]
+    return fitted(model, folder, lambda: (learning, validation), *args, n_validation=n_validation, **settings)
 
 
 def choice(errors: oceanvar.VarNet, n_cells: int) -> SamplingDesign:
@@ -223,7 +198,7 @@ def trained(
     """Networks for every sampling, all from one that has seen random cells, few or many, and trained alike."""
     days, nothing, everywhere = data[0], RandomFraction(0.0), RandomFraction(1.0)
     n, n_epochs = n_cells(days), scale.n_epochs_sampling
-    fit = functools.partial(fitted, scale=scale, seed=seed)
+    fit = functools.partial(fitted_on_days, scale=scale, seed=seed)
     first = direct(scale, days, "departure", seed)
     any_cells = RandomCells(0, 2 * n)
     first = fit(first, folder / "any", data, any_cells, n_epochs=3 * n_epochs, learning_rate=2e-3)

@@ -15,7 +15,7 @@ from ocean_cases import (
     scores_of,
     seen_anywhere,
 )
-from ocean_models import direct_inversion, fitted
+from ocean_models import direct_inversion, fitted_on_years
 from ocean_tables import table
 
 import oceanvar
@@ -37,7 +37,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
 
     def learned(folder: str, covariates: tuple[str, ...], **settings: Any) -> oceanvar.VarNet:
         model = direct_inversion(scale, seed, covariates)
-        return fitted(model, out / folder, scale, sampler, seed, n_epochs=n_epochs, **settings)
+        return fitted_on_years(model, out / folder, scale, sampler, seed, n_epochs=n_epochs, **settings)
 
     def cover(years: xr.Dataset) -> xr.Dataset:
         return clouded(years, seed=years.sizes["trajectory"])
