@@ -2,7 +2,8 @@
 
 import xarray as xr
 
-from oceanvar.errors import MissingVariableError, StoreError
+from oceanvar.alignment import check_variables
+from oceanvar.errors import StoreError
 
 
 def read_mask(path: str, name: str) -> xr.DataArray:
@@ -27,9 +28,6 @@ def read_mask(path: str, name: str) -> xr.DataArray:
     except (OSError, ValueError) as error:
         raise StoreError(f"the mask {path!r} cannot be opened: {error}") from error
     with ds:
-        if name not in ds.data_vars:
-            raise MissingVariableError(
-                f"{path} has no variable {name!r} for the mask; there are {sorted(map(str, ds.data_vars))}"
-            )
+        check_variables(ds, [name], (), f"the data of the mask {path!r}")
         field = ds[name].load()
     return field.notnull() & (field != 0)

@@ -226,19 +226,20 @@ def _lowest(records: list[Record]) -> float:
 
     The solver is untrained in epochs without iterations: their weights never serve with them.
     """
-    n_steps = records[-1]["n_steps"]
-    return min(record["validation_loss"] for record in records if record["n_steps"] == n_steps)
+    return min(_losses(records, int(records[-1]["n_steps"])))
 
 
 def _is_over(records: list[Record], settings: TrainingSettings) -> bool:
     """Early stopping: no better validation loss for `patience` epochs with the final number of iterations."""
     if settings.patience is None or not records:
         return False
-    n_steps = settings.solver_steps(settings.n_epochs - 1, int(records[-1]["n_steps"]))
-    losses = [record["validation_loss"] for record in records if record["n_steps"] == n_steps]
-    if not losses:
-        return False
-    return len(losses) - 1 - losses.index(min(losses)) >= settings.patience
+    losses = _losses(records, settings.solver_steps(settings.n_epochs - 1, int(records[-1]["n_steps"])))
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= settings.patience
+
+
+def _losses(records: list[Record], n_steps: int) -> list[float]:
+    """Validation losses of the epochs with a number of iterations."""
+    return [record["validation_loss"] for record in records if record["n_steps"] == n_steps]
 
 
 def _weights(assimilator: Assimilator) -> dict[str, Tensor]:
