@@ -129,7 +129,7 @@ def assimilate(
         along_track=along_track,
     )
     if mask is not None:
-        check_mask(mask, ds, (*setup.space.extra_dims(ds), *setup.space.dims))
+        check_mask(mask, ds, setup.space.all_dims(ds))
     array = stacked(ds, background, setup.space)
     with _bar(progress, array, setup.job.grid) as bar:
         field = map_patches(array.data, setup.job, chunks=chunks, progress=bar.update if bar else None)
@@ -187,7 +187,7 @@ def set_up(
         raise ConfigError(f"precision must be one of {PRECISIONS}, got {precision!r}")
     if background is not None:
         space.check(background, "the background")
-        check_same_grid(ds, background, (*space.extra_dims(ds), *space.dims), "observations and background")
+        check_same_grid(ds, background, space.all_dims(ds), "observations and background")
     grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
     n_points = space.n_variables * prod(grid.patch_shape)
     job = PatchJob(

@@ -151,7 +151,7 @@ class StateSpace:
         """
         self.check(ds, what)
         others = self.inputs[self.n_variables :]
-        known = (*self.extra_dims(ds), *self.dims)
+        known = self.all_dims(ds)
         for name in others:
             if name not in ds:
                 raise MissingVariableError(
@@ -181,6 +181,10 @@ class StateSpace:
         found = [str(dim) for name in self.variables for dim in ds[name].dims if dim not in self.dims]
         return tuple(dict.fromkeys(found))
 
+    def all_dims(self, ds: xr.Dataset) -> tuple[str, ...]:
+        """Dimensions of the variables in the order in which they are stacked."""
+        return (*self.extra_dims(ds), *self.dims)
+
     def stack(self, ds: xr.Dataset, names: Sequence[str] = ()) -> xr.Variable:
         """Variables side by side: ``(*extra, variable, *dims)``, lazy where the data are lazy.
 
@@ -191,7 +195,7 @@ class StateSpace:
         names : sequence of str, optional
             Which of them, as `inputs`. Default: those of the state.
         """
-        order = (*self.extra_dims(ds), *self.dims)
+        order = self.all_dims(ds)
         chosen = [ds[name].reset_coords(drop=True).variable for name in names or self.variables]
         # A missing dimension is that of the state's variables: arrays without coordinates cannot disagree.
         arrays = xr.broadcast(*map(xr.DataArray, (*chosen, ds[self.variables[0]].variable)))[:-1]

@@ -67,7 +67,7 @@ class WindowSource:
         self.space.check(self.truth, "the truth")
         if isinstance(self.observations, xr.Dataset):
             self.space.check_inputs(self.observations, "the observations")
-            dims = (*self.space.extra_dims(self.truth), *self.space.dims)
+            dims = self.space.all_dims(self.truth)
             check_same_grid(self.truth, self.observations, dims, "truth and observations")
         else:
             self.space.check_inputs(self.truth, "the truth")

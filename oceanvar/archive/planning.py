@@ -63,7 +63,7 @@ def plan_run(
     mask = options.pop("mask", None)
     setup = set_up(index.layout, model, **options)
     if mask is not None:
-        check_mask(mask, index.layout, (*setup.space.extra_dims(index.layout), *setup.space.dims))
+        check_mask(mask, index.layout, setup.space.all_dims(index.layout))
     writer, target = _writer(index, setup, folder, storage)
     run = ArchiveRun(index, setup, writer, options.get("background"), mask, stop)
     return run, {**_description(run, options), **target, **storage.description()}

@@ -196,7 +196,7 @@ class ArchiveRun:
             return
         first, stop = self.writer.bounds[unit : unit + 2]
         rows = self.mask.isel({self.index.dim: slice(first, stop)}, missing_dims="ignore")
-        order = (*self.setup.space.extra_dims(self.index.layout), *self.setup.space.dims)
+        order = self.setup.space.all_dims(self.index.layout)
         with NETCDF:
             rows = rows.compute(scheduler="synchronous")
         kept = rows.transpose(*(dim for dim in order if dim in rows.dims)).values.astype(bool)
