@@ -10,16 +10,17 @@ __version__ = version("oceanvar")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules={"presets", "sampling"},
     submod_attrs={
         "archive.jobs": ["assimilate_archive"],
         "errors": ["OceanVarError"],
         "fitting": ["fit"],
-        "instruments": ["Instrument"],
         "mapping": ["assimilate"],
-        "osse": ["lorenz63", "lorenz96", "observe", "windows"],
-        "practice_ocean": ["quasigeostrophic"],
-        "state_space": ["StateSpace"],
-        "varnet": ["VarNet", "load"],
+        "network": ["presets"],
+        "network.varnet": ["VarNet", "load"],
+        "observing.twins": ["observe"],
+        "state.instruments": ["Instrument"],
+        "state.spaces": ["StateSpace"],
+        "truths.lorenz": ["lorenz63", "lorenz96", "windows"],
+        "truths.oceans": ["quasigeostrophic"],
     },
 )

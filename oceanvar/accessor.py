@@ -10,8 +10,8 @@ import xarray as xr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from oceanvar.sampling import AbstractSampler
-    from oceanvar.varnet import VarNet
+    from oceanvar.network.varnet import VarNet
+    from oceanvar.observing.samplers import AbstractSampler
 
 
 @xr.register_dataset_accessor("varnet")
@@ -42,8 +42,8 @@ class DatasetAccessor:
         return design(self._ds, model, **options)
 
     def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.Dataset:
-        """Observe this truth in a twin experiment: see `oceanvar.osse.observe`."""
-        from oceanvar.osse import observe
+        """Observe this truth in a twin experiment: see `oceanvar.observing.twins.observe`."""
+        from oceanvar.observing.twins import observe
 
         return observe(self._ds, sampler, **options)
 
@@ -74,8 +74,8 @@ class DataArrayAccessor:
         return assimilate_array(self._da, model, **options)
 
     def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.DataArray:
-        """Observe this truth in a twin experiment: see `oceanvar.osse.observe`."""
-        from oceanvar.osse import observe
+        """Observe this truth in a twin experiment: see `oceanvar.observing.twins.observe`."""
+        from oceanvar.observing.twins import observe
 
         return observe(self._da, sampler, **options)
 

@@ -7,13 +7,13 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_broadcasts
 from oceanvar.errors import ConfigError
+from oceanvar.labels.alignment import check_broadcasts
+from oceanvar.network.varnet import VarNet, load
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.tapers import taper_factors
-from oceanvar.varnet import VarNet, load
 
 BATCH_SIZE = 16
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import xarray as xr
 
-from oceanvar.bridge import TrainingWindows
 from oceanvar.errors import ConfigError, PatchError
-from oceanvar.sampling import AbstractSampler
-from oceanvar.track_sampling import AbstractTrackSampler
+from oceanvar.network.training_windows import TrainingWindows
+from oceanvar.network.varnet import VarNet
+from oceanvar.observing.samplers import AbstractSampler
+from oceanvar.observing.track_samplers import AbstractTrackSampler
+from oceanvar.state.windows import WindowSource
 from oceanvar.training.loop import train
 from oceanvar.training.settings import TrainingSettings
-from oceanvar.varnet import VarNet
-from oceanvar.window_source import WindowSource
 
 
 def fit(

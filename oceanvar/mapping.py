@@ -14,16 +14,16 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from oceanvar.alignment import check_mask, check_same_grid
-from oceanvar.along_track import track_cutter
 from oceanvar.errors import ConfigError
-from oceanvar.handles import PatchSolver, automatic_batch_size
+from oceanvar.labels.alignment import check_mask, check_same_grid
+from oceanvar.network.handles import PatchSolver, automatic_batch_size
+from oceanvar.network.varnet import VarNet, load
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.tapers import taper_factors
-from oceanvar.state_space import StateSpace
-from oceanvar.varnet import VarNet, load
+from oceanvar.state.samples import track_cutter
+from oceanvar.state.spaces import StateSpace
 
 Taper = str | Callable[[int], np.ndarray] | Mapping[str, str | Callable[[int], np.ndarray]]
 

@@ -26,10 +26,10 @@ import oceanvar
 from oceanvar.archive.jobs import read_summary
 from oceanvar.archive.preprocessing import TimeUnits
 from oceanvar.cli.commands import main as oceanvar_command
-from oceanvar.cloud_sampling import MovingClouds
-from oceanvar.coordinates import spacing
-from oceanvar.presets import fourdvarnet
-from oceanvar.random_fields import GaussianScales, gaussian_fields
+from oceanvar.labels.coordinates import spacing
+from oceanvar.network.presets import fourdvarnet
+from oceanvar.observing.clouds import MovingClouds
+from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
 
 DATA = "agulhas_currents_2002"
 VARIABLES = "eastward_eulerian_current_velocity,northward_eulerian_current_velocity"

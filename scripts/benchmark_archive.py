@@ -33,15 +33,15 @@ import xarray as xr
 
 from oceanvar.archive.cluster import connected
 from oceanvar.archive.jobs import assimilate_archive, read_summary
-from oceanvar.handles import PatchSolver
 from oceanvar.mapping import set_up
+from oceanvar.network.handles import PatchSolver
+from oceanvar.network.presets import fourdvarnet
+from oceanvar.network.varnet import VarNet
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.streaming import TimeStream, rows
 from oceanvar.patching.tapers import taper_factors
-from oceanvar.presets import fourdvarnet
-from oceanvar.state_space import StateSpace
-from oceanvar.varnet import VarNet
+from oceanvar.state.spaces import StateSpace
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,17 @@ import xarray as xr
 from mediterranean import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, find, interpolate
 
 import oceanvar
-from oceanvar.instruments import Instrument
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
-from oceanvar.tracks import bin_with_errors, read_tracks, sample_field, withhold_passes
+from oceanvar.observing.tracks import bin_with_errors, read_tracks, sample_field, withhold_passes
+from oceanvar.state.instruments import Instrument
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.operators.averages import BeamAverage
 from oceanvar.variational.operators.tracks import AlongTrack
 from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts import InterpolatedStart
-from oceanvar.variational.terms import ObservationTerm, PriorTerm
+from oceanvar.variational.starts.interpolated import InterpolatedStart
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 STD = 0.08
 SMOOTH = [3.0, 2.0, 2.0]

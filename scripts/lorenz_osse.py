@@ -4,7 +4,8 @@
     python scripts/lorenz_osse.py lorenz96 --n-windows 400
     python scripts/lorenz_osse.py lorenz96 --scale 0.1        # everything at a tenth of the size
 
-Every method sees the same windows, each from a trajectory of its own. Scores are those of `oceanvar.comparison.score`.
+Every method sees the same windows, each from a trajectory of its own. Scores are those of
+`oceanvar.papers.comparison.score`.
 Each row is written to OUT as soon as it is there and taken from there when the run is repeated; a line goes to OUT/log.
 """
 
@@ -17,11 +18,11 @@ import numpy as np
 import torch
 import xarray as xr
 
-from oceanvar.bridge import to_array, to_observations
 from oceanvar.cli.report import score_lines
-from oceanvar.comparison import experiment_of, score
-from oceanvar.experiments import EXPERIMENTS
-from oceanvar.ladder import Climate, Method, methods
+from oceanvar.network.bridge import to_array, to_observations
+from oceanvar.papers.comparison import experiment_of, score
+from oceanvar.papers.experiments import EXPERIMENTS
+from oceanvar.papers.ladder import Climate, Method, methods
 from oceanvar.variational.posterior import health
 
 N_PATHS = 16

@@ -22,11 +22,11 @@ import xarray as xr
 import oceanvar
 from oceanvar.baselines.points import interpolate_tracks
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
+from oceanvar.network.presets import fourdvarnet
+from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
+from oceanvar.observing.tracks import bin_tracks, read_tracks, sample_field, withhold_passes
 from oceanvar.plots.panels import plot_comparison
-from oceanvar.presets import fourdvarnet
-from oceanvar.random_fields import GaussianScales, gaussian_fields
-from oceanvar.track_sampling import ShuffledTracks, TrackPositions
-from oceanvar.tracks import bin_tracks, read_tracks, sample_field, withhold_passes
+from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
 
 MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"
 TRACKS = "med_tracks_2014/along_track_adt_20140515_20140603.txt"

@@ -26,13 +26,13 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 import oceanvar
-from oceanvar.instruments import Instrument
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
-from oceanvar.random_fields import GaussianScales, gaussian_fields
-from oceanvar.sampling import RandomFraction
-from oceanvar.track_sampling import ShuffledTracks, TrackPositions
-from oceanvar.tracks import read_tracks, sample_field, withhold_passes
+from oceanvar.observing.samplers import RandomFraction
+from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
+from oceanvar.observing.tracks import read_tracks, sample_field, withhold_passes
+from oceanvar.state.instruments import Instrument
+from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
@@ -41,8 +41,10 @@ from oceanvar.variational.operators.base import AbstractOperator, Operator
 from oceanvar.variational.operators.tracks import AlongTrack
 from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts import AbstractStart, LearnedStart
-from oceanvar.variational.terms import BackgroundTerm, ObservationTerm
+from oceanvar.variational.starts.base import AbstractStart
+from oceanvar.variational.starts.learned import LearnedStart
+from oceanvar.variational.terms.backgrounds import BackgroundTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 DIMS = ("time", "latitude", "longitude")
 PATCH = {"time": 20, "latitude": 64, "longitude": 64}

@@ -30,8 +30,8 @@ from mnist_methods import TEST_SEED, Task
 from mnist_rows import ROWS, trained
 
 import oceanvar
-from oceanvar.bridge import to_tensor
 from oceanvar.metrics.intervals import bootstrap_interval, bootstrap_ratio
+from oceanvar.network.bridge import to_tensor
 
 N_LEARN, N_HELD, N_TEST, N_FIRST = 58_000, 2_000, 10_000, 512
 NOISES = {"std": 0.1, "variance": 0.1**0.5}

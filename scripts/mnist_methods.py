@@ -12,12 +12,11 @@ import xarray as xr
 from torch import Tensor
 
 import oceanvar
-from oceanvar.bridge import to_observations, to_tensor
 from oceanvar.maps.base import AbstractMap
-from oceanvar.presets import fourdvarnet
-from oceanvar.sampling import RandomHoles
+from oceanvar.network.bridge import to_observations, to_tensor
+from oceanvar.network.presets import fourdvarnet
+from oceanvar.observing.samplers import RandomHoles
 from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.climatology import ClimatologicalStart
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.priors.autoencoder import autoencoder_prior
@@ -27,7 +26,9 @@ from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.solvers.descent import ConjugateGradients, FixedPoint, GradientDescent
 from oceanvar.variational.solvers.lstm import LSTMSolver
 from oceanvar.variational.solvers.schedules import Sequential
-from oceanvar.variational.terms import ObservationTerm, PriorTerm
+from oceanvar.variational.starts.climatological import ClimatologicalStart
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 HOLES = RandomHoles(3, 9, ("row", "column"))
 HELD_SEED, TEST_SEED = 2021, 2020

@@ -28,8 +28,8 @@ import oceanvar
 from oceanvar.baselines.linear import interpolate_linear
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.baselines.tuning import fit_lengths
+from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.plots.panels import plot_comparison
-from oceanvar.sampling import AbstractSampler
 
 LINEAR, OI, UNET = "linear interpolation", "optimal interpolation", "U-Net, direct inversion"
 Lengths = Mapping[str, float]

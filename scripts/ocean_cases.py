@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
-from oceanvar.coordinates import KM_PER_DEGREE
-from oceanvar.practice_ocean import GRADIENT, MEAN_TEMPERATURE
-from oceanvar.sampling import AbstractSampler
-from oceanvar.satellites import Nadirs, Swath, Together
+from oceanvar.labels.coordinates import KM_PER_DEGREE
+from oceanvar.observing.samplers import AbstractSampler
+from oceanvar.observing.satellites import Nadirs, Swath, Together
+from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE
 
 MISSIONS = ("jason", "sentinel3a", "sentinel3b", "altika")
 ALTIMETERS: dict[str, AbstractSampler] = {

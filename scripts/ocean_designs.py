@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oceanvar.sampling import AbstractSampler
+from oceanvar.observing.samplers import AbstractSampler
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ import oceanvar
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
-from oceanvar.practice_ocean import one_day
+from oceanvar.truths.oceans import one_day
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.lbfgs import LBFGS
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.terms import ObservationTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 CONTROL = "control"
 """Name of the observation of the control vector as 0: the background term."""

@@ -9,14 +9,14 @@ import xarray as xr
 from ocean_cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, space, years
 
 import oceanvar
-from oceanvar.presets import fourdvarnet
-from oceanvar.sampling import AbstractSampler
+from oceanvar.network.presets import fourdvarnet
+from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.starts import LearnedStart
-from oceanvar.variational.terms import ObservationTerm
+from oceanvar.variational.starts.learned import LearnedStart
+from oceanvar.variational.terms.observations import ObservationTerm
 
 
 def direct_inversion(scale: Scale, seed: int, covariates: Sequence[str] = ()) -> oceanvar.VarNet:

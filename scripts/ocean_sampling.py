@@ -21,15 +21,15 @@ import oceanvar
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
 from oceanvar.maps.layers import Conv
-from oceanvar.sampling import AbstractSampler, RandomFraction
+from oceanvar.observing.samplers import AbstractSampler, RandomFraction
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.designs.sampling import SamplingDesign
+from oceanvar.variational.designs.spacing import GreedyReduction
 from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.sampling_design import SamplingDesign
 from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.spacing import GreedyReduction
-from oceanvar.variational.starts import LearnedStart
-from oceanvar.variational.terms import ObservationTerm
+from oceanvar.variational.starts.learned import LearnedStart
+from oceanvar.variational.terms.observations import ObservationTerm
 
 SHARE = 0.06
 LENGTH = 2.0

@@ -19,8 +19,8 @@ from ocean_models import direct_inversion, fitted_on_years
 from ocean_tables import table
 
 import oceanvar
-from oceanvar.cloud_sampling import MovingClouds
-from oceanvar.satellites import Nadirs
+from oceanvar.observing.clouds import MovingClouds
+from oceanvar.observing.satellites import Nadirs
 
 ONE = Nadirs(("jason",))
 ALONE, BOTH = "1 nadir", "1 nadir + temperature"

@@ -6,7 +6,7 @@ from typing import Any
 import xarray as xr
 
 import oceanvar
-from oceanvar.sampling import AbstractSampler
+from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.training.losses import LossWeights
 
 

@@ -21,21 +21,21 @@ import xarray as xr
 from torch import Tensor
 
 import oceanvar
-from oceanvar.bridge import to_observations, to_tensor
-from oceanvar.comparison import score
-from oceanvar.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
-from oceanvar.ladder import Climate, stages_of
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.padding import FoldSteps, PadToMultiple
-from oceanvar.sampling import AbstractSampler, EveryNthStep, OneOf
+from oceanvar.network.bridge import to_observations, to_tensor
+from oceanvar.observing.samplers import AbstractSampler, EveryNthStep, OneOf
+from oceanvar.papers.comparison import score
+from oceanvar.papers.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
+from oceanvar.papers.ladder import Climate, stages_of
 from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.climatology import FirstStateTerm
 from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.restarts import Restarts
 from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
 from oceanvar.variational.solvers.schedules import Annealed
-from oceanvar.variational.starts import LearnedStart
+from oceanvar.variational.starts.learned import LearnedStart
+from oceanvar.variational.terms.first_state import FirstStateTerm
 from oceanvar.variational.weak_constraint import weak_constraint_cost
 
 TRAINING_SEED, VALIDATION_SEED, TEST_SEED, ERROR_SEED = 1, 2, 3, 4

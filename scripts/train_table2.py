@@ -14,9 +14,9 @@ import click
 import torch
 
 import oceanvar
-from oceanvar.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
-from oceanvar.ladder import COMPARISON
 from oceanvar.maps.base import AbstractMap
+from oceanvar.papers.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
+from oceanvar.papers.ladder import COMPARISON
 from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
@@ -24,7 +24,8 @@ from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.solvers.descent import FixedPoint
 from oceanvar.variational.solvers.lstm import LSTMSolver
-from oceanvar.variational.terms import ObservationTerm, PriorTerm
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 TRAINING_SEED, VALIDATION_SEED = 1, 2
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 import xarray as xr
 
-from oceanvar.presets import fourdvarnet
-from oceanvar.state_space import StateSpace
-from oceanvar.varnet import VarNet
+from oceanvar.network.presets import fourdvarnet
+from oceanvar.network.varnet import VarNet
+from oceanvar.state.spaces import StateSpace
 
 # The tests share two cores; more torch threads than that only fight each other.
 torch.set_num_threads(1)

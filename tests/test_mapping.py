@@ -14,8 +14,8 @@ from oceanvar.errors import (
     PatchError,
     UnitsMismatchError,
 )
-from oceanvar.handles import PatchSolver
 from oceanvar.mapping import assimilate
+from oceanvar.network.handles import PatchSolver
 from tests.conftest import gappy
 
 
@@ -185,7 +185,7 @@ def test_the_handle_is_small_and_shares_one_model_per_process(model, obs):
     assert dask.base.tokenize(solver) == dask.base.tokenize(copy)
     patches = np.full((1, 1, 4, 6, 8), np.nan, np.float32)
     np.testing.assert_array_equal(solver(patches), copy(patches))
-    from oceanvar import handles
+    from oceanvar.network import handles
 
     assert sum(key == (solver.digest, "cpu", "float32") for key in handles._COPIES) == 1
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_same_grid
 from oceanvar.archive.notes import FileNotes
 from oceanvar.archive.reading import UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import GridMismatchError
+from oceanvar.labels.alignment import check_same_grid
 
 _N_NAMED = 20
 """Files named with the same problem."""

@@ -20,7 +20,7 @@ from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.runs import AbstractTeam, ArchiveRun, Note, Record
 from oceanvar.archive.stretches import Stretch, divided, missing
 from oceanvar.errors import ConfigError, StoreError
-from oceanvar.handles import has_device, resolve_device
+from oceanvar.network.handles import has_device, resolve_device
 
 if TYPE_CHECKING:
     from distributed import Client, Future

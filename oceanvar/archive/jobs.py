@@ -22,7 +22,7 @@ from oceanvar.archive.sources import AbstractSource, Paths, find_files, is_url, 
 from oceanvar.archive.storage import Packing, Storage
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import OceanVarError, StoreError
-from oceanvar.varnet import VarNet, load
+from oceanvar.network.varnet import VarNet, load
 
 if TYPE_CHECKING:
     from distributed import Client

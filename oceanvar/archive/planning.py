@@ -11,17 +11,17 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from oceanvar.alignment import check_mask
 from oceanvar.archive.reading import BLOCK_BYTES
 from oceanvar.archive.runs import ArchiveRun
 from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
 from oceanvar.errors import ConfigError, PatchError
-from oceanvar.handles import resolve_device
+from oceanvar.labels.alignment import check_mask
 from oceanvar.mapping import Setup, set_up
-from oceanvar.state_space import StateSpace
-from oceanvar.varnet import VarNet
+from oceanvar.network.handles import resolve_device
+from oceanvar.network.varnet import VarNet
+from oceanvar.state.spaces import StateSpace
 
 
 def plan_run(

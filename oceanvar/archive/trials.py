@@ -10,7 +10,7 @@ from typing import Any
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.storage import Storage
-from oceanvar.varnet import VarNet
+from oceanvar.network.varnet import VarNet
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from oceanvar.coordinates import EARTH_RADIUS, KM_PER_DEGREE, LATITUDE, LONGITUDE
 from oceanvar.errors import ConfigError
+from oceanvar.labels.coordinates import EARTH_RADIUS, KM_PER_DEGREE, LATITUDE, LONGITUDE
 
 
 @dataclass(frozen=True)

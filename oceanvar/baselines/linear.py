@@ -5,10 +5,10 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_broadcasts
 from oceanvar.baselines.fields import observed_mean
-from oceanvar.coordinates import coordinate_of, numbers
 from oceanvar.errors import ConfigError, MissingVariableError
+from oceanvar.labels.alignment import check_broadcasts
+from oceanvar.labels.coordinates import coordinate_of, numbers
 
 Field = TypeVar("Field", xr.DataArray, xr.Dataset)
 

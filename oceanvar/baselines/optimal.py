@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_broadcasts
 from oceanvar.baselines.covariance import GaussianCovariance
 from oceanvar.baselines.fields import observed_mean
 from oceanvar.baselines.points import REACH, interpolate_points
-from oceanvar.coordinates import LATITUDE, LONGITUDE, coordinate_of, metric_name, numbers
 from oceanvar.errors import ConfigError, MissingVariableError
+from oceanvar.labels.alignment import check_broadcasts
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, coordinate_of, metric_name, numbers
 
 Places = dict[str, xr.DataArray]
 """Numerical coordinates, without coordinates of their own, by their name in a covariance."""

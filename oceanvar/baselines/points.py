@@ -8,8 +8,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from oceanvar.baselines.covariance import GaussianCovariance
-from oceanvar.coordinates import LATITUDE, LONGITUDE
 from oceanvar.errors import ConfigError
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE
 
 REACH = 5.0
 """Observations farther than this many lengths, where the correlation is 4e-6, are not used."""

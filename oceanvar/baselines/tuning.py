@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_broadcasts
 from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.coordinates import coordinate_of
 from oceanvar.errors import ConfigError
+from oceanvar.labels.alignment import check_broadcasts
+from oceanvar.labels.coordinates import coordinate_of
 
 
 def fit_lengths(

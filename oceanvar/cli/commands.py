@@ -148,7 +148,7 @@ def assimilate(
     from oceanvar.archive.storage import Packing
     from oceanvar.cli.masks import read_mask
     from oceanvar.cli.report import summary_lines
-    from oceanvar.varnet import load
+    from oceanvar.network.varnet import load
 
     network = load(model)
     variables, dim = network.state_space.variables, network.state_space.dims[0]
@@ -234,7 +234,7 @@ def osse(system: str, model: str | None, as_json: bool, **options: Any) -> None:
     observation, about 1 at its minimum.
     """
     from oceanvar.cli.report import score_lines, score_rows
-    from oceanvar.comparison import compare
+    from oceanvar.papers.comparison import compare
 
     scores = compare(system, model, report=lambda name: click.echo(f"... {name}", err=True), **options)
     if as_json:
@@ -253,7 +253,7 @@ def osse(system: str, model: str | None, as_json: bool, **options: Any) -> None:
 def inspect(model: str) -> None:
     """Show what the file or packaged model MODEL is: variables, patch, architecture, training."""
     from oceanvar.cli.report import model_lines
-    from oceanvar.varnet import load
+    from oceanvar.network.varnet import load
 
     click.echo("\n".join(model_lines(load(model))))
 
@@ -288,7 +288,7 @@ def plan(
     from oceanvar.archive.sources import find_files
     from oceanvar.archive.trials import try_unit
     from oceanvar.cli.report import plan_lines, trial_lines
-    from oceanvar.varnet import load
+    from oceanvar.network.varnet import load
 
     network = load(model)
     dim = network.state_space.dims[0]

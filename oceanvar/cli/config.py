@@ -14,17 +14,23 @@ import xarray as xr
 
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.sources import is_url
-from oceanvar.cloud_sampling import MovingClouds
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.fitting import fit
-from oceanvar.presets import fourdvarnet
-from oceanvar.sampling import AbstractSampler, EveryNthStep, RandomComponents, RandomFraction, RandomHoles
-from oceanvar.state_space import StateSpace
-from oceanvar.track_sampling import ShuffledTracks, TrackPositions
-from oceanvar.tracks import EPOCH, read_tracks
+from oceanvar.network.presets import fourdvarnet
+from oceanvar.network.varnet import PACKAGED, VarNet, load
+from oceanvar.observing.clouds import MovingClouds
+from oceanvar.observing.samplers import (
+    AbstractSampler,
+    EveryNthStep,
+    RandomComponents,
+    RandomFraction,
+    RandomHoles,
+)
+from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
+from oceanvar.observing.tracks import EPOCH, read_tracks
+from oceanvar.state.spaces import StateSpace
 from oceanvar.training.losses import LossWeights
 from oceanvar.training.settings import TrainingSettings
-from oceanvar.varnet import PACKAGED, VarNet, load
 
 Table = dict[str, Any]
 

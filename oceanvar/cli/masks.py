@@ -2,8 +2,8 @@
 
 import xarray as xr
 
-from oceanvar.alignment import check_variables
 from oceanvar.errors import StoreError
+from oceanvar.labels.alignment import check_variables
 
 
 def read_mask(path: str, name: str) -> xr.DataArray:

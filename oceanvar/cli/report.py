@@ -12,15 +12,15 @@ from oceanvar.archive.planning import output_chunks
 from oceanvar.archive.runs import UNHEALTHY
 from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.trials import Trial
-from oceanvar.handles import automatic_batch_size
+from oceanvar.network.handles import automatic_batch_size
+from oceanvar.network.varnet import VarNet
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.registry import describe
-from oceanvar.state_space import StateSpace
-from oceanvar.varnet import VarNet
+from oceanvar.state.spaces import StateSpace
 
 
 def score_lines(scores: xr.Dataset) -> Iterator[str]:
-    """Table of the scores of `oceanvar.comparison.compare`."""
+    """Table of the scores of `oceanvar.papers.comparison.compare`."""
     yield scores.attrs["title"]
     yield (
         f"{'scheme':34} {'R':>9}   {'95 % interval':19} {'median':>9} {'rmse':>7} {'P':>8} {'2J/n':>7} "

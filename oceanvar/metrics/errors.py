@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import check_broadcasts, on_grid
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, ScoreError
+from oceanvar.labels.alignment import check_broadcasts, on_grid
 
 # A variance below this part of the mean square is rounding of the two sums it is the difference of.
 _ROUNDING = 1e-12

@@ -9,9 +9,9 @@ import dask
 import numpy as np
 import xarray as xr
 
-from oceanvar.alignment import on_grid
-from oceanvar.coordinates import MapDims, map_dims
 from oceanvar.errors import ConfigError, MissingVariableError, ScoreError, UnitsMismatchError
+from oceanvar.labels.alignment import on_grid
+from oceanvar.labels.coordinates import MapDims, map_dims
 from oceanvar.metrics.errors import ErrorSums, quotient, reduced_dims
 from oceanvar.metrics.spectra import error_spectra, resolved_scales, score_of_spectra
 

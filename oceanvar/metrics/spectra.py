@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from scipy.signal import get_window
 
-from oceanvar.alignment import on_grid
-from oceanvar.coordinates import MapDims, even_step, map_dims, numbers
 from oceanvar.errors import GridMismatchError, ScoreError
+from oceanvar.labels.alignment import on_grid
+from oceanvar.labels.coordinates import MapDims, even_step, map_dims, numbers
 from oceanvar.metrics.errors import quotient
 
 RESOLVED = 0.5  # score from which a scale counts as resolved: error with half the energy of the truth

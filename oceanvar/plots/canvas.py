@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.coordinates import LATITUDE, LONGITUDE, angles, is_time
 from oceanvar.errors import ConfigError
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, angles, is_time
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

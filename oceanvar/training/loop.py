@@ -18,7 +18,7 @@ from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
 from oceanvar.training.losses import LossWeights, Sample, training_loss
 from oceanvar.training.settings import SCHEDULES, TrainingSettings
 from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.terms import PriorTerm
+from oceanvar.variational.terms.dynamics import PriorTerm
 
 Record = dict[str, float]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.terms import PriorTerm
+from oceanvar.variational.terms.dynamics import PriorTerm
 
 
 class Sample(NamedTuple):

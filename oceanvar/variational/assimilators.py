@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.restarts import Restarts
-from oceanvar.variational.sampling_design import SamplingDesign
 from oceanvar.variational.solvers.base import AbstractSolver
-from oceanvar.variational.starts import AbstractStart, InterpolatedStart
+from oceanvar.variational.starts.base import AbstractStart
+from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.unrolling import Unroll
 
 
@@ -100,7 +101,9 @@ class Assimilator(nn.Module):
         guess = self.first_guess(obs)
         obs = replace(obs, background=guess)
         analysis = self.iterated(guess, obs)
-        return analysis if self.restarts is None else self.restarts.improve(self, obs, analysis)
+        if self.restarts is None:
+            return analysis
+        return self.restarts.run(self.cost, self.start, self.iterated, obs, analysis)
 
     def iterates(self, obs: Observations) -> Iterator[Tensor]:
         """Every iterate from the first guess to the analysis, without graphs: K + 1 states."""

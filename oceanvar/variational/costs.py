@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
-from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.terms import ObservationTerm, PriorTerm
+from oceanvar.variational.terms.base import AbstractTerm
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 
 @registered

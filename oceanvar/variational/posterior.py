@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from oceanvar.variational.abstract_terms import per_window
-from oceanvar.variational.climatology import from_time
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
+from oceanvar.variational.shapes import from_time, per_window
 from oceanvar.variational.solvers.block_tridiagonal import inverse_diagonal, normal_blocks
-from oceanvar.variational.terms import ObservationTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 
 @torch.no_grad()

@@ -1,18 +1,18 @@
 """Leave wrong minima: windows whose cost is too high to be chance start again from elsewhere."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
+from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.posterior import is_trapped
-
-if TYPE_CHECKING:
-    from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.starts.base import AbstractStart
 
 
 @registered
@@ -45,18 +45,39 @@ class Restarts:
         self.n_sigma = n_sigma
 
     @torch.no_grad()
-    def improve(self, assimilator: "Assimilator", obs: Observations, analysis: Tensor) -> Tensor:
-        """Analysis ``(B, V, T, *S)`` with the lowest cost of all that were tried; `obs` hold its background."""
+    def run(
+        self,
+        cost: VariationalCost,
+        start: AbstractStart,
+        iterate: Callable[[Tensor, Observations], Tensor],
+        obs: Observations,
+        analysis: Tensor,
+    ) -> Tensor:
+        """Analysis with the lowest cost of all that were tried.
+
+        Parameters
+        ----------
+        cost : VariationalCost
+            What tells a wrong minimum.
+        start : AbstractStart
+            Makes a first guess from noisier observations.
+        iterate : callable
+            Goes from a first guess to an analysis, given the observations.
+        obs : Observations
+            Observations with the background of the analysis.
+        analysis : Tensor
+            What the solve has found, ``(B, V, T, *S)``.
+        """
         best = analysis.clone()
         trapped = torch.arange(len(best), device=best.device)
         for seed in range(self.n):
-            trapped = trapped[is_trapped(assimilator.cost, best[trapped], obs[trapped], self.n_sigma)]
+            trapped = trapped[is_trapped(cost, best[trapped], obs[trapped], self.n_sigma)]
             if not len(trapped):
                 break
             given = obs[trapped]
-            guess = assimilator.start(replace(self._noisier(given, seed), background=None))
-            again = assimilator.iterated(guess, given)
-            is_better = assimilator.cost(again, given) < assimilator.cost(best[trapped], given)
+            guess = start(replace(self._noisier(given, seed), background=None))
+            again = iterate(guess, given)
+            is_better = cost(again, given) < cost(best[trapped], given)
             best[trapped[is_better]] = again[is_better]
         return best
 

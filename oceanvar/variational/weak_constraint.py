@@ -6,10 +6,11 @@ import torch
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
-from oceanvar.variational.abstract_terms import AbstractTerm
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.priors.flow import PhysicalUnits
-from oceanvar.variational.terms import DynamicsTerm, ObservationTerm
+from oceanvar.variational.terms.base import AbstractTerm
+from oceanvar.variational.terms.dynamics import DynamicsTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 
 def weak_constraint_cost(
@@ -41,7 +42,7 @@ def weak_constraint_cost(
         Normalisation of each variable.
     background : AbstractTerm, optional
         Term on the first state, in normalised units: a fitted
-        `oceanvar.variational.climatology.FirstStateTerm`, say. Default: none.
+        `oceanvar.variational.terms.first_state.FirstStateTerm`, say. Default: none.
     name : str
         Which observations.
 

@@ -8,11 +8,7 @@ from torch import Tensor, nn
 
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
-
-
-def per_channel(values: Tensor, x: Tensor) -> Tensor:
-    """Shape one value per channel ``(V,)`` to multiply ``x (B, V, ...)``."""
-    return values.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
+from oceanvar.variational.shapes import per_channel
 
 
 @registered
@@ -80,7 +76,7 @@ class Calibration(AbstractMap):
 class ToPhysical(AbstractMap):
     """From normalised to physical units, s x + m, for an operator that is a law of physics.
 
-    The model that owns the normalisation sets `mean` and `std` (see `oceanvar.varnet.VarNet`).
+    The model that owns the normalisation sets `mean` and `std` (see `oceanvar.network.varnet.VarNet`).
 
     Parameters
     ----------

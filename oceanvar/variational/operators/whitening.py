@@ -53,7 +53,7 @@ class SwathWhitening(AbstractOperator):
 class TrackWhitening(AbstractOperator):
     """Whitening of errors correlated along tracks.
 
-    Samples are in the order of time, as `oceanvar.along_track` gives them.
+    Samples are in the order of time, as `oceanvar.state.samples` gives them.
 
     Parameters
     ----------

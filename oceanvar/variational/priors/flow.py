@@ -54,7 +54,7 @@ class PhysicalUnits(AbstractMap):
     """Let a map that speaks physical units serve a cost that speaks normalised ones.
 
     Phi(x) = (inner(s x + m) - m) / s per variable. The model that owns the normalisation sets `mean`
-    and `std` (see `oceanvar.varnet.VarNet`).
+    and `std` (see `oceanvar.network.varnet.VarNet`).
 
     Parameters
     ----------

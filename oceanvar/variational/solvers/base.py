@@ -3,7 +3,6 @@
 import abc
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from oceanvar.variational.costs import VariationalCost
@@ -29,20 +28,3 @@ class AbstractSolver(nn.Module, abc.ABC):
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Carry
     ) -> tuple[Tensor, Carry]:
         """One iteration: the next state and the next carry."""
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each window, shaped to multiply a state: ``(B, 1, ...)``."""
-    product = (a * b).flatten(1).sum(1)
-    return product.view(-1, *[1] * (a.ndim - 1))
-
-
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient that is 0 where the denominator is not positive: a converged window takes no step."""
-    alive = denominator > 0
-    return torch.where(alive, numerator / torch.where(alive, denominator, 1.0), 0.0)
-
-
-def broadcast(values: Tensor, state: Tensor) -> Tensor:
-    """Shape one value per window ``(B,)`` to multiply a state: ``(B, 1, ...)``."""
-    return values.view(-1, *[1] * (state.ndim - 1))

@@ -16,13 +16,16 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
-from oceanvar.variational.abstract_terms import AbstractTerm
-from oceanvar.variational.climatology import FirstStateTerm, by_time, from_time
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.priors.flow import FlowPrior
+from oceanvar.variational.shapes import by_time, from_time
 from oceanvar.variational.solvers.newton import AbstractGaussNewton
-from oceanvar.variational.terms import BackgroundTerm, DynamicsTerm, ObservationTerm, PriorTerm
+from oceanvar.variational.terms.backgrounds import BackgroundTerm
+from oceanvar.variational.terms.base import AbstractTerm
+from oceanvar.variational.terms.dynamics import DynamicsTerm, PriorTerm
+from oceanvar.variational.terms.first_state import FirstStateTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 
 
 @registered

@@ -8,7 +8,8 @@ from torch import Tensor
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.base import AbstractSolver, dot, ratio
+from oceanvar.variational.shapes import dot, ratio
+from oceanvar.variational.solvers.base import AbstractSolver
 
 
 @registered

@@ -9,7 +9,8 @@ from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.base import AbstractSolver, broadcast, dot, ratio
+from oceanvar.variational.shapes import broadcast, dot, ratio
+from oceanvar.variational.solvers.base import AbstractSolver
 
 Pair = tuple[Tensor, Tensor, Tensor]
 """Change s of the state, change y of the gradient, and 1 / (s . y), 0 for windows whose pair is of no use."""

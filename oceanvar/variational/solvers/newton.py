@@ -10,10 +10,10 @@ from torch import Tensor
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
-from oceanvar.variational.abstract_terms import per_window
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.base import AbstractSolver, broadcast, dot, ratio
+from oceanvar.variational.shapes import broadcast, dot, per_window, ratio
+from oceanvar.variational.solvers.base import AbstractSolver
 
 Memory = tuple[Tensor, Tensor]
 """Damping of each window, and whether it still moves."""

@@ -1,0 +1,1 @@
+"""Labelled grids: what coordinates mean, and whether two grids are one."""

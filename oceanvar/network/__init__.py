@@ -1,0 +1,1 @@
+"""The model a user builds, trains, saves, loads and applies."""

@@ -1,0 +1,170 @@
+"""Models as dask tasks see them: a small handle, one copy per process, one solve at a time."""
+
+import copy
+import sys
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from oceanvar import registry
+from oceanvar.errors import DeviceMemoryError
+from oceanvar.network.varnet import VarNet, from_bytes
+from oceanvar.state.samples import TrackPatches
+
+_LOCK = threading.RLock()
+"""Guards the copies and lets one thread of a process solve at a time: torch uses the cores itself."""
+
+_COPIES: "dict[tuple[str, str, str], _WorkingCopy]" = {}
+_MOST_COPIES = 8
+
+_POINTS_AT_ONCE = 4_000_000
+"""State points of an automatic batch: some hundred MB of activations with the usual networks."""
+
+
+@dataclass(eq=False)
+class PatchSolver:
+    """Solves batches of patches given as arrays; the function that patch graphs carry.
+
+    It holds the contents of the model's file (or, with parts of a user's own classes, a copy of the
+    model) as they were when it was made. Every process keeps one working copy per device and
+    precision, however many tasks it runs.
+
+    Parameters
+    ----------
+    model : VarNet
+        Model to solve with.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:1".
+    precision : str
+        "float32", "float64" or "bfloat16".
+    has_background : bool
+        Whether the second half of the channels of a patch is a background.
+    diagnostics : bool
+        Whether standard deviation and health follow the analysis, see `VarNet.solve_and_diagnose`.
+    """
+
+    model: VarNet | None
+    device: str
+    precision: str
+    has_background: bool
+    diagnostics: bool = False
+    digest: str = ""
+    content: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            return
+        self.digest = self.model.digest
+        if registry.is_described(self.model.assimilator):
+            self.content, self.model = self.model.to_bytes(), None
+        else:
+            self.model = copy.deepcopy(self.model)
+            # A digest knows nothing of the code of a user's own classes: it may not tell two models apart.
+            self.digest += uuid.uuid4().hex
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return (self.digest, self.device, self.precision, self.has_background, self.diagnostics)
+
+    def __call__(self, patches: np.ndarray, tracks: Mapping[str, TrackPatches] | None = None) -> np.ndarray:
+        """Analysis ``(n, V, *patch)`` (and diagnostics) of patches ``(n, C, *patch)``, in physical units.
+
+        Where the memory of a device is too small for a batch, it is solved in halves, and so are all later ones.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If it is too small for a single patch.
+        """
+        with _LOCK:
+            copied = self._copy(resolve_device(self.device))
+            n_inputs = len(copied.model.state_space.inputs)
+            background = patches[:, n_inputs:] if self.has_background else None
+            return copied.solve(_Batch(patches[:, :n_inputs], background, tracks or {}), self.diagnostics)
+
+    def _copy(self, device: str) -> "_WorkingCopy":
+        key = (self.digest, device, self.precision)
+        if key not in _COPIES:
+            while len(_COPIES) >= _MOST_COPIES:
+                del _COPIES[next(iter(_COPIES))]
+            model = copy.deepcopy(self.model) or from_bytes(self.content)
+            dtype = torch.float64 if self.precision == "float64" else torch.float32
+            model.assimilator.to(device, dtype).eval()
+            _COPIES[key] = _WorkingCopy(model, device, self.precision)
+        return _COPIES[key]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Patches to solve, with their backgrounds and along-track samples."""
+
+    values: np.ndarray
+    background: np.ndarray | None
+    tracks: Mapping[str, TrackPatches]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def part(self, which: slice) -> "_Batch":
+        """Some of the patches."""
+        background = None if self.background is None else self.background[which]
+        tracks = {name: each.part(which) for name, each in self.tracks.items()}
+        return _Batch(self.values[which], background, tracks)
+
+
+@dataclass
+class _WorkingCopy:
+    """A model on its device, and how many patches have turned out to fit there at once."""
+
+    model: VarNet
+    device: str
+    precision: str
+    n_most: int = sys.maxsize
+
+    def solve(self, batch: _Batch, diagnostics: bool) -> np.ndarray:
+        """Solve a batch at once, or in pieces that fit."""
+        results: list[np.ndarray] = []
+        n_solved = 0
+        while n_solved < len(batch):
+            result = self._tried(batch.part(slice(n_solved, n_solved + self.n_most)), diagnostics)
+            if result is not None:
+                results.append(result)
+                n_solved += len(result)
+        return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def _tried(self, batch: _Batch, diagnostics: bool) -> np.ndarray | None:
+        """Solve at once; None, and half as many patches from now on, if the memory is too small."""
+        solve = self.model.solve_and_diagnose if diagnostics else self.model.solve
+        try:
+            return solve(batch.values, batch.background, self.device, self.precision, batch.tracks)
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise DeviceMemoryError(
+                    f"one patch of shape {batch.values.shape[1:]} needs more memory than {self.device} has "
+                    f"free: use a smaller patch, or precision='bfloat16' ({error})"
+                ) from error
+        # Not before the error is gone: its traceback holds the tensors of the failed solve.
+        torch.cuda.empty_cache()
+        self.n_most = (len(batch) + 1) // 2
+        return None
+
+
+def resolve_device(device: str) -> str:
+    """Name the device that "auto" means here: a GPU where there is one."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def has_device(device: str) -> bool:
+    """Say whether this process could solve on a device."""
+    return not device.startswith("cuda") or torch.cuda.is_available()
+
+
+def automatic_batch_size(n_points: int) -> int:
+    """Patches of `n_points` state points to solve at once."""
+    return max(1, min(256, _POINTS_AT_ONCE // n_points))

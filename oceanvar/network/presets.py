@@ -1,0 +1,108 @@
+"""Standard models in one call."""
+
+from collections.abc import Sequence
+
+import torch
+
+from oceanvar.maps.compositions import Chain
+from oceanvar.maps.layers import Conv, SiLU
+from oceanvar.network.varnet import VarNet
+from oceanvar.state.spaces import StateSpace
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.priors.two_scale import two_scale_prior
+from oceanvar.variational.priors.unet import unet
+from oceanvar.variational.solvers.lstm import LSTMSolver
+from oceanvar.variational.starts.base import AbstractStart
+from oceanvar.variational.starts.interpolated import InterpolatedStart
+from oceanvar.variational.starts.learned import LearnedStart
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.features import FeatureTerm
+from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational.unrolling import Unroll
+
+
+def fourdvarnet(
+    space: StateSpace,
+    *,
+    n_steps: int = 10,
+    n_features: int = 32,
+    n_hidden: int = 32,
+    kernel: int = 3,
+    fold_time: bool = True,
+    start_widths: Sequence[int] = (),
+    covariates: Sequence[str] = (),
+    n_shared: int = 8,
+    checkpoint_every: int | None = None,
+    seed: int = 0,
+) -> VarNet:
+    """4DVarNet with a two-scale prior and a convolutional LSTM solver, untrained.
+
+    Parameters
+    ----------
+    space : StateSpace
+        Variables, dimensions and patch.
+    n_steps : int
+        Iterations of the solver.
+    n_features : int
+        Features of the prior's bilinear blocks.
+    n_hidden : int
+        Hidden channels of the LSTM.
+    kernel : int
+        Odd size of the convolutions along every axis.
+    fold_time : bool
+        Treat the times of a window as channels, with convolutions in space: the window's length is then
+        fixed. Otherwise time is a convolution axis like the others.
+    start_widths : sequence of int
+        Channels of the levels of a U-Net that makes the first guess. Default: none, the
+        observations interpolated in time.
+    covariates : sequence of str
+        Covariates of `space` that help the map: they enter the cost by a gated feature term, and the network
+        of the first guess where there is one.
+    n_shared : int
+        Features that the state and the covariates share in that term.
+    checkpoint_every : int, optional
+        Save memory in training, see `oceanvar.variational.unrolling.Unroll`.
+    seed : int
+        Of the initial weights.
+    """
+    axes = space.dims[1:] if fold_time else space.dims
+    n_times = space.patch[space.dims[0]] if fold_time else None
+    kernels, factors = [kernel] * len(axes), [2] * len(axes)
+    periodic = [dim in space.periodic for dim in axes]
+    n_variables = space.n_variables
+    start: AbstractStart = InterpolatedStart()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        prior = two_scale_prior(n_variables, n_features, kernels, factors, periodic, n_times)
+        solver = LSTMSolver(n_variables * (n_times or 1), n_hidden, kernels, periodic, fold_time)
+        if start_widths:
+            network = unet(
+                3 * n_variables + 2 * len(covariates),
+                n_variables,
+                start_widths,
+                kernels,
+                periodic,
+                n_times_folded=n_times,
+            )
+            start = LearnedStart(network, covariates=covariates)
+        shared = [_shared_features(space, covariates, n_shared, kernel)] if covariates else []
+    cost = VariationalCost(ObservationTerm(), PriorTerm(prior), *shared)
+    return VarNet(Assimilator(cost, solver, n_steps, start, Unroll(checkpoint_every)), space)
+
+
+def _shared_features(space: StateSpace, covariates: Sequence[str], n_shared: int, kernel: int) -> FeatureTerm:
+    """G a convolution in space, F a small network, and a gate; each time on its own."""
+    kernels = [1, *[kernel] * (len(space.dims) - 1)]
+    periodic = [dim in space.periodic for dim in space.dims]
+    n_inputs = 2 * len(covariates)
+    return FeatureTerm(
+        Conv(space.n_variables, n_shared, kernels, periodic),
+        Chain(
+            Conv(n_inputs, 2 * n_shared, kernels, periodic, bias=True),
+            SiLU(),
+            Conv(2 * n_shared, n_shared, kernels, periodic),
+        ),
+        covariates,
+        gate=Conv(n_inputs, n_shared, kernels, periodic, bias=True),
+    )

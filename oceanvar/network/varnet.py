@@ -1,0 +1,274 @@
+"""The model a user builds, trains, saves, loads and applies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from oceanvar import registry
+from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
+from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
+from oceanvar.network.files import FORMAT, fingerprint, packed, unpacked
+from oceanvar.state.samples import TrackPatches
+from oceanvar.state.spaces import StateSpace
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.designs.sampling import SamplingDesign
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.operators.sensors import ToPhysical
+from oceanvar.variational.posterior import health, posterior_variance
+from oceanvar.variational.priors.flow import PhysicalUnits
+from oceanvar.variational.shapes import broadcast
+
+PACKAGED = Path(__file__).parents[1] / "models"
+
+
+@dataclass
+class VarNet:
+    """An assimilator with the state space it works in.
+
+    Parameters
+    ----------
+    assimilator : Assimilator
+        Cost, solver and start, in normalised units.
+    state_space : StateSpace
+        Variables, dimensions, patch and normalisation.
+    provenance : dict, optional
+        How the model was trained: plain JSON values, written into its file.
+    """
+
+    assimilator: Assimilator
+    state_space: StateSpace
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.normalise(self.state_space)
+
+    def normalise(self, space: StateSpace) -> None:
+        """Take over the normalisation of `space`, also in parts that work in physical units."""
+        self.state_space = space
+        if space.mean is None or space.std is None:
+            return
+        for module in self.assimilator.modules():
+            if isinstance(module, PhysicalUnits | ToPhysical):
+                module.mean.copy_(torch.tensor([space.mean[name] for name in space.variables]))
+                module.std.copy_(torch.tensor([space.std[name] for name in space.variables]))
+
+    def solve(
+        self,
+        values: np.ndarray,
+        background: np.ndarray | None = None,
+        device: str = "cpu",
+        precision: str = "float32",
+        tracks: Mapping[str, TrackPatches] | None = None,
+    ) -> np.ndarray:
+        """Assimilate a batch of patches.
+
+        Parameters
+        ----------
+        values : ndarray
+            Observations ``(B, V, T, *S)`` in physical units, NaN where nothing was observed; after the state's
+            variables the other inputs of the state space.
+        background : ndarray, optional
+            First guess of the same shape.
+        device : str
+            Where to solve; the assimilator must be there.
+        precision : {"float32", "float64", "bfloat16"}
+            Of the arithmetic; bfloat16 concerns the convolutions only.
+        tracks : mapping of str to TrackPatches, optional
+            Samples of the along-track instruments.
+
+        Returns
+        -------
+        ndarray
+            Analysis ``(B, V, T, *S)`` in physical units.
+        """
+        state, _ = self._solve(values, background, device, precision, tracks)
+        return to_array(state, self.state_space)
+
+    def solve_and_diagnose(
+        self,
+        values: np.ndarray,
+        background: np.ndarray | None = None,
+        device: str = "cpu",
+        precision: str = "float32",
+        tracks: Mapping[str, TrackPatches] | None = None,
+    ) -> np.ndarray:
+        """Assimilate as `solve`, and say how far each patch can be trusted, without knowing the truth.
+
+        Returns
+        -------
+        ndarray
+            ``(B, 2 V + 1, T, *S)``: the analysis, its standard deviation (Laplace's approximation), and 2 J /
+            n_obs, the same at all points of a patch; see `oceanvar.variational.posterior`.
+
+        Raises
+        ------
+        ConfigError
+            If the cost is not one of weak-constraint 4D-Var: only its weights are error variances.
+        """
+        state, obs = self._solve(values, background, device, precision, tracks)
+        with torch.no_grad():
+            obs = replace(obs, background=self.assimilator.first_guess(obs))
+        cost = self.assimilator.cost
+        if not cost.is_calibrated:
+            raise ConfigError(
+                "diagnostics need a cost whose weights are error variances (weak_constraint_cost); the weights "
+                "of this model's cost are learned"
+            )
+        variance = posterior_variance(cost, state, obs)
+        spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
+        fit = broadcast(health(cost, state, obs), state).expand_as(state[:, :1]).cpu().numpy()
+        return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
+
+    def _solve(
+        self,
+        values: np.ndarray,
+        background: np.ndarray | None,
+        device: str,
+        precision: str,
+        tracks: Mapping[str, TrackPatches] | None,
+    ) -> tuple[torch.Tensor, Observations]:
+        dtype = torch.float64 if precision == "float64" else torch.float32
+        obs = on_device(to_observations(values, self.state_space, background, dtype, tracks), device)
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
+            state = self.assimilator.solve(obs)
+        return state.to(dtype), obs
+
+    @torch.no_grad()
+    def worth(self, values: np.ndarray) -> np.ndarray:
+        """Worth of an observation at every point, as the model's learned sampling sees it.
+
+        Parameters
+        ----------
+        values : ndarray
+            Covariates of the sampling ``(B, C, T, *S)`` in physical units, NaN where unknown.
+
+        Returns
+        -------
+        ndarray
+            ``(B, 1, T, *S)``, the higher the better.
+
+        Raises
+        ------
+        ConfigError
+            If the model has no learned sampling.
+        """
+        design = self.sampling
+        fields = dict(zip(design.covariates, np.moveaxis(values, 1, 0), strict=True))
+        obs = to_covariates(fields, design.covariates, self.state_space, torch.float32)
+        return design.scores(obs).numpy()
+
+    @property
+    def sampling(self) -> SamplingDesign:
+        """Learned sampling of the model.
+
+        Raises
+        ------
+        ConfigError
+            If there is none.
+        """
+        if self.assimilator.sampling is None:
+            raise ConfigError("the model has no learned sampling: train one with Assimilator(sampling=...)")
+        return self.assimilator.sampling
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of architecture, weights and state space."""
+        return fingerprint(self._header(), self._tensors())
+
+    def to_bytes(self, half: bool = False) -> bytes:
+        """Contents of the model file; see `save`."""
+        header, tensors = self._header(), self._tensors()
+        if half:
+            weights = [name for name, _ in self.assimilator.named_parameters()]
+            tensors |= {name: tensors[name].half() for name in weights}
+        return packed(header, tensors, self.provenance)
+
+    def save(self, path: str | Path, half: bool = False) -> None:
+        """Write the model to one file: weights, architecture, state space and provenance, no code.
+
+        Parameters
+        ----------
+        path : path-like
+            File to write, by custom ``name.varnet``. A model with parts of your own classes is
+            written too; loading it then needs those parts: ``oceanvar.load(path, assimilator=...)``.
+        half : bool
+            Write the weights in half precision: half the size, rounded in the fourth digit. The loaded model
+            computes in single precision like any other.
+        """
+        path = Path(path)
+        aside = path.with_name(path.name + ".part")
+        aside.write_bytes(self.to_bytes(half))
+        aside.replace(path)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        state = self.assimilator.state_dict()
+        # A part used twice is written twice: the file format knows no shared memory.
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+
+    def _header(self) -> dict[str, Any]:
+        header = {"format": FORMAT, "assimilator": None, "state_space": self.state_space.to_json()}
+        if registry.is_described(self.assimilator):
+            return header | {"assimilator": registry.describe(self.assimilator)}
+        return header | {"outline": registry.outline(self.assimilator.named_modules())}
+
+
+def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
+    """Load a model from a file, or a packaged one by its name.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by `VarNet.save`, or the name of a packaged model: "lorenz63", "lorenz96", "ocean".
+    assimilator : Assimilator, optional
+        The finished architecture, for a model with parts of your own classes: only weights are
+        read from the file then.
+
+    Raises
+    ------
+    StoreError
+        If there is no such file.
+    ModelMismatchError
+        If the file is no model, is damaged, names a class that oceanvar does not know, or does not
+        fit `assimilator`. No code of the file is ever run.
+    """
+    file = _find(path)
+    return from_bytes(file.read_bytes(), assimilator, str(path))
+
+
+def _find(path: str | Path) -> Path:
+    packaged = PACKAGED / f"{path}.varnet"
+    if Path(path).is_file():
+        return Path(path)
+    if packaged.is_file():
+        return packaged
+    names = sorted(p.stem for p in PACKAGED.glob("*.varnet"))
+    raise StoreError(f"there is no model file {str(path)!r}, and the packaged models are {names}")
+
+
+def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str = "model") -> VarNet:
+    """Rebuild a model from the contents of its file; see `load`."""
+    tensors, header, provenance = unpacked(content, name)
+    if assimilator is None:
+        assimilator = _build(header["assimilator"], name)
+    try:
+        assimilator.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ModelMismatchError(f"the weights in {name!r} do not fit the assimilator: {error}") from error
+    space = StateSpace(**header["state_space"])
+    return VarNet(assimilator, space, provenance)
+
+
+def _build(description: Any, name: str) -> Assimilator:
+    if description is None:
+        raise ModelMismatchError(
+            f"{name!r} has parts of a class that is not oceanvar's own: "
+            "pass them, oceanvar.load(path, assimilator=...)"
+        )
+    assimilator = registry.build(description)
+    if not isinstance(assimilator, Assimilator):
+        raise ModelMismatchError(f"{name!r} describes a {type(assimilator).__name__}, not an assimilator")
+    return assimilator

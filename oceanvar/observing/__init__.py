@@ -1,0 +1,1 @@
+"""Where and what instruments observe: samplers, satellites, tracks, twin experiments."""

@@ -1,0 +1,1 @@
+"""The papers' twin experiments, and every method of their tables."""

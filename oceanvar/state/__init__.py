@@ -1,0 +1,1 @@
+"""What a state is, what is observed of it, and the windows cut from it."""

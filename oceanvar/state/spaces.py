@@ -1,0 +1,265 @@
+"""Which labelled fields make up a state, how large a patch is, and how values are normalised."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.errors import (
+    ConfigError,
+    GridMismatchError,
+    MissingVariableError,
+    PatchError,
+    UnitsMismatchError,
+)
+from oceanvar.labels.alignment import check_variables
+from oceanvar.state.instruments import Instrument
+
+STATE = "state"
+"""Name of the observations of the state itself, on its own grid."""
+
+
+@dataclass(frozen=True)
+class StateSpace:
+    """The fields of a state and the patches they are solved in.
+
+    Parameters
+    ----------
+    variables : tuple of str
+        Variables of the dataset, in the order of the state's variable axis.
+    dims : tuple of str
+        Dimensions of the state, time first: ``("time", "latitude", "longitude")``.
+    patch : mapping of str to int
+        Points of a patch along each dimension.
+    overlap : mapping of str to int, optional
+        Points that neighbouring patches share. Default: none.
+    periodic : tuple of str, optional
+        Dimensions that wrap.
+    mean, std : mapping of str to float, optional
+        Normalisation of each variable. Default: taken from the training data.
+    units : mapping of str to str, optional
+        Units of each variable, where known.
+    covariates : tuple of str, optional
+        Further variables of the dataset that help without being mapped: gaps are allowed, dimensions may be
+        missing. One with an entry in `mean` and `std` is normalised; a coordinate stays as it is.
+    instruments : mapping of str to Instrument, optional
+        Other observations than those of `variables` on the grid, by the name that an `ObservationTerm` gives
+        them. An entry "state" gives the error variance of the variables themselves.
+    """
+
+    variables: tuple[str, ...]
+    dims: tuple[str, ...]
+    patch: Mapping[str, int]
+    overlap: Mapping[str, int] = field(default_factory=dict)
+    periodic: tuple[str, ...] = ()
+    mean: Mapping[str, float] | None = None
+    std: Mapping[str, float] | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    covariates: tuple[str, ...] = ()
+    instruments: Mapping[str, Instrument] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variables", tuple(self.variables))
+        object.__setattr__(self, "covariates", tuple(self.covariates))
+        # A model file holds plain values.
+        instruments = {k: Instrument(**v) if isinstance(v, dict) else v for k, v in self.instruments.items()}
+        object.__setattr__(self, "instruments", instruments)
+        object.__setattr__(self, "dims", tuple(self.dims))
+        object.__setattr__(self, "periodic", tuple(self.periodic))
+        missing = [dim for dim in self.dims if dim not in self.patch]
+        if missing:
+            raise PatchError(f"patch gives no size for dimension {missing[0]!r}: it has {dict(self.patch)}")
+        for name in ("patch", "overlap", "periodic"):
+            unknown = [dim for dim in getattr(self, name) if dim not in self.dims]
+            if unknown:
+                raise PatchError(
+                    f"{name} names {unknown[0]!r}, which is not one of the dimensions {self.dims}"
+                )
+        if (self.mean is None) != (self.std is None):
+            raise ConfigError("give both mean and std of the variables, or neither")
+        self._check_instruments()
+
+    def _check_instruments(self) -> None:
+        both = set(self.covariates) & {*self.instruments, STATE}
+        if both:
+            raise ConfigError(f"{sorted(both)} name both covariates and instruments: rename one of them")
+        own = self.instruments.get(STATE)
+        if own is not None and (own.variables != self.variables or own.along_track):
+            raise ConfigError(
+                f'the instrument "state" observes {self.variables} on the grid, not {own.variables}: '
+                "give other observations another name"
+            )
+        for name, each in self.instruments.items():
+            for variable, scale in zip(each.variables, each.scales, strict=True):
+                if scale not in self.variables and scale not in each.scaled_as:
+                    raise ConfigError(
+                        f"{variable!r} of the instrument {name!r} is none of {self.variables}: give "
+                        f"scaled_as=({self.variables[0]!r},) if it is that quantity, or its own name for physical units"
+                    )
+
+    @property
+    def n_variables(self) -> int:
+        """Number of variables V."""
+        return len(self.variables)
+
+    @property
+    def observing(self) -> dict[str, Instrument]:
+        """All instruments, that of the state itself first."""
+        return {STATE: Instrument(self.variables), **self.instruments}
+
+    @property
+    def tracked(self) -> dict[str, Instrument]:
+        """Instruments that observe along tracks."""
+        return {name: each for name, each in self.instruments.items() if each.along_track}
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Variables of the dataset that a solve reads, those of the state first."""
+        on_grid = [each.sources for each in self.observing.values() if not each.along_track]
+        return tuple(dict.fromkeys((*itertools.chain.from_iterable(on_grid), *self.covariates)))
+
+    @property
+    def file_variables(self) -> tuple[str, ...]:
+        """Those of `inputs` that files hold as variables: not the coordinates of the state's dimensions."""
+        return tuple(name for name in self.inputs if name not in self.dims)
+
+    def check(self, ds: xr.Dataset, what: str) -> None:
+        """Demand the variables, dimensions and units of the state in `ds`.
+
+        Raises
+        ------
+        MissingVariableError
+            If a variable or a dimension is missing.
+        UnitsMismatchError
+            If a variable carries other units than the state.
+        """
+        check_variables(ds, self.variables, self.dims, what)
+        self._check_units(ds, self.variables, what)
+
+    def check_inputs(self, ds: xr.Dataset, what: str) -> None:
+        """Demand all that a solve reads: the state's variables and those of instruments and covariates.
+
+        Raises
+        ------
+        MissingVariableError, UnitsMismatchError
+            As `check`.
+        GridMismatchError
+            If one of the others has dimensions that the state's variables lack.
+        """
+        self.check(ds, what)
+        others = self.inputs[self.n_variables :]
+        known = self.all_dims(ds)
+        for name in others:
+            if name not in ds:
+                raise MissingVariableError(
+                    f"{what} have no {name!r}, which the model reads besides {self.variables}; there are "
+                    f"{sorted(map(str, ds.variables))}"
+                )
+            strange = [dim for dim in ds[name].dims if dim not in known]
+            if strange:
+                raise GridMismatchError(
+                    f"{name!r} of {what} has the dimension {strange[0]!r}, which {self.variables} lack: "
+                    "select along it, or bring it to their grid"
+                )
+        self._check_units(ds, others, what)
+
+    def _check_units(self, ds: xr.Dataset, names: Sequence[str], what: str) -> None:
+        for name in names:
+            expected = self.units.get(name)
+            found = ds[name].attrs.get("units", expected) if expected is not None else None
+            if found != expected:
+                raise UnitsMismatchError(
+                    f"variable {name!r} of {what} is in {found!r}, the model was trained in {expected!r}: "
+                    f"convert it and set ds[{name!r}].attrs['units'] = {expected!r}"
+                )
+
+    def extra_dims(self, ds: xr.Dataset) -> tuple[str, ...]:
+        """Dimensions of the variables that the state does not know: carried along as a batch."""
+        found = [str(dim) for name in self.variables for dim in ds[name].dims if dim not in self.dims]
+        return tuple(dict.fromkeys(found))
+
+    def all_dims(self, ds: xr.Dataset) -> tuple[str, ...]:
+        """Dimensions of the variables in the order in which they are stacked."""
+        return (*self.extra_dims(ds), *self.dims)
+
+    def stack(self, ds: xr.Dataset, names: Sequence[str] = ()) -> xr.Variable:
+        """Variables side by side: ``(*extra, variable, *dims)``, lazy where the data are lazy.
+
+        Parameters
+        ----------
+        ds : Dataset
+            Holds the variables.
+        names : sequence of str, optional
+            Which of them, as `inputs`. Default: those of the state.
+        """
+        order = self.all_dims(ds)
+        chosen = [ds[name].reset_coords(drop=True).variable for name in names or self.variables]
+        # A missing dimension is that of the state's variables: arrays without coordinates cannot disagree.
+        arrays = xr.broadcast(*map(xr.DataArray, (*chosen, ds[self.variables[0]].variable)))[:-1]
+        stacked = xr.Variable.concat([each.transpose(*order).variable for each in arrays], "variable")
+        return stacked.transpose(*order[: -len(self.dims)], "variable", *self.dims)
+
+    def normalised_by(self, truth: xr.Dataset, others: xr.Dataset | None = None) -> "StateSpace":
+        """Give the same space with mean, standard deviation and units of `truth`, where not given before.
+
+        Parameters
+        ----------
+        truth : Dataset
+            Holds the variables of the state.
+        others : Dataset, optional
+            Holds the covariates. Default: `truth`.
+        """
+        beside = truth if others is None else others
+        # A coordinate is a place, for an operator in degrees, say: it is not normalised.
+        covariates = [name for name in self.covariates if name in beside.data_vars]
+        fields = {name: truth[name] for name in self.variables} | {name: beside[name] for name in covariates}
+        units = {name: str(each.attrs["units"]) for name, each in fields.items() if "units" in each.attrs}
+        space = replace(self, units={**units, **self.units})
+        known = self.mean or {}
+        fields = {name: each for name, each in fields.items() if name not in known}
+        mean = {name: float(each.mean()) for name, each in fields.items()}
+        std = {name: float(each.std()) for name, each in fields.items()}
+        for name in fields:
+            if not (np.isfinite(std[name]) and std[name] > 0):
+                raise ConfigError(
+                    f"variable {name!r} of the truth has mean {mean[name]} and standard deviation "
+                    f"{std[name]}: it cannot be normalised; check for infinite or constant values"
+                )
+        return replace(space, mean={**mean, **known}, std={**std, **(self.std or {})})
+
+    def scales(
+        self, dtype: Any = np.float32, names: Sequence[str] = (), n_axes: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation, each shaped ``(V, 1, ...)`` to fit a state without its batch axis.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Of the result.
+        names : sequence of str, optional
+            Variables; one without a normalisation has mean 0 and standard deviation 1. Default: the state's.
+        n_axes : int, optional
+            Axes after the variable axis. Default: those of the state.
+
+        Raises
+        ------
+        ConfigError
+            If there is no normalisation yet.
+        """
+        if self.mean is None or self.std is None:
+            raise ConfigError(
+                "the model has no normalisation yet: fit it, or give mean= and std= to its StateSpace"
+            )
+        shape = (-1, *[1] * (len(self.dims) if n_axes is None else n_axes))
+        names = names or self.variables
+        mean = np.array([self.mean.get(name, 0.0) for name in names], dtype).reshape(shape)
+        return mean, np.array([self.std.get(name, 1.0) for name in names], dtype).reshape(shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a model file."""
+        values = asdict(self)
+        # A model without them has the digest that it had before there were any.
+        return {k: v for k, v in values.items() if v or k not in ("covariates", "instruments")}

@@ -1,0 +1,1 @@
+"""Truths to experiment with: Lorenz systems, a simulated ocean, random fields."""

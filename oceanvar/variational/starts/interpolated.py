@@ -1,0 +1,79 @@
+"""Observations interpolated in time as the first guess."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from oceanvar.errors import ConfigError
+from oceanvar.registry import registered
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.operators.tracks import AtPositions
+from oceanvar.variational.starts.base import AbstractStart
+
+
+@registered
+@final
+class InterpolatedStart(AbstractStart):
+    """Observations of the state interpolated linearly in time.
+
+    Outside the first and last observation of a point the nearest one holds; a point that was never
+    observed takes the climatological mean, 0 in normalised units.
+
+    Parameters
+    ----------
+    name : str
+        Which observations: they must be of the state itself.
+    tracks : sequence of str
+        Along-track observations of the same variables, averaged over the points round each sample.
+    """
+
+    def __init__(self, name: str = "state", tracks: Sequence[str] = ()):
+        super().__init__()
+        self.name = name
+        self.tracks = list(tracks)
+
+    def forward(self, obs: Observations) -> Tensor:
+        """First guess ``(B, V, T, *S)``."""
+        return interpolate_in_time(*on_grid(obs, self.name, self.tracks))
+
+
+def on_grid(obs: Observations, name: str, tracks: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Values ``(B, V, T, *S)`` on the grid and where there are any; along-track ones fill what is left.
+
+    Raises
+    ------
+    ConfigError
+        If a track does not observe all variables of the state.
+    """
+    values, observed = obs.values[name], obs.weights[name] > 0
+    for track in tracks:
+        if obs.values[track].shape[1] != values.shape[1]:
+            raise ConfigError(
+                f"the tracks {track!r} observe {obs.values[track].shape[1]} variables and the state has "
+                f"{values.shape[1]}: leave them out of the start's tracks"
+            )
+        weights = obs.weights[track]
+        scatter = AtPositions(obs.positions[track]).linearize(values)[1]
+        share, total = scatter(weights), scatter(weights * obs.values[track])
+        new = (share > 0) & ~observed
+        values = torch.where(new, total / torch.where(new, share, 1.0), values)
+        observed = observed | new
+    return values, observed
+
+
+def interpolate_in_time(values: Tensor, observed: Tensor) -> Tensor:
+    """Interpolate ``(B, V, T, *S)`` linearly along T; nearest outside; 0 where never observed."""
+    n_times = values.shape[2]
+    times = torch.arange(n_times, device=values.device).view(1, 1, -1, *[1] * (values.ndim - 3))
+    before = torch.where(observed, times, -1).cummax(dim=2).values
+    after = torch.where(observed, times, n_times).flip(2).cummin(dim=2).values.flip(2)
+    # Where one side has no observation the other side's serves for both.
+    left = torch.where(before >= 0, before, after)
+    right = torch.where(after < n_times, after, left)
+    left, right = left.clamp(max=n_times - 1), right.clamp(max=n_times - 1)
+    distance = (right - left).clamp(min=1)
+    share = ((times - left) / distance).clamp(0, 1).to(values.dtype)
+    blended = values.gather(2, left) * (1 - share) + values.gather(2, right) * share
+    return torch.where(observed.any(dim=2, keepdim=True), blended, 0.0)

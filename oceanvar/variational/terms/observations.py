@@ -1,0 +1,84 @@
+"""Misfit to observations."""
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor
+
+from oceanvar.maps.base import Pullback
+from oceanvar.maps.compositions import Identity
+from oceanvar.registry import registered
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.operators.base import AbstractOperator, Operator, bound
+from oceanvar.variational.penalties import AbstractPenalty
+from oceanvar.variational.terms.base import AbstractTerm
+
+
+@registered
+@final
+class ObservationTerm(AbstractTerm):
+    """Misfit to observations: r = H(x) - y, with the mask (or mask / error variance) as weights.
+
+    The first term of equation 2 of Fablet, Drumetz and Rousseau (2020).
+
+    Parameters
+    ----------
+    operator : AbstractMap or AbstractOperator, optional
+        Observation operator H. Default: the state itself is observed.
+    name : str
+        Which observations: a key of `Observations.values`.
+    weight : float
+        lambda_1.
+    penalty : AbstractPenalty, optional
+        rho. Default: squared.
+    variances : sequence of float, optional
+        Error variance of each channel of the observations, in normalised units. Default: 1.
+    whitening : AbstractOperator, optional
+        C^{-1/2} of the correlation C of the errors: then r = C^{-1/2} w^{1/2} (H(x) - y). Default: errors are
+        independent.
+    """
+
+    def __init__(
+        self,
+        operator: Operator | None = None,
+        name: str = "state",
+        weight: float = 1.0,
+        penalty: AbstractPenalty | None = None,
+        variances: Sequence[float] | None = None,
+        whitening: AbstractOperator | None = None,
+    ):
+        super().__init__(weight, penalty, variances)
+        self.operator = operator or Identity()
+        self.name = name
+        self.whitening = whitening
+
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """H(x) - y."""
+        departure = bound(self.operator, obs, self.name)(state) - obs.values[self.name]
+        if self.whitening is None:
+            return departure
+        return self.whitening.bind(obs, self.name)(departure * self._root_weights(obs))
+
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """H(x) - y and H'^T."""
+        value, pullback = bound(self.operator, obs, self.name).linearize(state)
+        departure = value - obs.values[self.name]
+        if self.whitening is None:
+            return departure, pullback
+        root = self._root_weights(obs)
+        white, unwhiten = self.whitening.bind(obs, self.name).linearize(departure * root)
+        return white, lambda u: pullback(unwhiten(u) * root)
+
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """H' v."""
+        pushed = bound(self.operator, obs, self.name).jvp(state, tangent)
+        if self.whitening is None:
+            return pushed
+        return self.whitening.bind(obs, self.name)(pushed * self._root_weights(obs))
+
+    def residual_weights(self, obs: Observations) -> Tensor | None:
+        """Mask, or mask over error variance; None where the whitening has taken them up."""
+        return obs.weights[self.name] if self.whitening is None else None
+
+    def _root_weights(self, obs: Observations) -> Tensor:
+        return obs.weights[self.name].sqrt()

@@ -1,0 +1,182 @@
+"""What an archive run must survive: full disks, read-only folders, and grids and masks as they come."""
+
+import os
+import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from oceanvar.archive import manifest
+from oceanvar.archive.catalogue import open_archive
+from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
+from oceanvar.archive.manifest import MANIFEST, Manifest
+from oceanvar.archive.writers import NetcdfWriter, ZarrWriter
+from oceanvar.errors import StoreError
+from oceanvar.mapping import assimilate
+from oceanvar.network.handles import PatchSolver
+from tests.conftest import gappy
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def obs() -> xr.Dataset:
+    return gappy({"time": 24, "lat": 11, "lon": 13})
+
+
+@pytest.fixture
+def folder(obs, tmp_path) -> Path:
+    (tmp_path / "obs").mkdir()
+    for first in range(0, 24, 6):
+        obs.isel(time=slice(first, first + 6)).to_netcdf(tmp_path / "obs" / f"obs_{first:02}.nc")
+    return tmp_path / "obs"
+
+
+def fields(output: Path) -> np.ndarray:
+    with open_archive(output) as ds:
+        return ds["ssh"].values
+
+
+@contextmanager
+def no_file_beyond(n_bytes: int) -> Iterator[None]:
+    """Let the system refuse to write more than this into any file, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "writer", "unit"),
+    [("out.zarr", ZarrWriter, "time 2020-01-13"), ("out", NetcdfWriter, "analysis_2020-01-04.nc")],
+)
+def test_a_disk_that_fills_up_loses_nothing_that_was_finished(
+    name, writer, unit, folder, model, tmp_path, monkeypatch
+):
+    options = {"period": "day", "batch_size": 6}
+    whole = fields(assimilate_archive(folder, model, tmp_path / "whole.zarr", **options))
+    write = writer.write
+
+    def filling(self, number, values):
+        if number < 3:
+            return write(self, number, values)
+        with no_file_beyond(1000):
+            return write(self, number, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "write", filling)
+        with pytest.raises(StoreError, match=f"cannot write {unit}.*in '.*{name}'.*resume"):
+            assimilate_archive(folder, model, tmp_path / name, **options)
+    assert not (tmp_path / name).exists()
+    assert len(Manifest.read(run_folder(tmp_path / name) / MANIFEST).units) == 3
+    np.testing.assert_array_equal(
+        fields(assimilate_archive(folder, model, tmp_path / name, resume=True, **options)), whole, strict=True
+    )
+
+
+def test_a_record_that_cannot_be_written_does_not_count(folder, model, tmp_path, monkeypatch):
+    whole = fields(assimilate_archive(folder, model, tmp_path / "whole.zarr"))
+    write = manifest._write
+
+    def full(path, offset, record):
+        if record.get("unit") == 4:
+            with path.open("ab") as stream:
+                stream.write(b'{"unit": 4, "n_ti')
+            raise OSError(28, "No space left on device")
+        return write(path, offset, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manifest, "_write", full)
+        with pytest.raises(StoreError, match="cannot write time 2020-01-17.*No space left"):
+            assimilate_archive(folder, model, tmp_path / "out.zarr")
+    assert len(Manifest.read(run_folder(tmp_path / "out.zarr") / MANIFEST).units) == 4
+    output = assimilate_archive(folder, model, tmp_path / "out.zarr", resume=True)
+    np.testing.assert_array_equal(fields(output), whole, strict=True)
+
+
+def test_a_read_only_folder_is_an_error_before_any_work(obs, model, monkeypatch):
+    calls: list[int] = []
+    monkeypatch.setattr(PatchSolver, "__call__", lambda self, patches: calls.append(1))
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        obs.to_netcdf(place / "obs.nc")
+        (place / "results").mkdir()
+        (place / "results").chmod(0o555)
+        place.chmod(0o755)
+        user = os.geteuid()
+        if user == 0:  # for whom permissions mean nothing
+            os.seteuid(NOBODY)
+        try:
+            with pytest.raises(StoreError, match=r"cannot write to the folder '.*results.*Permission denied"):
+                assimilate_archive(place / "obs.nc", model, place / "results" / "out.zarr")
+        finally:
+            os.seteuid(user)
+        assert os.listdir(place / "results") == []
+        (place / "results").chmod(0o755)
+    assert calls == []
+
+
+def test_chunks_of_nan_are_finished_though_no_file_says_so(folder, obs, model, tmp_path, monkeypatch):
+    mask = xr.DataArray((np.arange(24) < 8) | (np.arange(24) > 15), dims="time")
+    options = {"mask": mask, "batch_size": 6}
+    answers = iter([False, False, False])
+    with pytest.raises(RuntimeError, match="after 4 of 6 units"):
+        assimilate_archive(folder, model, tmp_path / "out.zarr", stop=lambda: next(answers, True), **options)
+    chunks = run_folder(tmp_path / "out.zarr") / "out.zarr" / "ssh" / "c"
+    assert sorted(each.name for each in chunks.iterdir()) == ["0", "1"], "two of four units have no file"
+    starts: list[int] = []
+    solve = PatchSolver.__call__
+    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: starts.append(len(p)) or solve(self, p))
+    output = assimilate_archive(folder, model, tmp_path / "out.zarr", resume=True, **options)
+    assert sum(starts) == 6 * len([start for start in range(0, 21, 2) if start + 4 > 16])
+    np.testing.assert_allclose(fields(output), assimilate(obs, model, mask=mask)["ssh"], atol=1e-5)
+    assert read_summary(output)["n_missing"] == 8 * 11 * 13
+
+
+def written(ds: xr.Dataset, folder: Path) -> Path:
+    folder.mkdir()
+    for first in range(0, ds.sizes["time"], 6):
+        ds.isel(time=slice(first, first + 6)).to_netcdf(folder / f"obs_{first:02}.nc")
+    return folder
+
+
+def test_descending_latitudes_stay_descending(obs, model, tmp_path):
+    down = obs.isel(lat=slice(None, None, -1))
+    output = assimilate_archive(written(down, tmp_path / "obs"), model, tmp_path / "out.zarr")
+    with xr.open_zarr(output) as ds:
+        np.testing.assert_array_equal(ds["lat"], down["lat"])
+        assert float(ds["lat"][0]) > float(ds["lat"][-1])
+        np.testing.assert_allclose(ds["ssh"], assimilate(down, model)["ssh"], atol=1e-5)
+
+
+def test_longitudes_all_round_the_globe_have_no_seam(obs, model, tmp_path):
+    # The patches of a grid whose size is a multiple of their stride turn with the field.
+    ring = obs.isel(lon=slice(0, 10)).assign_coords(lon=np.arange(10) * 36.0)
+    turned = ring.roll(lon=5, roll_coords=True)
+    options = {"periodic": ["lon"], "chunks": {"lon": 4}}
+    outputs = [
+        assimilate_archive(written(ds, tmp_path / f"obs{i}"), model, tmp_path / f"out{i}.zarr", **options)
+        for i, ds in enumerate((ring, turned))
+    ]
+    with xr.open_zarr(outputs[0]) as first, xr.open_zarr(outputs[1]) as second:
+        np.testing.assert_array_equal(first["lon"], ring["lon"])
+        np.testing.assert_allclose(second["ssh"].sortby("lon"), first["ssh"], atol=1e-5)
+        np.testing.assert_allclose(first["ssh"], assimilate(ring, model, periodic=["lon"])["ssh"], atol=1e-5)
+
+
+def test_a_land_mask_may_change_in_time(obs, model, tmp_path):
+    rng = np.random.default_rng(3)
+    sea = xr.DataArray(rng.random((24, 11, 13)) > 0.3, dims=("time", "lat", "lon"))
+    seen = obs.where(sea)
+    folder = written(seen, tmp_path / "obs")
+    output = assimilate_archive(folder, model, tmp_path / "out", mask=sea, period="day")
+    expected = assimilate(seen, model)["ssh"].where(sea)
+    np.testing.assert_allclose(fields(output), expected, atol=1e-5)
+    assert read_summary(output)["n_missing"] == int((~sea).sum())

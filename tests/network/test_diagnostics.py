@@ -1,0 +1,102 @@
+"""What an analysis says about itself, written beside the field."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import oceanvar
+from oceanvar.archive.jobs import read_summary
+from oceanvar.cli.report import summary_lines
+from oceanvar.errors import ConfigError
+from oceanvar.network.bridge import to_tensor
+from oceanvar.observing.samplers import EveryNthStep
+from oceanvar.papers.experiments import EXPERIMENTS, NOISE_STD
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
+from oceanvar.variational.terms.first_state import FirstStateTerm
+from oceanvar.variational.weak_constraint import weak_constraint_cost
+
+N_TIMES = 64
+LORENZ = EXPERIMENTS["lorenz63"]
+
+
+@pytest.fixture(scope="module")
+def model() -> oceanvar.VarNet:
+    climate = LORENZ.simulate(1000, seed=1, n_trajectories=4)
+    space = oceanvar.StateSpace(("x", "y", "z"), ("time",), {"time": N_TIMES}, {"time": 16})
+    space = space.normalised_by(climate)
+    states = to_tensor(space.stack(oceanvar.windows(climate, N_TIMES)).values, space)
+    cost = weak_constraint_cost(
+        LORENZ.step(),
+        obs_variance=NOISE_STD**2,
+        model_error_variance=1e-5,
+        mean=[space.mean[name] for name in space.variables],
+        std=[space.std[name] for name in space.variables],
+        background=FirstStateTerm([3]).fit_(states),
+    )
+    return oceanvar.VarNet(Assimilator(cost, BlockTridiagonalGaussNewton(), 12), space)
+
+
+@pytest.fixture(scope="module")
+def twin() -> tuple[xr.Dataset, xr.Dataset]:
+    truth = oceanvar.windows(LORENZ.simulate(N_TIMES, seed=2, n_trajectories=60), N_TIMES)
+    return truth, truth.varnet.observe(EveryNthStep(8), noise_std=NOISE_STD, seed=3, dims=["time"])
+
+
+def test_the_spread_is_that_of_the_error_and_the_health_is_about_one(model, twin):
+    truth, obs = twin
+    analysis = obs.varnet.assimilate(model, diagnostics=True)
+    plain = obs.varnet.assimilate(model)
+    for name in model.state_space.variables:
+        np.testing.assert_array_equal(analysis[name], plain[name])
+        departure = (analysis[name] - truth[name]) / analysis[f"{name}_std"]
+        assert float((departure**2).median()) == pytest.approx(0.455, abs=0.12)  # of chi-squared
+        assert 0.85 < float((abs(departure) < 1.645).mean()) < 0.95
+    health = analysis["health"]
+    assert float(health.mean()) == pytest.approx(1, abs=0.15)
+    assert (health.isel(time=0) == health.isel(time=-1)).all(), "one number for the one patch of a window"
+
+
+def test_diagnostics_are_labelled_masked_and_lazy_like_the_field(model, twin):
+    obs = twin[1].isel(window=slice(4))
+    obs["x"].attrs["standard_name"] = "sea_surface_height"
+    del obs["y"].attrs["units"]
+    eager = obs.varnet.assimilate(model, diagnostics=True)
+    assert eager["x_std"].attrs["units"] == eager["y_std"].attrs["units"] == "1"
+    assert eager["x_std"].attrs["standard_name"] == "sea_surface_height standard_error"
+    lazy = obs.chunk(window=2).varnet.assimilate(model, diagnostics=True)
+    xr.testing.assert_allclose(lazy.compute(scheduler="sync"), eager)
+    kept = eager["health"].time > 0.3
+    masked = obs.varnet.assimilate(model, diagnostics=True, mask=kept)
+    assert (masked["health"].notnull() == kept).all()
+    assert (masked["x_std"].notnull() == kept).all()
+
+
+def test_a_learned_cost_is_refused(twin):
+    torch.manual_seed(0)
+    space = oceanvar.StateSpace(
+        ("x",), ("time", "site"), {"time": 8, "site": 8}, mean={"x": 0.0}, std={"x": 1.0}
+    )
+    learned = oceanvar.network.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    obs = xr.Dataset({"x": (("time", "site"), np.zeros((8, 8), np.float32))})
+    with pytest.raises(ConfigError, match="weights of this model's cost are learned"):
+        obs.varnet.assimilate(learned, diagnostics=True)
+
+
+def test_an_archive_gets_them_too_and_counts_what_is_unhealthy(model, tmp_path):
+    truth = LORENZ.simulate(3 * N_TIMES, seed=5)
+    obs = truth.varnet.observe(EveryNthStep(8), noise_std=NOISE_STD, seed=6)
+    obs["x"][80:104] += 30  # an instrument that has gone wrong
+    obs.to_netcdf(tmp_path / "obs.nc")
+    path = oceanvar.assimilate_archive(tmp_path / "obs.nc", model, tmp_path / "a.zarr", diagnostics=True)
+    expected = obs.varnet.assimilate(model, diagnostics=True)
+    with xr.open_zarr(path) as written:
+        assert set(written.data_vars) == set(expected.data_vars)
+        for name in written.data_vars:
+            np.testing.assert_allclose(written[name], expected[name], rtol=2e-5, atol=1e-4)
+        n_unhealthy = int((written["health"] > 1.15).sum())
+    summary = read_summary(path)
+    assert summary["n_unhealthy"] == n_unhealthy > 0
+    assert any(f"{n_unhealthy:,} cells above 1.15" in line for line in summary_lines(summary))
+    assert summary["n_missing"] == 0

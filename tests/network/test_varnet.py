@@ -1,0 +1,233 @@
+"""Models as files: round trips, refusals, normalisation."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import oceanvar
+from oceanvar import registry
+from oceanvar.dynamics.integrators import FlowStep
+from oceanvar.dynamics.lorenz import Lorenz63
+from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
+from oceanvar.maps.base import AbstractMap
+from oceanvar.network.varnet import VarNet
+from oceanvar.state.spaces import StateSpace
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.penalties import SmoothedL1
+from oceanvar.variational.priors.eof import EOFPrior
+from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.two_scale import two_scale_prior
+from oceanvar.variational.solvers.descent import GradientDescent
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
+
+
+def test_a_saved_model_comes_back_the_same(model, tmp_path):
+    model.provenance["card"] = {"command": "by hand"}
+    model.save(tmp_path / "m.varnet")
+    back = oceanvar.load(tmp_path / "m.varnet")
+    assert back.digest == model.digest
+    assert back.state_space == model.state_space
+    assert back.provenance == model.provenance
+    values = np.full((2, 1, 4, 6, 8), np.nan, np.float32)
+    values[..., ::2] = 1.5
+    np.testing.assert_array_equal(back.solve(values), model.solve(values))
+
+
+def test_a_part_used_twice_is_saved(space, obs, tmp_path):
+    part = two_scale_prior(1, 2, [3, 3, 3], [1, 1, 1])
+    cost = VariationalCost(PriorTerm(part), PriorTerm(part, weight=2.0))
+    model = VarNet(Assimilator(cost, GradientDescent(0.5), 2), space)
+    model.save(tmp_path / "m.varnet")
+    again = oceanvar.load(tmp_path / "m.varnet")
+    np.testing.assert_array_equal(obs.varnet.assimilate(again)["ssh"], obs.varnet.assimilate(model)["ssh"])
+
+
+def test_a_part_changed_after_it_was_made_is_saved_as_it_is_now(model, tmp_path):
+    model.assimilator.n_steps = 7
+    model.assimilator.solver = GradientDescent(0.125)
+    model.save(tmp_path / "m.varnet")
+    back = oceanvar.load(tmp_path / "m.varnet")
+    assert back.assimilator.n_steps == 7
+    assert back.assimilator.solver.step_size == 0.125
+
+
+PARTS = {
+    "flow": lambda: PhysicalUnits(FlowPrior(FlowStep(Lorenz63(rho=20.0), 0.02, n_substeps=2)), 3),
+    "eof": lambda: EOFPrior((3, 8), 4).fit_(torch.randn(10, 3, 8)),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_survives_a_file(part, tmp_path):
+    cost = VariationalCost(ObservationTerm(penalty=SmoothedL1(0.2)), PriorTerm(PARTS[part](), weight=0.3))
+    space = StateSpace(
+        ("x", "y", "z"), ("time",), {"time": 8}, mean=dict(x=1.0, y=2.0, z=3.0), std=dict(x=2, y=2, z=2)
+    )
+    model = VarNet(Assimilator(cost, GradientDescent(0.5), 3), space)
+    model.save(tmp_path / "m.varnet")
+    values = np.random.default_rng(0).standard_normal((2, 3, 8)).astype(np.float32)
+    np.testing.assert_array_equal(oceanvar.load(tmp_path / "m.varnet").solve(values), model.solve(values))
+
+
+def test_halves_are_half_the_size_and_almost_the_same_model(model, tmp_path):
+    for name, half in (("whole", False), ("half", True)):
+        model.save(tmp_path / name, half=half)
+    loaded = oceanvar.load(tmp_path / "half")
+    for theirs, mine in zip(loaded.assimilator.parameters(), model.assimilator.parameters(), strict=True):
+        assert theirs.dtype == torch.float32
+        torch.testing.assert_close(theirs, mine, rtol=5e-4, atol=1e-6)
+    whole = len(oceanvar.load(tmp_path / "whole").to_bytes())
+    n_weights = sum(p.numel() for p in model.assimilator.parameters())
+    assert whole - (tmp_path / "half").stat().st_size == pytest.approx(2 * n_weights, rel=0.01)
+    loaded.save(tmp_path / "again")
+    assert oceanvar.load(tmp_path / "again").digest == loaded.digest
+
+
+def test_physical_units_follow_the_normalisation():
+    prior = PARTS["flow"]()
+    space = StateSpace(
+        ("x", "y", "z"), ("time",), {"time": 8}, mean=dict(x=1.0, y=2.0, z=3.0), std=dict(x=2, y=3, z=4)
+    )
+    VarNet(Assimilator(VariationalCost(PriorTerm(prior)), GradientDescent(1.0), 1), space)
+    assert prior.mean.tolist() == [1, 2, 3]
+    assert prior.std.tolist() == [2, 3, 4]
+
+
+def rewritten(model: VarNet, change) -> bytes:
+    """Contents of a model file with another header."""
+    content = model.to_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["oceanvar"])
+    change(header)
+    return safetensors.torch.save(model._tensors(), metadata={"oceanvar": json.dumps(header)})
+
+
+def resigned(model: VarNet, change) -> bytes:
+    """The same, with a digest that fits the change."""
+    from oceanvar.network.files import fingerprint
+
+    def sign(header):
+        change(header)
+        body = {k: v for k, v in header.items() if k not in ("digest", "provenance")}
+        header["digest"] = fingerprint(body, model._tensors())
+
+    return rewritten(model, sign)
+
+
+def test_a_changed_file_is_refused(model, tmp_path):
+    path = tmp_path / "m.varnet"
+    path.write_bytes(rewritten(model, lambda h: h["state_space"].update(mean={"ssh": 5.0})))
+    with pytest.raises(ModelMismatchError, match="damaged"):
+        oceanvar.load(path)
+    model.save(path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelMismatchError, match="damaged"):
+        oceanvar.load(path)
+    path.write_bytes(content[:100])
+    with pytest.raises(ModelMismatchError, match="not an oceanvar model"):
+        oceanvar.load(path)
+
+
+@pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "Module", "dict", ["a"], None])
+def test_a_foreign_class_name_loads_nothing(model, tmp_path, name):
+    path = tmp_path / "m.varnet"
+    path.write_bytes(resigned(model, lambda h: h["assimilator"]["arguments"]["cost"].update({"class": name})))
+    with pytest.raises(ModelMismatchError, match="does not know; nothing was loaded"):
+        oceanvar.load(path)
+
+
+def test_a_known_class_with_wrong_arguments_or_in_the_wrong_place(model, tmp_path):
+    path = tmp_path / "m.varnet"
+    path.write_bytes(resigned(model, lambda h: h["assimilator"]["arguments"].update(surprise=1)))
+    with pytest.raises(ModelMismatchError, match="do not fit"):
+        oceanvar.load(path)
+    path.write_bytes(resigned(model, lambda h: h.update(assimilator={"class": "ReLU", "arguments": {}})))
+    with pytest.raises(ModelMismatchError, match="not an assimilator|do not fit"):
+        oceanvar.load(path)
+
+
+def test_files_that_are_no_models(tmp_path):
+    path = tmp_path / "m.varnet"
+    for content in (b"", b"not a model", safetensors.torch.save({"x": torch.zeros(2)})):
+        path.write_bytes(content)
+        with pytest.raises(ModelMismatchError, match="not an oceanvar model file"):
+            oceanvar.load(path)
+    with pytest.raises(StoreError, match="packaged models are"):
+        oceanvar.load("no such model")
+
+
+class Halve(AbstractMap):
+    """Somebody's own prior."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x):
+        return self.factor * x
+
+
+def test_own_classes_are_passed_in(space, tmp_path):
+    def build() -> Assimilator:
+        return Assimilator(VariationalCost(ObservationTerm(), PriorTerm(Halve())), GradientDescent(1.0), 2)
+
+    model = VarNet(build(), space)
+    model.assimilator.cost.prior.factor.data.fill_(0.25)
+    model.save(tmp_path / "own.varnet")
+    with pytest.raises(ModelMismatchError, match="assimilator="):
+        oceanvar.load(tmp_path / "own.varnet")
+    back = oceanvar.load(tmp_path / "own.varnet", assimilator=build())
+    assert back.assimilator.cost.prior.factor.item() == 0.25
+
+
+def test_a_digest_tells_models_of_own_classes_apart(space):
+    """Or an archive would be finished with another model than it was begun with."""
+
+    def digest(n_steps: int = 2, rate: float = 1.0, prior: type = Halve) -> str:
+        cost = VariationalCost(ObservationTerm(), PriorTerm(prior()))
+        return VarNet(Assimilator(cost, GradientDescent(rate), n_steps), space).digest
+
+    class Other(Halve):
+        pass
+
+    model = VarNet(Assimilator(VariationalCost(PriorTerm(Halve())), GradientDescent(1.0), 2), space)
+    before = model.digest
+    model.assimilator.eval()
+    assert model.digest == before
+    assert digest() == digest()
+    assert len({digest(), digest(n_steps=3), digest(rate=0.5), digest(prior=Other)}) == 4
+
+
+def test_own_classes_can_assimilate_without_a_file(space, obs):
+    model = VarNet(Assimilator(VariationalCost(PriorTerm(Halve())), GradientDescent(1.0), 2), space)
+    eager = obs.varnet.assimilate(model)
+    np.testing.assert_allclose(obs.chunk(time=3).varnet.assimilate(model)["ssh"], eager["ssh"], rtol=1e-5)
+
+
+def test_description_of_plain_values():
+    for value in (None, True, 3, 2.5, "a", [1, "b"], {"k": [1.0]}):
+        assert registry.build(registry.describe(value)) == value
+
+
+def test_a_model_without_normalisation_says_so(space, obs):
+    from dataclasses import replace
+
+    from oceanvar.network.presets import fourdvarnet
+
+    model = fourdvarnet(replace(space, mean=None, std=None), n_features=2, n_hidden=2)
+    with pytest.raises(ConfigError, match="no normalisation yet"):
+        obs.varnet.assimilate(model)
+
+
+def test_state_space_errors():
+    with pytest.raises(PatchError, match="no size for dimension 'lat'"):
+        StateSpace(("x",), ("time", "lat"), {"time": 3})
+    with pytest.raises(PatchError, match="'depth'"):
+        StateSpace(("x",), ("time",), {"time": 3}, periodic=("depth",))

@@ -1,0 +1,340 @@
+"""Several instruments from labelled data: along-track samples cut to patches, error variances, covariates."""
+
+from dataclasses import replace
+
+import dask
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import oceanvar
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
+from oceanvar.network.handles import PatchSolver
+from oceanvar.network.varnet import VarNet
+from oceanvar.patching.grids import PatchGrid
+from oceanvar.state.instruments import Instrument
+from oceanvar.state.samples import track_cutter
+from oceanvar.state.spaces import StateSpace
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.operators.averages import BeamAverage
+from oceanvar.variational.operators.geostrophy import GeostrophicCurrents
+from oceanvar.variational.operators.tracks import AlongTrack
+from oceanvar.variational.solvers.descent import ConjugateGradients
+from oceanvar.variational.starts.interpolated import InterpolatedStart
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
+from tests.conftest import gappy
+
+DAY = np.timedelta64(1, "D")
+NADIR = {"nadir": Instrument(("ssh",), along_track=True)}
+
+
+@pytest.fixture
+def tracked(space) -> StateSpace:
+    return replace(space, instruments=NADIR)
+
+
+def smooth_prior() -> PriorTerm:
+    return PriorTerm(BeamAverage([0.0, 1.0, 1.0]), weight=0.5)
+
+
+def solver_of(space: StateSpace, *terms: ObservationTerm, tracks: tuple[str, ...] = ()) -> VarNet:
+    """A linear problem solved nearly exactly: nothing to train."""
+    start = InterpolatedStart(tracks=tracks)
+    return VarNet(
+        Assimilator(VariationalCost(*terms, smooth_prior()), ConjugateGradients(), 12, start), space
+    )
+
+
+@pytest.fixture
+def nadir_model(tracked) -> VarNet:
+    return solver_of(
+        tracked, ObservationTerm(), ObservationTerm(AlongTrack(), "nadir", 2.0), tracks=("nadir",)
+    )
+
+
+def tracks_on(ds: xr.Dataset, n: int = 60, seed: int = 5) -> xr.Dataset:
+    """Samples anywhere on the grid, up to half a cell outside it, in no order."""
+    rng = np.random.default_rng(seed)
+    time, lat, lon = (rng.uniform(-0.5, ds.sizes[dim] - 0.5, n) for dim in ("time", "lat", "lon"))
+    return xr.Dataset(
+        {"ssh": ("sample", rng.standard_normal(n), {"units": "m"})},
+        {
+            "time": ("sample", ds["time"].values[0] + (time * 86_400_000).astype("timedelta64[ms]")),
+            "latitude": ("sample", lat / 4),
+            "longitude": ("sample", lon / 4),
+        },
+    )
+
+
+def assert_same_field(a: xr.Dataset, b: xr.Dataset) -> None:
+    np.testing.assert_allclose(a["ssh"].values, b["ssh"].values, rtol=1e-4, atol=1e-5)
+
+
+def test_samples_at_grid_points_are_gridded_observations(space, tracked, obs):
+    """The same numbers given as samples and on the grid minimise the same cost."""
+    empty = obs.assign(ssh=obs["ssh"] * np.nan)
+    gridded = solver_of(space, ObservationTerm(weight=2.0))
+    along = solver_of(tracked, ObservationTerm(AlongTrack(), "nadir", weight=2.0), tracks=("nadir",))
+    tracks = obs["ssh"].stack(sample=obs["ssh"].dims).dropna("sample").reset_index("sample").to_dataset()
+    background = obs.fillna(0.0)
+    expected = obs.varnet.assimilate(gridded, background=background)
+    analysis = empty.varnet.assimilate(along, background=background, along_track={"nadir": tracks})
+    assert_same_field(analysis, expected)
+    # and so does the start made from them
+    for model in (gridded, along):
+        model.assimilator.n_steps = 0
+    start = empty.varnet.assimilate(along, along_track={"nadir": tracks})
+    assert_same_field(start, obs.varnet.assimilate(gridded))
+
+
+def test_each_patch_gets_its_samples_at_their_places(tracked, obs):
+    """Against a loop over all samples; the longitude wraps."""
+    periodic = replace(tracked, periodic=("lon",))
+    ring = obs.assign_coords(lon=obs["lon"] * 1440 / 13)
+    tracks = tracks_on(obs)
+    tracks["longitude"] = tracks["longitude"] * 1440 / 13 + 720
+    cutter = track_cutter({"nadir": tracks}, ring, periodic)
+    grid = PatchGrid(dict(obs.sizes), periodic.patch, periodic.overlap, periodic.periodic)
+    origins = list(grid)
+    patches = cutter(origins)["nadir"]
+    days = (tracks["time"].values - obs["time"].values[0]) / DAY
+    place = np.stack([days, tracks["latitude"] * 4, tracks["longitude"] * 52 / 1440], 1)
+    for i, origin in enumerate(origins):
+        relative = place - origin
+        relative[:, 2] = (relative[:, 2] + 0.5) % 13 - 0.5
+        inside = ((relative > -0.5) & (relative < np.array([3.5, 5.5, 7.5]))).all(1)
+        order = np.flatnonzero(inside)[np.argsort(days[inside])]
+        n = len(order)
+        np.testing.assert_allclose(patches.values[i, 0, :n], tracks["ssh"].values[order])
+        assert np.isnan(patches.values[i, 0, n:]).all()
+        expected = np.clip(relative[order], 0, [3, 5, 7])
+        np.testing.assert_allclose(patches.positions[i, :n], expected, atol=1e-7)
+
+
+def test_lazy_eager_any_batch_and_any_order_of_samples_agree(nadir_model, obs, monkeypatch):
+    tracks = tracks_on(obs)
+    calls = []
+    solve = PatchSolver.__call__
+    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p, t: calls.append(len(p)) or solve(self, p, t))
+    eager = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks})
+    n_eager = sum(calls)
+    calls.clear()
+    lazy = obs.chunk(time=4, lat=6).varnet.assimilate(nadir_model, along_track={"nadir": tracks})
+    assert dask.is_dask_collection(lazy)
+    assert calls == []
+    assert_same_field(lazy.compute(scheduler="sync"), eager)
+    assert sum(calls) == n_eager, "each patch is solved exactly once"
+    chunked = obs.chunk(time=4, lat=6)
+    names = {
+        chunked.varnet.assimilate(nadir_model, along_track={"nadir": given})["ssh"].data.name
+        for given in (tracks, tracks.copy(deep=True), tracks.isel(sample=slice(30)))
+    }
+    assert len(names) == 2, "equal samples share a graph, others do not"
+    one = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks}, batch_size=1)
+    assert_same_field(one, eager)
+    shuffled = tracks.isel(sample=np.random.default_rng(0).permutation(tracks.sizes["sample"]))
+    assert_same_field(obs.varnet.assimilate(nadir_model, along_track={"nadir": shuffled}), eager)
+    without = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks.isel(sample=slice(0))})
+    assert np.abs(without["ssh"] - eager["ssh"]).max() > 0.1
+
+
+def test_another_circle_and_a_grid_from_north_to_south(nadir_model, obs):
+    tracks = tracks_on(obs)
+    double = {"precision": "float64"}
+    expected = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks}, **double)
+    turned = {"nadir": tracks.assign_coords(longitude=tracks["longitude"] + 360)}
+    assert_same_field(obs.varnet.assimilate(nadir_model, along_track=turned, **double), expected)
+    # One patch over all latitudes: the patches of a turned grid lie elsewhere.
+    whole = {"patch": {"lat": 11}, "overlap": {"lat": 0}, "along_track": {"nadir": tracks}, **double}
+    southward = obs.isel(lat=slice(None, None, -1)).varnet.assimilate(nadir_model, **whole)
+    assert_same_field(southward.isel(lat=slice(None, None, -1)), obs.varnet.assimilate(nadir_model, **whole))
+
+
+def test_samples_elsewhere_and_missing_values_change_nothing(nadir_model, obs):
+    tracks = tracks_on(obs)
+    expected = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks})
+    far = tracks.assign_coords(latitude=tracks["latitude"] + 20)
+    missing = tracks.assign(ssh=tracks["ssh"] * np.nan)
+    more = xr.concat([tracks, far, missing], "sample")
+    assert_same_field(obs.varnet.assimilate(nadir_model, along_track={"nadir": more}), expected)
+
+
+def test_track_errors_say_what_is_wrong(nadir_model, model, obs):
+    tracks = tracks_on(obs)
+
+    def assimilate(given: xr.Dataset, on: xr.Dataset = obs) -> None:
+        on.varnet.assimilate(nadir_model, along_track={"nadir": given})
+
+    with pytest.raises(ConfigError, match=r"instruments \['nadir'\], and along_track gives \[\]"):
+        obs.varnet.assimilate(nadir_model)
+    with pytest.raises(ConfigError, match=r"instruments \[\], and along_track gives \['nadir'\]"):
+        obs.varnet.assimilate(model, along_track={"nadir": tracks})
+    with pytest.raises(MissingVariableError, match="no variable 'ssh'; there are .'sla'"):
+        assimilate(tracks.rename(ssh="sla"))
+    with pytest.raises(MissingVariableError, match="no coordinate 'lat'"):
+        assimilate(tracks.drop_vars("latitude"))
+    with pytest.raises(GridMismatchError, match="missing at 1 of 60"):
+        assimilate(tracks.assign_coords(latitude=tracks["latitude"].where(np.arange(60) > 0)))
+    with pytest.raises(GridMismatchError, match="none of the 60 samples"):
+        assimilate(tracks.assign_coords(latitude=tracks["latitude"] + 50))
+    with pytest.raises(GridMismatchError, match="neither increasing nor decreasing"):
+        assimilate(tracks, obs.isel(lat=[0, 2, 1, 3, 4, 5, 6]))
+    with pytest.raises(GridMismatchError, match="cannot be counted in days"):
+        assimilate(tracks.assign_coords(time=("sample", np.arange(60.0))))
+    with pytest.raises(MissingVariableError, match="'lat' of the grid has no coordinate"):
+        assimilate(tracks, obs.drop_vars("lat"))
+    with pytest.raises(ConfigError, match=r"lazy \(dask\)"):
+        assimilate(tracks.chunk())
+    with pytest.raises(UnitsMismatchError, match="'cm'.*'m'"):
+        assimilate(tracks.assign(ssh=tracks["ssh"].assign_attrs(units="cm")))
+    with pytest.raises(GridMismatchError, match="have one, of samples"):
+        assimilate(tracks.expand_dims(member=2))
+
+
+def test_an_observing_system_that_contradicts_itself_is_refused(space):
+    def declared(**changed) -> None:
+        replace(space, **changed)
+
+    with pytest.raises(ConfigError, match="'sla' of the instrument 'nadir' is none of"):
+        declared(instruments={"nadir": Instrument(("sla",), along_track=True)})
+    with pytest.raises(ConfigError, match=r"'state' observes|\"state\" observes"):
+        declared(instruments={"state": Instrument(("ssh",), along_track=True)})
+    with pytest.raises(ConfigError, match="both covariates and instruments"):
+        declared(covariates=("nadir",), instruments=NADIR)
+    with pytest.raises(ConfigError, match="one entry of scaled_as for each"):
+        Instrument(("u", "v"), scaled_as=("u",))
+    with pytest.raises(ConfigError, match="must be positive"):
+        Instrument(("ssh",), variance=0.0)
+
+
+def test_error_variances_a_number_a_field_and_a_variable_of_the_tracks(space, obs):
+    """Twice the weight is half the variance, however it is given; std is 2, so variance 4 weighs 1."""
+    tracks = tracks_on(obs)
+
+    def analysis(variance, along=None, weights=(1.0, 1.0)) -> xr.Dataset:
+        instruments = {
+            "state": Instrument(("ssh",), variance=variance),
+            "nadir": Instrument(("ssh",), variance=along, along_track=True),
+        }
+        model = solver_of(
+            replace(space, instruments=instruments),
+            ObservationTerm(weight=weights[0]),
+            ObservationTerm(AlongTrack(), "nadir", weights[1]),
+        )
+        ds = obs.assign(error=obs["ssh"] * 0 + 2.0, by_latitude=2.0 + 0 * obs["lat"])
+        given = tracks.assign(error=tracks["ssh"] * 0 + 8.0)
+        return ds.varnet.assimilate(model, along_track={"nadir": given})
+
+    expected = analysis(None, None, (2.0, 0.5))
+    for variance in (2.0, "error", "by_latitude"):
+        assert_same_field(analysis(variance, 8.0), expected)
+        assert_same_field(analysis(variance, "error"), expected)
+
+
+def test_an_observation_without_error_variance_is_not_used_and_a_negative_one_is_refused(space, obs):
+    model = solver_of(
+        replace(space, instruments={"state": Instrument(("ssh",), variance="error")}), ObservationTerm()
+    )
+    error = xr.where(obs["lon"] > 1, 4.0, np.nan) + 0 * obs["lat"]
+    few = obs.assign(error=error).varnet.assimilate(model)
+    kept = obs.assign(
+        ssh=obs["ssh"].where(obs["lon"] > 1).assign_attrs(units="m"), error=4.0 + 0 * obs["lat"]
+    )
+    assert_same_field(few, kept.varnet.assimilate(model))
+    with pytest.raises(ConfigError, match="'error' of 'state' is not positive"):
+        obs.assign(error=-1.0 + 0 * obs["lat"]).varnet.assimilate(model)
+
+
+def test_gridded_instruments_with_operators_of_their_own(space, obs):
+    """A coarse map scaled as sea level, and currents in m/s, beside the state's own observations."""
+    instruments = {
+        "coarse": Instrument(("smooth",), scaled_as=("ssh",)),
+        "currents": Instrument(("u", "v"), scaled_as=("u", "v"), variance=0.01),
+    }
+    rich = replace(space, covariates=("lat", "lon"), instruments=instruments)
+    model = solver_of(
+        rich,
+        ObservationTerm(),
+        ObservationTerm(BeamAverage([0.0, 1.0, 1.0]), "coarse"),
+        ObservationTerm(GeostrophicCurrents(latitude="lat", longitude="lon"), "currents", 0.1),
+    )
+    here = obs.assign_coords(lat=obs["lat"] + 40)
+    level = 1 + 0.1 * (here["lat"] - 41) + 0 * here["ssh"].fillna(0)
+    metre_per_degree = 6_371_000 * np.pi / 180
+    u = -9.80665 / (2 * 7.2921e-5 * np.sin(np.deg2rad(here["lat"]))) * 0.1 / metre_per_degree + 0 * level
+    ds = here.assign(ssh=level.where(here["ssh"].notnull()), smooth=level, u=u, v=0 * u)
+    ds["ssh"].attrs["units"] = "m"
+    analysis = ds.varnet.assimilate(model, overlap={"lat": 4})["ssh"]
+    # The beam flattens slopes at the border of a patch, so the fit is close there and exact nowhere.
+    assert float(np.sqrt(((analysis - level) ** 2).mean())) < 0.1 * float(level.std())
+    turned = ds.assign(u=-u).varnet.assimilate(model, overlap={"lat": 4})["ssh"]
+    assert float(np.abs(turned - analysis).max()) > 0.5 * float(level.std()), "the currents have a say"
+    with pytest.raises(MissingVariableError, match="no 'smooth', which the model reads besides"):
+        here.varnet.assimilate(model)
+    with pytest.raises(GridMismatchError, match="has the dimension 'depth'"):
+        ds.assign(u=ds["u"].expand_dims(depth=2)).varnet.assimilate(model)
+
+
+def test_models_with_instruments_survive_files_and_archives(nadir_model, obs, tmp_path):
+    tracks = {"nadir": tracks_on(obs)}
+    space = replace(nadir_model.state_space, covariates=("lat", "depth"))
+    model = VarNet(nadir_model.assimilator, space)
+    model.save(tmp_path / "m.varnet")
+    back = oceanvar.load(tmp_path / "m.varnet")
+    assert back.state_space == space
+    assert back.digest == model.digest
+    ds = obs.assign(depth=1000.0 + 0 * obs["lat"])
+    ds.to_netcdf(tmp_path / "obs.nc")
+    out = oceanvar.assimilate_archive(
+        tmp_path / "obs.nc", back, tmp_path / "a.zarr", along_track=tracks, progress=False
+    )
+    with xr.open_zarr(out) as stored:
+        assert_same_field(stored, ds.varnet.assimilate(model, along_track=tracks))
+
+
+def test_training_with_tracks_learns_their_bias(tracked):
+    """An altimeter that reads 1.2 x + 0.4 m, in normalised units 1.2 x + 0.3: found by training."""
+    from oceanvar.observing.samplers import RandomFraction
+    from oceanvar.observing.tracks import sample_field
+    from oceanvar.variational.operators.sensors import Calibration
+
+    rng = np.random.default_rng(0)
+    truth = gappy({"time": 40, "lat": 8, "lon": 10}, fraction=1.1)
+    truth["ssh"] = truth["ssh"].rolling(time=5, center=True, min_periods=1).mean()
+    truth["ssh"] = 8 * truth["ssh"].rolling(lat=3, lon=3, center=True, min_periods=1).mean() + 1
+    tracks = tracks_on(truth, n=6000)
+    field = truth["ssh"].rename(lat="latitude", lon="longitude")
+    seen = 1.2 * sample_field(field, tracks) + 0.4 + 0.01 * rng.standard_normal(6000)
+    tracks["ssh"] = seen.astype(float).drop_vars(["time", "latitude", "longitude"]).assign_attrs(units="m")
+    sensor = Calibration(1)
+    cost = VariationalCost(
+        ObservationTerm(AlongTrack(sensor=sensor), "nadir"),
+        ObservationTerm(name="state", weight=0.1),
+    )
+    model = VarNet(Assimilator(cost, ConjugateGradients(), 5), replace(tracked, overlap={}))
+    options = {"n_epochs": 8, "batch_size": 4, "n_samples": 32, "n_warmup": 1, "device": "cpu"}
+    truth.varnet.fit(model, RandomFraction(0.1), along_track={"nadir": tracks}, learning_rate=0.03, **options)
+    # (1.2 (2 x + 1) + 0.4 - 1) / 2 = 1.2 x + 0.3
+    assert sensor.gain.item() == pytest.approx(1.2, abs=0.05)
+    assert sensor.bias.item() == pytest.approx(0.3, abs=0.05)
+
+
+def test_training_finds_an_unknown_blur(space):
+    """A second sensor sees the state through a beam of half a point; training starts from 0.9."""
+    from oceanvar.observing.samplers import RandomFraction
+
+    rich = replace(space, overlap={}, instruments={"blurred": Instrument(("seen",), scaled_as=("ssh",))})
+    truth = gappy({"time": 40, "lat": 6, "lon": 8}, fraction=1.1)
+    beam = BeamAverage([0.0, 0.5, 0.5])
+    with torch.no_grad():
+        normalised = torch.from_numpy((truth["ssh"].values - 1) / 2)[None, None]
+        truth["seen"] = (truth["ssh"].dims, beam(normalised)[0, 0].numpy() * 2 + 1)
+    unknown = BeamAverage([0.0, 0.9, 0.9])
+    cost = VariationalCost(ObservationTerm(), ObservationTerm(unknown, "blurred", weight=3.0))
+    model = VarNet(Assimilator(cost, ConjugateGradients(), 8), rich)
+    options = {"n_epochs": 8, "batch_size": 4, "n_samples": 24, "n_warmup": 1, "device": "cpu"}
+    truth.varnet.fit(model, RandomFraction(0.3), learning_rate=0.1, **options)
+    np.testing.assert_allclose(unknown.log_widths.exp().detach(), 0.5, rtol=0.05)
