@@ -7,10 +7,15 @@ instances and plain JSON.
 
 import functools
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any, TypeVar
 
-from oceanvar.errors import ModelMismatchError
+from oceanvar.errors import ConfigError, ModelMismatchError
+
+WINGS = ("oceanvar.maps", "oceanvar.dynamics", "oceanvar.variational")
+"""Packages whose classes a model may be made of."""
 
 _CLASSES: dict[str, type] = {}
 _PLAIN = (bool, int, float, str, type(None))
@@ -19,7 +24,19 @@ T = TypeVar("T")
 
 
 def registered(cls: type[T]) -> type[T]:
-    """Let `cls` be named in model files; its constructor arguments are kept on each instance."""
+    """Let `cls` be named in model files; its constructor arguments are kept on each instance.
+
+    Raises
+    ------
+    ConfigError
+        If there is another class of that name.
+    """
+    other = _CLASSES.get(cls.__name__, cls)
+    if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ConfigError(
+            f"{cls.__module__} registers a class {cls.__name__!r}, and so does {other.__module__}: a model file "
+            "could not tell them apart, rename one of them"
+        )
     original: Callable[..., None] = vars(cls).get("__init__", _no_arguments)
     signature = inspect.signature(original)
 
@@ -33,6 +50,14 @@ def registered(cls: type[T]) -> type[T]:
     type.__setattr__(cls, "__init__", __init__)
     _CLASSES[cls.__name__] = cls
     return cls
+
+
+@functools.cache
+def import_wings() -> None:
+    """Import every module whose classes a model file may name: they register themselves."""
+    for wing in WINGS:
+        for module in pkgutil.walk_packages(import_module(wing).__path__, f"{wing}."):
+            import_module(module.name)
 
 
 def _no_arguments(self: Any) -> None:
@@ -121,6 +146,7 @@ def build(description: Any) -> Any:
 
 
 def _construct(name: Any, arguments: Any) -> Any:
+    import_wings()
     cls = _CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
         raise ModelMismatchError(
