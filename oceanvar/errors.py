@@ -41,6 +41,10 @@ class StoreError(OceanVarError, OSError):
     """An archive cannot be read, or an output cannot be written."""
 
 
+class DivergenceError(OceanVarError, FloatingPointError):
+    """A training loss is no longer a number."""
+
+
 class DeviceMemoryError(OceanVarError, MemoryError):
     """A single patch needs more memory than the device has."""
 

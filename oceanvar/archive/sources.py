@@ -161,7 +161,7 @@ class RemoteSource(AbstractSource):
         fs, path = url_to_fs(self.url)
         paths = fs.find(path) if self.is_store else [path]
         if not paths:
-            raise FileNotFoundError(f"nothing is there: {self.url}")
+            raise StoreError(f"nothing is there: {self.url}")
         said = "".join(str(fs.ukey(each)) for each in paths)
         size = sum(int(fs.size(each) or 0) for each in paths)
         return FileState(size, f"version {hashlib.sha256(said.encode()).hexdigest()[:16]}")

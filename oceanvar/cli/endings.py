@@ -27,7 +27,7 @@ class Group(click.Group):
         except StoppedError as stopped:
             click.echo(str(stopped), err=True)
             ctx.exit(STOPPED)
-        except (OceanVarError, FloatingPointError) as error:
+        except OceanVarError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)

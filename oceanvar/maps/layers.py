@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
 
@@ -46,7 +47,7 @@ class Conv(AbstractMap):
     ):
         super().__init__()
         if any(size % 2 == 0 for size in kernel):
-            raise ValueError(f"kernel sizes must be odd, got {tuple(kernel)}")
+            raise ConfigError(f"kernel sizes must be odd, got {tuple(kernel)}")
         wraps = tuple(periodic) or (False,) * len(kernel)
         self.wrap_widths = [k // 2 if wrap else 0 for k, wrap in zip(kernel, wraps, strict=True)]
         self.zero_widths = [0 if wrap else k // 2 for k, wrap in zip(kernel, wraps, strict=True)]

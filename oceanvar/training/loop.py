@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from oceanvar.errors import DivergenceError
 from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
 from oceanvar.training.losses import LossWeights, Sample, training_loss
 from oceanvar.training.settings import SCHEDULES, TrainingSettings
@@ -137,7 +138,7 @@ def _run(
         record = _epoch(fabric, model, optimizer, training, settings, epoch)
         record["validation_loss"] = _validate(fabric, model, validation, record["n_steps"])
         if not math.isfinite(record["loss"]):
-            raise FloatingPointError(
+            raise DivergenceError(
                 f"the training loss became {record['loss']} in epoch {epoch}: "
                 "lower learning_rate, or look for infinite values in the truth"
             )

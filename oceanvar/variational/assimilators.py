@@ -62,7 +62,7 @@ class Assimilator(nn.Module):
     ):
         super().__init__()
         if n_steps < 0:
-            raise ValueError(f"n_steps must be at least 0, got {n_steps}")
+            raise ConfigError(f"n_steps must be at least 0, got {n_steps}")
         self.cost = cost
         self.solver = solver
         self.n_steps = n_steps

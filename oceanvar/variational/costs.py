@@ -31,7 +31,7 @@ class VariationalCost(nn.Module):
     def __init__(self, *terms: AbstractTerm):
         super().__init__()
         if not terms:
-            raise ValueError("a variational cost needs at least one term")
+            raise ConfigError("a variational cost needs at least one term")
         self.terms = cast("list[AbstractTerm]", nn.ModuleList(terms))
 
     def forward(self, state: Tensor, obs: Observations) -> Tensor:
@@ -85,7 +85,17 @@ class VariationalCost(nn.Module):
     @property
     def is_calibrated(self) -> bool:
         """Whether the weights of all observations are inverse error variances, so that costs can be judged."""
-        return all(term.precision is not None for term in self.terms if isinstance(term, ObservationTerm))
+        return all(term.precision is not None for term in self.observed)
+
+    @property
+    def observed(self) -> list[ObservationTerm]:
+        """Terms that look at observations."""
+        return [term for term in self.terms if isinstance(term, ObservationTerm)]
+
+    @property
+    def priors(self) -> list[PriorTerm]:
+        """Terms that compare the state with its own projection."""
+        return [term for term in self.terms if isinstance(term, PriorTerm)]
 
     @property
     def prior(self) -> AbstractMap:
@@ -93,10 +103,9 @@ class VariationalCost(nn.Module):
 
         Raises
         ------
-        ValueError
+        ConfigError
             If the cost has no prior term, or several.
         """
-        priors = [term.prior for term in self.terms if isinstance(term, PriorTerm)]
-        if len(priors) != 1:
-            raise ValueError(f"expected exactly one prior term in the cost, found {len(priors)}")
-        return priors[0]
+        if len(self.priors) != 1:
+            raise ConfigError(f"expected exactly one prior term in the cost, found {len(self.priors)}")
+        return self.priors[0].prior

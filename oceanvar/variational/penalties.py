@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
 
 
@@ -56,7 +57,7 @@ class SmoothedL1(AbstractPenalty):
 
     def __init__(self, eps: float = 0.1):
         if eps <= 0:
-            raise ValueError(f"eps must be positive, got {eps}")
+            raise ConfigError(f"eps must be positive, got {eps}")
         self.eps = eps
 
     def value(self, residual: Tensor) -> Tensor:

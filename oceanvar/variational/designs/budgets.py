@@ -6,6 +6,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
 
 _N_HALVINGS = 60
@@ -137,7 +138,7 @@ class GumbelTopK(AbstractRelaxation):
     def __init__(self, temperature: float = 1.0):
         super().__init__()
         if temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+            raise ConfigError(f"temperature must be positive, got {temperature}")
         self.temperature = temperature
 
     def forward(self, scores: Tensor, budget: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.designs.budgets import AbstractRelaxation, StraightThrough, top_k
@@ -46,7 +47,7 @@ class SamplingDesign(nn.Module):
     ):
         super().__init__()
         if not 0 < share <= 1:
-            raise ValueError(f"share is the part of the points that may be observed, in (0, 1], got {share}")
+            raise ConfigError(f"share is the part of the points that may be observed, in (0, 1], got {share}")
         self.network = network
         self.covariates = list(covariates)
         self.share = share

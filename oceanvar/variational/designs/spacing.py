@@ -5,6 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 
@@ -38,7 +39,7 @@ class GreedyReduction(AbstractMap):
     def __init__(self, length: float, n_taken: int):
         super().__init__()
         if length <= 0 or n_taken < 1:
-            raise ValueError(f"length and n_taken must be positive, got {length} and {n_taken}")
+            raise ConfigError(f"length and n_taken must be positive, got {length} and {n_taken}")
         self.length = length
         self.n_taken = n_taken
 

@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from oceanvar.errors import PatchError
+from oceanvar.errors import ConfigError, PatchError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.layers import AveragePool
 from oceanvar.registry import registered
@@ -69,7 +69,7 @@ class BeamAverage(AbstractMap):
     def __init__(self, widths: Sequence[float], periodic: Sequence[bool] = ()):
         super().__init__()
         if min(widths) < 0 or max(widths) == 0:
-            raise ValueError(f"widths of a beam must be at least 0 and one of them positive, got {widths}")
+            raise ConfigError(f"widths of a beam must be at least 0 and one of them positive, got {widths}")
         self.axes = [axis for axis, width in enumerate(widths) if width > 0]
         self.wraps = tuple(periodic) or (False,) * len(widths)
         self.log_widths = nn.Parameter(torch.tensor([float(widths[axis]) for axis in self.axes]).log())

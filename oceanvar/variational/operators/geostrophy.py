@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.compositions import Chain, Identity
 from oceanvar.registry import registered
@@ -136,7 +137,7 @@ class SpeedAndDirection(AbstractMap):
     def __init__(self, eps: float = 1e-3):
         super().__init__()
         if eps <= 0:
-            raise ValueError(f"eps must be positive, got {eps}")
+            raise ConfigError(f"eps must be positive, got {eps}")
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
@@ -37,7 +38,7 @@ class SwathWhitening(AbstractOperator):
         super().__init__()
         _check(length)
         if axis < 2:
-            raise ValueError(f"axis must be 2 (time) or a space axis after it, got {axis}")
+            raise ConfigError(f"axis must be 2 (time) or a space axis after it, got {axis}")
         self.length = length
         self.axis = axis
 
@@ -82,7 +83,7 @@ class TrackWhitening(AbstractOperator):
 
 def _check(length: float) -> None:
     if length <= 0:
-        raise ValueError(f"length of the error correlation must be positive, got {length}")
+        raise ConfigError(f"length of the error correlation must be positive, got {length}")
 
 
 @final

@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
 
@@ -34,7 +35,7 @@ class EOFPrior(AbstractMap):
         super().__init__()
         n_points = int(torch.Size(shape).numel())
         if not 0 < n_components <= n_points:
-            raise ValueError(
+            raise ConfigError(
                 f"n_components must lie between 1 and {n_points}, the points of a state, got {n_components}"
             )
         self.register_buffer("mean", torch.zeros(n_points))
@@ -45,7 +46,7 @@ class EOFPrior(AbstractMap):
         """Set the mean and the functions from fields of shape ``(N, V, T, *S)``; returns itself."""
         n_components = self.functions.shape[1]
         if len(states) <= n_components:
-            raise ValueError(
+            raise ConfigError(
                 f"{n_components} functions need more than {n_components} states, got {len(states)}"
             )
         flat = states.flatten(1).to(torch.float64)

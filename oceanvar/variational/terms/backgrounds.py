@@ -4,6 +4,7 @@ from typing import final
 
 from torch import Tensor
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
@@ -54,5 +55,5 @@ class BackgroundTerm(AbstractTerm):
 def given_background(obs: Observations) -> Tensor:
     """Background of a window; an `Assimilator` always gives one, its first guess if no other."""
     if obs.background is None:
-        raise ValueError("the cost has a background term but no background was given: pass background=")
+        raise ConfigError("the cost has a background term but no background was given: pass background=")
     return obs.background

@@ -12,6 +12,7 @@ from typing import Self, final
 import torch
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import Pullback
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty, Squared
@@ -41,7 +42,7 @@ class AbstractTerm(nn.Module, abc.ABC):
     ):
         super().__init__()
         if min([weight, *(variances or ())]) <= 0:
-            raise ValueError(f"weight and variances of a term must be positive, got {weight}, {variances}")
+            raise ConfigError(f"weight and variances of a term must be positive, got {weight}, {variances}")
         self.log_weight = nn.Parameter(torch.tensor(float(weight)).log())
         self.penalty = penalty or Squared()
         self.factor = 1.0
