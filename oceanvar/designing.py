@@ -9,7 +9,7 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError
 from oceanvar.labels.alignment import check_broadcasts
-from oceanvar.network.varnet import VarNet, load
+from oceanvar.network.varnet import VarNet, loaded
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
@@ -46,7 +46,7 @@ def design(
     MissingVariableError, UnitsMismatchError, PatchError
         Where `ds` does not fit the model.
     """
-    model = model if isinstance(model, VarNet) else load(model)
+    model = loaded(model)
     names = tuple(model.sampling.covariates)
     space = replace(model.state_space, variables=names, covariates=(), instruments={})
     space.check(ds, "the covariates")

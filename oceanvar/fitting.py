@@ -1,6 +1,5 @@
 """Train a model on labelled fields."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -10,10 +9,12 @@ from typing import Any
 import xarray as xr
 
 from oceanvar.errors import ConfigError, PatchError
+from oceanvar.network.handles import resolve_device
 from oceanvar.network.training_windows import TrainingWindows
 from oceanvar.network.varnet import VarNet
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.observing.track_samplers import AbstractTrackSampler
+from oceanvar.options import check_keys
 from oceanvar.state.windows import WindowSource
 from oceanvar.training.loop import train
 from oceanvar.training.settings import TrainingSettings
@@ -79,7 +80,11 @@ def fit(
     ConfigError
         For an unknown setting, or a withheld stretch shorter than a patch.
     """
-    choices = _settings(settings)
+    if not isinstance(model, VarNet):
+        raise ConfigError(f"training changes a model in place, and {model!r} is none: oceanvar.load it first")
+    check_keys(settings, [each.name for each in fields(TrainingSettings)], "training setting")
+    choices = TrainingSettings(**settings)
+    resolve_device(choices.device)
     learning, withheld = _split(truth, observations, model, validation)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     space = model.state_space.normalised_by(learning[0], beside)
@@ -108,17 +113,6 @@ def fit(
         "settings": str(choices),
     }
     return history
-
-
-def _settings(given: dict[str, Any]) -> TrainingSettings:
-    known = [each.name for each in fields(TrainingSettings)]
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1) or known
-            raise ConfigError(
-                f"there is no training setting {name!r}; did you mean {close[0]!r}? Known: {known}"
-            )
-    return TrainingSettings(**given)
 
 
 Pair = tuple[xr.Dataset, xr.Dataset | AbstractSampler]

@@ -1,6 +1,6 @@
 """Observations in, analysed fields out: patches -> solve -> stitch, lazy or eager."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,18 +16,15 @@ from tqdm import tqdm
 
 from oceanvar.errors import ConfigError
 from oceanvar.labels.alignment import check_mask, check_same_grid
-from oceanvar.network.handles import PatchSolver, automatic_batch_size
-from oceanvar.network.varnet import VarNet, load
+from oceanvar.network.handles import PatchSolver, automatic_batch_size, resolve_device
+from oceanvar.network.varnet import VarNet, loaded
+from oceanvar.options import Options
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
-from oceanvar.patching.tapers import taper_factors
+from oceanvar.patching.tapers import Taper, taper_factors
 from oceanvar.state.samples import track_cutter
 from oceanvar.state.spaces import StateSpace
-
-Taper = str | Callable[[int], np.ndarray] | Mapping[str, str | Callable[[int], np.ndarray]]
-
-PRECISIONS = ("float32", "float64", "bfloat16")
 
 _PACKED = (
     "valid_min",
@@ -54,7 +51,7 @@ def assimilate(
     overlap: Mapping[str, int] | None = None,
     background: xr.Dataset | None = None,
     periodic: Sequence[str] | None = None,
-    taper: Taper = "triangle",
+    taper: Taper | Mapping[str, Taper] = "triangle",
     batch_size: int | str = "auto",
     device: str = "auto",
     precision: str = "float32",
@@ -114,23 +111,23 @@ def assimilate(
     MissingVariableError, UnitsMismatchError, GridMismatchError, PatchError, ConfigError
         Where `ds`, `background` or the patches do not fit the model.
     """
-    setup = set_up(
-        ds,
-        model,
-        patch=patch,
-        overlap=overlap,
+    options = Options(
+        patch=patch or {},
+        overlap=overlap or {},
         background=background,
         periodic=periodic,
         taper=taper,
         batch_size=batch_size,
         device=device,
         precision=precision,
+        mask=mask,
         diagnostics=diagnostics,
-        along_track=along_track,
+        along_track=along_track or {},
     )
-    if mask is not None:
-        check_mask(mask, ds, setup.space.all_dims(ds))
+    setup = set_up(ds, model, options)
     array = stacked(ds, background, setup.space)
+    if not isinstance(array.data, da.Array):
+        resolve_device(device)  # lazy data may be solved by other processes, which tell by themselves
     with _bar(progress, array, setup.job.grid) as bar:
         field = map_patches(array.data, setup.job, chunks=chunks, progress=bar.update if bar else None)
     analysis = setup.labelled(xr.Variable(array.dims, field), ds)
@@ -149,70 +146,64 @@ class Setup:
         Its state space, with the patch, overlap and periodic dimensions of the call.
     job : PatchJob
         What is done to each patch.
+    options : Options
+        What the call chose.
     """
 
     model: VarNet
     space: StateSpace
     job: PatchJob
+    options: Options
 
     def labelled(self, field: xr.Variable, ds: xr.Dataset) -> xr.Dataset:
         """Name the variables of a field, with labels and attributes of `ds` but not its packing."""
         return _labelled(field, ds, self.space, self.model)
 
 
-def set_up(
-    ds: xr.Dataset,
-    model: VarNet | str | Path,
-    *,
-    patch: Mapping[str, int] | None = None,
-    overlap: Mapping[str, int] | None = None,
-    background: xr.Dataset | None = None,
-    periodic: Sequence[str] | None = None,
-    taper: Taper = "triangle",
-    batch_size: int | str = "auto",
-    device: str = "auto",
-    precision: str = "float32",
-    diagnostics: bool = False,
-    along_track: Mapping[str, xr.Dataset] | None = None,
-) -> Setup:
-    """Check that everything fits together before any work; parameters and errors as of `assimilate`.
+def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setup:
+    """Check that everything fits together before any work; errors as of `assimilate`.
 
-    Of `ds` and `background` only labels, attributes and sizes are looked at.
+    Parameters
+    ----------
+    ds : Dataset
+        Observations. Of them, and of background and mask, only labels, attributes and sizes are looked at.
+    model : VarNet or path-like
+        Model, its file, or the name of a packaged one.
+    options : Options
+        Choices of the call.
     """
-    model = model if isinstance(model, VarNet) else load(model)
-    space = _adapted(model.state_space, patch, overlap, periodic)
+    model = loaded(model)
+    space = _adapted(model.state_space, options)
     space.scales()
     space.check_inputs(ds, "the observations")
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision must be one of {PRECISIONS}, got {precision!r}")
-    if background is not None:
-        space.check(background, "the background")
-        check_same_grid(ds, background, space.all_dims(ds), "observations and background")
+    if options.background is not None:
+        space.check(options.background, "the background")
+        check_same_grid(ds, options.background, space.all_dims(ds), "observations and background")
+    if options.mask is not None:
+        check_mask(options.mask, ds, space.all_dims(ds))
+    if options.diagnostics:
+        model.check_diagnosable()
     grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
     n_points = space.n_variables * prod(grid.patch_shape)
+    has_background = options.background is not None
     job = PatchJob(
         grid,
-        PatchSolver(model, device, precision, background is not None, diagnostics),
-        taper_factors(taper, grid),
-        2 * space.n_variables + 1 if diagnostics else space.n_variables,
-        automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size),
-        np.dtype(np.float64 if precision == "float64" else np.float32),
-        track_cutter(along_track, ds, space),
+        PatchSolver(model, options.device, options.precision, has_background, options.diagnostics),
+        taper_factors(options.taper, grid),
+        2 * space.n_variables + 1 if options.diagnostics else space.n_variables,
+        automatic_batch_size(n_points) if options.batch_size == "auto" else int(options.batch_size),
+        np.dtype(np.float64 if options.precision == "float64" else np.float32),
+        track_cutter(options.along_track, ds, space),
     )
-    return Setup(model, space, job)
+    return Setup(model, space, job, options)
 
 
-def _adapted(
-    space: StateSpace,
-    patch: Mapping[str, int] | None,
-    overlap: Mapping[str, int] | None,
-    periodic: Sequence[str] | None,
-) -> StateSpace:
+def _adapted(space: StateSpace, options: Options) -> StateSpace:
     return replace(
         space,
-        patch={**space.patch, **(patch or {})},
-        overlap={**space.overlap, **(overlap or {})},
-        periodic=space.periodic if periodic is None else tuple(periodic),
+        patch={**space.patch, **options.patch},
+        overlap={**space.overlap, **options.overlap},
+        periodic=space.periodic if options.periodic is None else tuple(options.periodic),
     )
 
 
@@ -231,8 +222,13 @@ def stacked(ds: xr.Dataset, background: xr.Dataset | None, space: StateSpace) ->
 
 
 def _bar(progress: bool, array: xr.Variable, grid: PatchGrid) -> Any:
-    if not progress or isinstance(array.data, da.Array):
+    if not progress:
         return nullcontext()
+    if isinstance(array.data, da.Array):
+        raise ConfigError(
+            "progress shows a bar for data in memory, and these are lazy: use dask.diagnostics.ProgressBar when "
+            "they are computed"
+        )
     n_extra = prod(array.shape[: -len(grid.dims) - 1])
     return tqdm(total=n_extra * grid.n_patches, unit="patch", desc="assimilate")
 
@@ -291,7 +287,7 @@ def assimilate_array(obs: xr.DataArray, model: VarNet | str | Path, **options: A
     **options
         As for `assimilate`; `background` may be a DataArray.
     """
-    model = model if isinstance(model, VarNet) else load(model)
+    model = loaded(model)
     name = str(obs.name or model.state_space.variables[0])
     background = options.pop("background", None)
     if isinstance(background, xr.DataArray):

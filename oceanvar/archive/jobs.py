@@ -5,6 +5,7 @@ name is whole. That folder keeps the record of the run and the index of the file
 resumed.
 """
 
+import inspect
 import os
 import shutil
 import tempfile
@@ -22,7 +23,8 @@ from oceanvar.archive.sources import AbstractSource, Paths, find_files, is_url, 
 from oceanvar.archive.storage import Packing, Storage
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import OceanVarError, StoreError
-from oceanvar.network.varnet import VarNet, load
+from oceanvar.network.varnet import VarNet, loaded
+from oceanvar.options import Options
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -98,7 +100,7 @@ def assimilate_archive(
         What a worker of the cluster must offer, ``{"GPU": 1}``, say.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
-        precision, mask, diagnostics. A unit of work is one chunk or shard in time, or one NetCDF file.
+        precision, mask, diagnostics, along_track. A unit of work is one chunk or shard in time, or one NetCDF file.
 
     Returns
     -------
@@ -115,11 +117,12 @@ def assimilate_archive(
     StoppedError
         If `stop` said so.
     ConfigError
-        If the cluster has no worker, none with the resources, or workers that lack the device.
+        For an unknown option (the nearest known one is named) or one that does not fit; if the cluster has no
+        worker, none with the resources, or workers that lack the device.
     PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`.
     """
-    model = model if isinstance(model, VarNet) else load(model)
+    choices, model = Options.of(options, others=_OWN_OPTIONS), loaded(model)
     if is_url(output):
         raise StoreError(f"the output {str(output)!r} must lie on this machine: copy it when it is complete")
     given, files = Path(output), find_files(paths)
@@ -132,11 +135,11 @@ def assimilate_archive(
         _check_free(output, overwrite)
     folder = run_folder(output)
     _check_begun(folder, resume or overwrite)
-    team = Alone() if client is None else ClusterTeam(client, options.get("device", "auto"), resources or {})
+    team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
     index = index_archive(files, space.file_variables, preprocess, space.dims[0], folder / INDEX, skip_bad)
-    run, description = plan_run(index, model, folder / output.name, storage, stop, options)
-    description["device"] = team.device or description["device"]
+    run, description = plan_run(index, model, folder / output.name, storage, stop, choices)
+    description["device"] = team.device
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
             return given
@@ -147,6 +150,9 @@ def assimilate_archive(
         _replace(output, run.writer.folder)
         (folder / LOCK).unlink()
     return given
+
+
+_OWN_OPTIONS = tuple(inspect.signature(assimilate_archive).parameters)[:-1]
 
 
 def run_folder(output: str | Path) -> Path:

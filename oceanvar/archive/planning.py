@@ -17,10 +17,9 @@ from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
 from oceanvar.errors import ConfigError, PatchError
-from oceanvar.labels.alignment import check_mask
 from oceanvar.mapping import Setup, set_up
-from oceanvar.network.handles import resolve_device
 from oceanvar.network.varnet import VarNet
+from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
 
 
@@ -30,7 +29,7 @@ def plan_run(
     folder: Path,
     storage: Storage,
     stop: Callable[[], bool],
-    options: Mapping[str, Any],
+    options: Options,
 ) -> tuple[ArchiveRun, dict[str, Any]]:
     """Check everything that can be checked, and note what the result depends on.
 
@@ -46,8 +45,8 @@ def plan_run(
         How to store it.
     stop : callable
         Asked after each unit whether to stop.
-    options : mapping
-        Of `oceanvar.mapping.assimilate`.
+    options : Options
+        How to map them.
 
     Returns
     -------
@@ -59,14 +58,10 @@ def plan_run(
     ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`; PatchError also if time is periodic.
     """
-    options = dict(options)
-    mask = options.pop("mask", None)
-    setup = set_up(index.layout, model, **options)
-    if mask is not None:
-        check_mask(mask, index.layout, setup.space.all_dims(index.layout))
+    setup = set_up(index.layout, model, options)
     writer, target = _writer(index, setup, folder, storage)
-    run = ArchiveRun(index, setup, writer, options.get("background"), mask, stop)
-    return run, {**_description(run, options), **target, **storage.description()}
+    run = ArchiveRun(index, setup, writer, stop)
+    return run, {**_description(run), **target, **storage.description()}
 
 
 def _writer(
@@ -120,27 +115,40 @@ def _chunk_sizes(chunks: Mapping[str, Any], default: Mapping[str, int], setup: S
     return found
 
 
-def _description(run: ArchiveRun, options: Mapping[str, Any]) -> dict[str, Any]:
-    job, mask = run.setup.job, run.mask
-    factors = b"".join(factor.tobytes() for factor in job.factors)
-    background, taper = options.get("background"), options.get("taper", "triangle")
+def _description(run: ArchiveRun) -> dict[str, Any]:
     return {
         "oceanvar": version("oceanvar"),
         "model": run.setup.model.digest,
         "variables": list(run.setup.space.variables),
         "grid": dict(run.index.layout.sizes),
-        "patch": dict(job.grid.patch),
-        "overlap": dict(job.grid.overlap),
-        "periodic": list(job.grid.periodic),
-        "taper": taper if isinstance(taper, str) else hashlib.sha256(factors).hexdigest(),
-        "precision": options.get("precision", "float32"),
-        "diagnostics": options.get("diagnostics", False),
-        "batch size": job.batch_size,
-        "device": resolve_device(options.get("device", "auto")).split(":")[0],
-        "background": None if background is None else tokenize(background),
-        "along track": None if job.companions is None else tokenize(job.companions),
-        "mask": None if mask is None else tokenize(mask),
+        **{name.replace("_", " "): described(run.setup) for name, described in DESCRIBED.items()},
         "preprocess": run.index.reading.settings()["preprocess"],
         "files": dict(run.index.states),
         "skipped": dict(run.index.skipped),
     }
+
+
+def _taper(setup: Setup) -> str:
+    if isinstance(setup.options.taper, str):
+        return setup.options.taper
+    return hashlib.sha256(b"".join(factor.tobytes() for factor in setup.job.factors)).hexdigest()
+
+
+def _token(value: Any) -> str | None:
+    return None if value is None else tokenize(value)
+
+
+DESCRIBED: dict[str, Callable[[Setup], Any]] = {
+    "patch": lambda setup: dict(setup.job.grid.patch),
+    "overlap": lambda setup: dict(setup.job.grid.overlap),
+    "background": lambda setup: _token(setup.options.background),
+    "periodic": lambda setup: list(setup.job.grid.periodic),
+    "taper": _taper,
+    "batch_size": lambda setup: setup.job.batch_size,
+    "device": lambda setup: setup.options.device,
+    "precision": lambda setup: setup.options.precision,
+    "mask": lambda setup: _token(setup.options.mask),
+    "diagnostics": lambda setup: setup.options.diagnostics,
+    "along_track": lambda setup: _token(setup.job.companions),
+}
+"""How the record of a run describes each option: two runs that differ in any of them may differ in their bits."""

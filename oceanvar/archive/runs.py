@@ -17,6 +17,7 @@ from oceanvar.archive.stretches import Stretch, missing
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
+from oceanvar.network.handles import resolve_device
 from oceanvar.patching.streaming import TimeStream, regroup
 
 Unit = tuple[int, np.ndarray]
@@ -40,10 +41,6 @@ class ArchiveRun:
         How they are cut, solved and stitched.
     writer : AbstractWriter
         Where the analysis goes.
-    background : Dataset, optional
-        First guess.
-    mask : DataArray, optional
-        Where the analysis is kept.
     stop : callable
         Asked after each unit whether to stop.
     """
@@ -51,14 +48,12 @@ class ArchiveRun:
     index: ArchiveIndex
     setup: Setup
     writer: AbstractWriter
-    background: xr.Dataset | None
-    mask: xr.DataArray | None
     stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
         self._stream_of(self.setup.job.function)  # refuses a periodic time
 
-    def work(self, manifest: Manifest, progress: bool, team: "AbstractTeam | None" = None) -> None:
+    def work(self, manifest: Manifest, progress: bool, team: "AbstractTeam") -> None:
         """Do the units that the manifest lacks, and end it with a summary.
 
         Parameters
@@ -67,8 +62,8 @@ class ArchiveRun:
             Record of the run.
         progress : bool
             Show a bar or lines.
-        team : AbstractTeam, optional
-            Who does the work. Default: this process, one stretch after the other.
+        team : AbstractTeam
+            Who does the work.
 
         Raises
         ------
@@ -77,7 +72,6 @@ class ArchiveRun:
         StoppedError
             If the run was asked to stop; the units so far are finished.
         """
-        team = team or Alone()
         done, n_units = {unit["unit"] for unit in manifest.units}, self.n_units
         stretches = team.divided(missing(done, (0, n_units)))
         if stretches:
@@ -175,9 +169,10 @@ class ArchiveRun:
         return obs.assign({name: rows[name].variable for name in named})
 
     def _guess(self, first: int, stop: int) -> xr.Dataset | None:
-        if self.background is None:
+        background = self.setup.options.background
+        if background is None:
             return None
-        variables = self.background[list(self.setup.space.variables)].reset_coords(drop=True)
+        variables = background[list(self.setup.space.variables)].reset_coords(drop=True)
         rows = variables.drop_vars(variables.indexes).isel({self.index.dim: slice(first, stop)})
         with NETCDF:
             return rows.load(scheduler="synchronous")
@@ -192,10 +187,11 @@ class ArchiveRun:
 
     def _hide(self, unit: int, block: np.ndarray) -> None:
         """Set NaN where the mask says so."""
-        if self.mask is None:
+        mask = self.setup.options.mask
+        if mask is None:
             return
         first, stop = self.writer.bounds[unit : unit + 2]
-        rows = self.mask.isel({self.index.dim: slice(first, stop)}, missing_dims="ignore")
+        rows = mask.isel({self.index.dim: slice(first, stop)}, missing_dims="ignore")
         order = self.setup.space.all_dims(self.index.layout)
         with NETCDF:
             rows = rows.compute(scheduler="synchronous")
@@ -266,11 +262,11 @@ class AbstractTeam(ABC):
 
     Attributes
     ----------
-    device : str or None
-        Kind of device it solves on, where that is not for this process to say.
+    device : str
+        Kind of device it solves on: "cpu" or "cuda".
     """
 
-    device: str | None = None
+    device: str
 
     @abstractmethod
     def divided(self, gaps: list[Stretch]) -> list[Stretch]:
@@ -282,7 +278,21 @@ class AbstractTeam(ABC):
 
 
 class Alone(AbstractTeam):
-    """Nobody but this process."""
+    """Nobody but this process.
+
+    Parameters
+    ----------
+    device : str
+        Where to solve: "auto", "cpu", "cuda" or "cuda:1".
+
+    Raises
+    ------
+    ConfigError
+        If this process has no such device.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = resolve_device(device).split(":")[0]
 
     def divided(self, gaps: list[Stretch]) -> list[Stretch]:
         """Leave them as they are."""

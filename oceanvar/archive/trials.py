@@ -2,15 +2,14 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.network.varnet import VarNet
+from oceanvar.options import Options
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Trial:
         return round(self.n_bytes / self.share_written)
 
 
-def try_unit(index: ArchiveIndex, model: VarNet, options: Mapping[str, Any]) -> Trial:
+def try_unit(index: ArchiveIndex, model: VarNet, options: Options) -> Trial:
     """Do one unit in the middle of a run to a Zarr store, in a temporary folder.
 
     Parameters
@@ -57,8 +56,8 @@ def try_unit(index: ArchiveIndex, model: VarNet, options: Mapping[str, Any]) -> 
         Observations, from `oceanvar.archive.slabs.index_archive`.
     model : VarNet
         Model.
-    options : mapping
-        Of `oceanvar.mapping.assimilate`.
+    options : Options
+        How to map them.
 
     Raises
     ------

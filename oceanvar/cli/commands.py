@@ -127,6 +127,7 @@ def assimilate(
     quiet: bool,
     as_json: bool,
     periodic: tuple[str, ...],
+    along_track: tuple[tuple[str, str], ...],
     pack: tuple[tuple[str, float, float], ...],
     **options: Any,
 ) -> None:
@@ -146,7 +147,7 @@ def assimilate(
     from oceanvar.archive.jobs import assimilate_archive, read_summary
     from oceanvar.archive.preprocessing import TimeUnits
     from oceanvar.archive.storage import Packing
-    from oceanvar.cli.masks import read_mask
+    from oceanvar.cli.inputs import read_mask, read_samples
     from oceanvar.cli.report import summary_lines
     from oceanvar.network.varnet import load
 
@@ -162,6 +163,7 @@ def assimilate(
             background=guess,
             mask=None if mask is None else read_mask(*mask),
             periodic=periodic or None,
+            along_track=read_samples(along_track),
             packing={name: Packing.over(low, high) for name, low, high in pack},
             preprocess=preprocess,
             progress=not quiet,
@@ -274,8 +276,8 @@ def plan(
     time_units: str | None,
     skip_bad: bool,
     quick: bool,
-    device: str,
-    precision: str,
+    periodic: tuple[str, ...],
+    along_track: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> None:
     """Show what `assimilate` would do with OBS: patches, solves, memory, size of the output, time.
@@ -287,16 +289,18 @@ def plan(
     from oceanvar.archive.slabs import index_archive
     from oceanvar.archive.sources import find_files
     from oceanvar.archive.trials import try_unit
+    from oceanvar.cli.inputs import read_samples
     from oceanvar.cli.report import plan_lines, trial_lines
+    from oceanvar.mapping import set_up
     from oceanvar.network.varnet import load
+    from oceanvar.options import Options
 
     network = load(model)
     dim = network.state_space.dims[0]
     preprocess = None if time_units is None else TimeUnits(time_units, dim)
     variables = network.state_space.file_variables
     index = index_archive(find_files(list(obs)), variables, preprocess, dim, skip_bad=skip_bad)
-    click.echo("\n".join(plan_lines(index, network, **options)))
+    choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
+    click.echo("\n".join(plan_lines(index, set_up(index.layout, network, choices))))
     if not quick:
-        periodic = {"periodic": options.pop("periodic") or None}
-        trial = try_unit(index, network, {**options, **periodic, "device": device, "precision": precision})
-        click.echo("\n".join(trial_lines(trial)))
+        click.echo("\n".join(trial_lines(try_unit(index, network, choices))))

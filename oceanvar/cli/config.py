@@ -1,6 +1,5 @@
 """Training runs described by a TOML file."""
 
-import difflib
 import inspect
 import shutil
 import tomllib
@@ -28,6 +27,7 @@ from oceanvar.observing.samplers import (
 )
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import EPOCH, read_tracks
+from oceanvar.options import check_keys
 from oceanvar.state.spaces import StateSpace
 from oceanvar.training.losses import LossWeights
 from oceanvar.training.settings import TrainingSettings
@@ -97,23 +97,13 @@ def _read(config: Path) -> dict[str, Table]:
         "state": ("dims", "patch", "overlap", "periodic"),
         "training": (*(each.name for each in fields(TrainingSettings)), "n_samples"),
     }
-    _check_keys(job, sections, "the file")
+    check_keys(job, sections, "section")
     for name, known in sections.items():
         if not isinstance(job.setdefault(name, {}), dict):
             raise ConfigError(f"{name!r} must be a section, [{name}], not {job[name]!r}")
-        _check_keys(job[name], known, f"section [{name}]")
+        check_keys(job[name], known, f"key of section [{name}]")
     _require(job["data"], ("truth", "observations"), "section [data]")
     return job
-
-
-def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    names = list(known)
-    for key in table:
-        if key not in names:
-            close = difflib.get_close_matches(key, names, n=1, cutoff=0.3) or names
-            raise ConfigError(
-                f"{where} has the unknown key {key!r}; did you mean {close[0]!r}? Known: {names}"
-            )
 
 
 def _require(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
@@ -178,7 +168,7 @@ def _open(paths: str | list[str], folder: Path, space: StateSpace, in_memory: bo
 
 def _validation(given: Any, folder: Path, space: StateSpace) -> Any:
     if isinstance(given, dict):
-        _check_keys(given, ("truth", "observations", "in_memory"), "validation")
+        check_keys(given, ("truth", "observations", "in_memory"), "key of validation")
         return _pair(given, folder, space, "validation")
     return _open(given, folder, space, True) if isinstance(given, str | list) else given
 
@@ -186,7 +176,7 @@ def _validation(given: Any, folder: Path, space: StateSpace) -> Any:
 def _training(given: Table) -> Table:
     settings = dict(given)
     if "weights" in settings:
-        _check_keys(settings["weights"], _keywords(LossWeights), "weights in section [training]")
+        check_keys(settings["weights"], _keywords(LossWeights), "weight in section [training]")
         settings["weights"] = LossWeights(**settings["weights"])
     if "n_steps" in settings:  # keys of TOML are text
         settings["n_steps"] = {int(epoch): n for epoch, n in settings["n_steps"].items()}
@@ -240,8 +230,8 @@ def _sampler(table: Table, folder: Path) -> AbstractSampler:
     options = dict(table)
     _require(options, ("sampler",), "observations")
     name = options.pop("sampler")
-    _check_keys({name: None}, SAMPLERS, "sampler in observations")
-    _check_keys(options, _keywords(SAMPLERS[name]), f"the sampler {name}")
+    check_keys([name], SAMPLERS, "sampler")
+    check_keys(options, _keywords(SAMPLERS[name]), f"option of the sampler {name}")
     if "path" in options:
         options["path"] = str(folder / options["path"])
     return SAMPLERS[name](**options)

@@ -47,53 +47,64 @@ class Range(click.ParamType):
         return name.strip(), low, high
 
 
+PATCH_OPTIONS = (
+    click.option(
+        "--time-units",
+        metavar="TEXT",
+        help="Units of times that the files do not tell as CF does: 'days since 1900-01-01'.",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "float64", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Arithmetic of the solver.",
+    ),
+    click.option(
+        "--batch-size",
+        type=BatchSize(),
+        default="auto",
+        show_default=True,
+        help="Patches solved at once.",
+    ),
+    click.option(
+        "--periodic",
+        multiple=True,
+        metavar="DIM",
+        help="Dimension that wraps; may be repeated. [default: the model's]",
+    ),
+    click.option(
+        "--overlap",
+        type=Counts(),
+        metavar="DIM=N,...",
+        help="Points shared by neighbouring patches. More is smoother and slower. [default: the model's]",
+    ),
+    click.option(
+        "--patch",
+        type=Counts(),
+        metavar="DIM=N,...",
+        help="Points of a patch, for the dimensions to change. [default: the model's]",
+    ),
+    click.option(
+        "--along-track",
+        nargs=2,
+        multiple=True,
+        metavar="INSTRUMENT FILE",
+        help="Samples of an along-track instrument of the model, NetCDF or Zarr; may be repeated.",
+    ),
+    click.option("-m", "--model", required=True, help="Model file, or the name of a packaged model."),
+)
+"""The last one is the first that the help shows."""
+
+
 def patch_options(command: Any) -> Any:
     """Options of the commands that read an archive and cut it into patches."""
-    for option in (
-        click.option(
-            "--time-units",
-            metavar="TEXT",
-            help="Units of times that the files do not tell as CF does: 'days since 1900-01-01'.",
-        ),
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            help="auto (a GPU where there is one), cpu, cuda or cuda:1.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "float64", "bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="Arithmetic of the solver.",
-        ),
-        click.option(
-            "--batch-size",
-            type=BatchSize(),
-            default="auto",
-            show_default=True,
-            help="Patches solved at once.",
-        ),
-        click.option(
-            "--periodic",
-            multiple=True,
-            metavar="DIM",
-            help="Dimension that wraps; may be repeated. [default: the model's]",
-        ),
-        click.option(
-            "--overlap",
-            type=Counts(),
-            metavar="DIM=N,...",
-            help="Points shared by neighbouring patches. More is smoother and slower. [default: the model's]",
-        ),
-        click.option(
-            "--patch",
-            type=Counts(),
-            metavar="DIM=N,...",
-            help="Points of a patch, for the dimensions to change. [default: the model's]",
-        ),
-        click.option("-m", "--model", required=True, help="Model file, or the name of a packaged model."),
-    ):
+    for option in PATCH_OPTIONS:
         command = option(command)
     return command

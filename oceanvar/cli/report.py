@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from math import ceil, prod
 from typing import Any
 
@@ -12,11 +11,9 @@ from oceanvar.archive.planning import output_chunks
 from oceanvar.archive.runs import UNHEALTHY
 from oceanvar.archive.slabs import ArchiveIndex
 from oceanvar.archive.trials import Trial
-from oceanvar.network.handles import automatic_batch_size
+from oceanvar.mapping import Setup
 from oceanvar.network.varnet import VarNet
-from oceanvar.patching.grids import PatchGrid
 from oceanvar.registry import describe
-from oceanvar.state.spaces import StateSpace
 
 
 def score_lines(scores: xr.Dataset) -> Iterator[str]:
@@ -96,21 +93,9 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield f"seconds         {seconds} (at the same time)"
 
 
-def plan_lines(
-    index: ArchiveIndex,
-    model: VarNet,
-    patch: Mapping[str, int] | None,
-    overlap: Mapping[str, int] | None,
-    periodic: tuple[str, ...],
-    batch_size: int | str,
-) -> Iterator[str]:
+def plan_lines(index: ArchiveIndex, setup: Setup) -> Iterator[str]:
     """What mapping an archive would take, without solving."""
-    space = model.state_space
-    space = replace(space, patch={**space.patch, **(patch or {})}, periodic=periodic or space.periodic)
-    space = replace(space, overlap={**space.overlap, **(overlap or {})})
-    obs = index.layout
-    space.check_inputs(obs, "the observations")
-    grid = PatchGrid({dim: obs.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
+    obs, space, grid = index.layout, setup.space, setup.job.grid
     n_members = prod(obs.sizes[dim] for dim in space.extra_dims(obs))
     times = obs.indexes[space.dims[0]]
     chunk = output_chunks(obs, space)
@@ -120,8 +105,7 @@ def plan_lines(
     yield f"times           {len(times)}, {times[0]} to {times[-1]}"
     yield f"grid            {_counts({**{d: obs.sizes[d] for d in space.extra_dims(obs)}, **grid.sizes})}"
     n_solves = len(grid) * n_members
-    n_points = space.n_variables * prod(grid.patch_shape)
-    n_batch = min(n_solves, automatic_batch_size(n_points) if batch_size == "auto" else int(batch_size))
+    n_batch = min(n_solves, setup.job.batch_size)
     per_dim = " x ".join(f"{len(grid.starts[dim])} ({dim})" for dim in grid.dims)
     yield f"patch           {_counts(grid.patch)}"
     yield f"overlap         {_counts(grid.overlap)}"
@@ -129,7 +113,7 @@ def plan_lines(
     n_times_solved = len(grid) * prod(grid.patch_shape) / prod(grid.shape)
     yield f"solves          {n_solves}, every point {n_times_solved:.1f} times on average"
     yield f"batches         about {ceil(n_solves / n_batch)} of {n_batch} patches"
-    n_bytes = _memory(model, space, grid, n_batch, chunk)
+    n_bytes = _memory(setup, n_batch, chunk)
     yield f"memory          about {_size(n_bytes)} (rough, without the libraries)"
     n_bytes = 4 * space.n_variables * n_members * prod(grid.shape)
     yield f"output          {_size(n_bytes)} before compression, in blocks of {_counts(chunk)}"
@@ -144,15 +128,16 @@ def trial_lines(trial: Trial) -> Iterator[str]:
     yield f"time            about {hours} h {minutes:02} min {seconds:02} s in one process ({sample})"
 
 
-def _memory(model: VarNet, space: StateSpace, grid: PatchGrid, n_batch: int, chunk: Mapping[str, int]) -> int:
+def _memory(setup: Setup, n_batch: int, chunk: Mapping[str, int]) -> int:
     """Bytes of the rows in memory, and of what all convolutions leave for their adjoints."""
+    space, grid = setup.space, setup.job.grid
     time_dim, *others = space.dims
     # Three times the window (read, stitched, carried on) and four chunks (collected, queued, written).
     n_times = min(grid.sizes[time_dim], 4 * chunk[time_dim] + 3 * grid.patch[time_dim])
     blocks = n_times * space.n_variables * prod(grid.sizes[dim] for dim in others)
     activations = sum(
         len(weight) * prod(grid.patch_shape[-(weight.ndim - 2) :])
-        for weight in model.assimilator.parameters()
+        for weight in setup.model.assimilator.parameters()
         if weight.ndim > 2
     )
     return 4 * (blocks + n_batch * activations)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from oceanvar import registry
-from oceanvar.errors import DeviceMemoryError
+from oceanvar.errors import ConfigError, DeviceMemoryError
 from oceanvar.network.varnet import VarNet, from_bytes
 from oceanvar.state.samples import TrackPatches
 
@@ -154,15 +154,27 @@ class _WorkingCopy:
 
 
 def resolve_device(device: str) -> str:
-    """Name the device that "auto" means here: a GPU where there is one."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Name the device that is meant here: for "auto" a GPU where there is one.
+
+    Raises
+    ------
+    ConfigError
+        If torch sees no such device in this process.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not has_device(device):
+        raise ConfigError(
+            f"device is {device!r}, but torch sees {torch.cuda.device_count() or 'no'} GPU(s) here: use 'auto' "
+            "or 'cpu', or install a build of torch for your GPU"
+        )
+    return device
 
 
 def has_device(device: str) -> bool:
     """Say whether this process could solve on a device."""
-    return not device.startswith("cuda") or torch.cuda.is_available()
+    kind, _, number = device.partition(":")
+    return kind != "cuda" or int(number or 0) < torch.cuda.device_count()
 
 
 def automatic_batch_size(n_points: int) -> int:

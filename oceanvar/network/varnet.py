@@ -109,15 +109,11 @@ class VarNet:
         ConfigError
             If the cost is not one of weak-constraint 4D-Var: only its weights are error variances.
         """
+        self.check_diagnosable()
         state, obs = self._solve(values, background, device, precision, tracks)
         with torch.no_grad():
             obs = replace(obs, background=self.assimilator.first_guess(obs))
         cost = self.assimilator.cost
-        if not cost.is_calibrated:
-            raise ConfigError(
-                "diagnostics need a cost whose weights are error variances (weak_constraint_cost); the weights "
-                "of this model's cost are learned"
-            )
         variance = posterior_variance(cost, state, obs)
         spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
         fit = broadcast(health(cost, state, obs), state).expand_as(state[:, :1]).cpu().numpy()
@@ -136,6 +132,20 @@ class VarNet:
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state = self.assimilator.solve(obs)
         return state.to(dtype), obs
+
+    def check_diagnosable(self) -> None:
+        """Demand a cost that says how far an analysis can be trusted.
+
+        Raises
+        ------
+        ConfigError
+            If its weights are no error variances.
+        """
+        if not self.assimilator.cost.is_calibrated:
+            raise ConfigError(
+                "diagnostics need a cost whose weights are error variances (weak_constraint_cost); the weights "
+                "of this model's cost are learned"
+            )
 
     @torch.no_grad()
     def worth(self, values: np.ndarray) -> np.ndarray:
@@ -237,6 +247,11 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
     """
     file = _find(path)
     return from_bytes(file.read_bytes(), assimilator, str(path))
+
+
+def loaded(model: VarNet | str | Path) -> VarNet:
+    """Model that is given as such, by its file, or by the name of a packaged one; errors as of `load`."""
+    return model if isinstance(model, VarNet) else load(model)
 
 
 def _find(path: str | Path) -> Path:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from oceanvar.errors import DivergenceError
 from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
 from oceanvar.training.losses import LossWeights, Sample, training_loss
-from oceanvar.training.settings import SCHEDULES, TrainingSettings
+from oceanvar.training.settings import FABRIC_PRECISIONS, SCHEDULES, TrainingSettings
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.terms.dynamics import PriorTerm
 
@@ -89,11 +89,12 @@ def train(
     list of dict
         One record per epoch.
     """
+    kind, _, number = settings.device.partition(":")
     fabric = Fabric(
-        accelerator={"cuda": "gpu"}.get(settings.device, settings.device),
-        devices=settings.n_processes,
+        accelerator={"cuda": "gpu"}.get(kind, kind),
+        devices=[int(number)] if number else settings.n_processes,
         strategy="auto" if settings.n_processes == 1 else "ddp_spawn",
-        precision=settings.precision,  # type: ignore[arg-type]
+        precision=FABRIC_PRECISIONS[settings.precision],  # type: ignore[arg-type]
     )
     job = partial(
         _run,

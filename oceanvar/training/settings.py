@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from oceanvar.errors import ConfigError
+from oceanvar.options import check_choice, check_device
 from oceanvar.training.losses import LossWeights
 
 
@@ -17,6 +18,9 @@ def three_steps(progress: float) -> float:
     """Learning-rate factor 1, then 0.1 from 60 % of the run on, then 0.01 from 85 % on."""
     return 1.0 if progress < 0.6 else 0.1 if progress < 0.85 else 0.01
 
+
+FABRIC_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+"""Arithmetic that training knows, and what lightning-fabric calls it."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {"cosine": cosine, "three-steps": three_steps}
 
@@ -48,14 +52,19 @@ class TrainingSettings:
         Default: never.
     weights : LossWeights
         Weights of the parts of the loss.
-    precision : {"32-true", "bf16-mixed"}
-        Arithmetic of the convolutions.
+    precision : {"float32", "bfloat16"}
+        Arithmetic of the convolutions; weights and state stay float32.
     device : str
-        "auto", "cpu" or "cuda".
+        "auto", "cpu", "cuda" or "cuda:1".
     n_processes : int
         Processes (or GPUs) that share each step's batches.
     seed : int
         Of the samples and their order.
+
+    Raises
+    ------
+    ConfigError
+        If a choice is of a kind that no training can take.
     """
 
     n_epochs: int = 50
@@ -68,19 +77,48 @@ class TrainingSettings:
     clip: float = 1.0
     patience: int | None = None
     weights: LossWeights = field(default_factory=LossWeights)
-    precision: str = "32-true"
+    precision: str = "float32"
     device: str = "auto"
     n_processes: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n_epochs", "batch_size", "learning_rate", "n_processes"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(f"schedule must be one of {sorted(SCHEDULES)}, got {self.schedule!r}")
+        for name, least in {
+            "n_epochs": 1,
+            "batch_size": 1,
+            "n_warmup": 1,
+            "n_processes": 1,
+            "seed": 0,
+        }.items():
+            _check_whole(name, getattr(self, name), least)
+        if self.patience is not None:
+            _check_whole("patience", self.patience, 1)
+        for name in ("learning_rate", "clip"):
+            _check_number(name, getattr(self, name), above=0.0)
+        _check_number("prior_rate", self.prior_rate)
+        for name, nu in asdict(self.weights).items():
+            _check_number(f"the weight {name} of the loss", nu)
+        for epoch, n in self.n_steps.items():
+            _check_whole("an epoch of n_steps", epoch, 0)
+            _check_whole(f"n_steps from epoch {epoch} on", n, 0)
+        check_choice("schedule", self.schedule, sorted(SCHEDULES))
+        check_choice("precision", self.precision, list(FABRIC_PRECISIONS))
+        check_device(self.device)
+        if self.n_processes > 1 and ":" in self.device:
+            raise ConfigError(f"{self.n_processes} processes cannot share {self.device!r}: use device='cuda'")
 
     def solver_steps(self, epoch: int, default: int) -> int:
         """Solver iterations in an epoch."""
         begun = [first for first in self.n_steps if first <= epoch]
         return self.n_steps[max(begun)] if begun else default
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _check_number(name: str, value: object, above: float | None = None) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < 0 or value == above:  # type: ignore[operator]
+        raise ConfigError(f"{name} must be {'at least' if above is None else 'above'} 0, got {value!r}")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,20 @@ from click.testing import CliRunner, Result
 
 from oceanvar.cli.commands import main
 from oceanvar.mapping import assimilate
+from oceanvar.maps.compositions import Identity
 from oceanvar.network.handles import PatchSolver
 from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import load
+from oceanvar.network.varnet import VarNet, load
+from oceanvar.state.instruments import Instrument
 from oceanvar.state.spaces import StateSpace
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.operators.tracks import AlongTrack
+from oceanvar.variational.solvers.descent import GradientDescent
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
 from tests.conftest import gappy
+from tests.state.test_instruments import tracks_on
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "train.toml"
 
@@ -30,6 +40,13 @@ def run(*arguments: object) -> Result:
 @pytest.fixture
 def obs40() -> xr.Dataset:
     return gappy({"time": 40, "lat": 11, "lon": 13})
+
+
+@pytest.fixture
+def tracked_model(space) -> VarNet:
+    nadir = Instrument(("ssh",), along_track=True)
+    cost = VariationalCost(ObservationTerm(), ObservationTerm(AlongTrack(), "nadir"), PriorTerm(Identity()))
+    return VarNet(Assimilator(cost, GradientDescent(2.0), 2), replace(space, instruments={"nadir": nadir}))
 
 
 @pytest.fixture
@@ -113,6 +130,31 @@ def test_threads_that_wait_do_not_spin_for_long_unless_the_user_says_so(monkeypa
         monkeypatch.setenv("GOMP_SPINCOUNT", given) if given else monkeypatch.delenv("GOMP_SPINCOUNT", False)
         assert run("inspect", folder / "model.varnet").exit_code == 0
         assert os.environ["GOMP_SPINCOUNT"] == expected
+
+
+def test_samples_along_tracks_come_from_files(folder, obs40, model, tracked_model, tmp_path):
+    tracked_model.save(folder / "nadir.varnet")
+    tracks = tracks_on(obs40)
+    tracks.to_netcdf(folder / "nadir.nc")
+    arguments = ["assimilate", folder / "obs_*.nc", "-m", folder / "nadir.varnet", "-o", folder / "out.zarr"]
+    assert_failed(run(*arguments), "instruments ['nadir'], and along_track gives []")
+    assert_failed(run(*arguments, "--along-track", "nadir", folder / "no.nc"), "no.nc", "cannot be opened")
+    given = ["--along-track", "nadir", folder / "nadir.nc"]
+    assert (
+        "patches "
+        in run("plan", folder / "obs_*.nc", "-m", folder / "nadir.varnet", "--quick", *given).stdout
+    )
+    result = run(*arguments, *given)
+    assert result.exit_code == 0, result.output
+    expected = obs40.varnet.assimilate(tracked_model, along_track={"nadir": tracks})
+    xr.testing.assert_allclose(xr.open_zarr(folder / "out.zarr")["ssh"], expected["ssh"], rtol=1e-5)
+
+
+def test_an_impossible_device_is_told(folder):
+    for device in ("gpu", "cuda:999"):
+        for command in (["assimilate", "-o", folder / "x.zarr"], ["plan"]):
+            arguments = [folder / "obs_*.nc", "-m", folder / "model.varnet", "--device", device]
+            assert_failed(run(*command, *arguments), "device", repr(device))
 
 
 def test_assimilate_keeps_the_sea_of_a_mask(folder, obs40, model):
@@ -340,10 +382,14 @@ def test_train_goes_on_from_a_model_with_given_observations(training):
         ("[state]", "[stat]", ["'stat'", "did you mean 'state'"]),
         ("n_hidden", "hidden", ["did you mean 'n_hidden'"]),
         ('"RandomFraction"', '"RandomFractions"', ["did you mean 'RandomFraction'"]),
-        ("fraction = 0.1", "share = 0.1", ["the sampler RandomFraction has the unknown key 'share'"]),
-        ("truth_projection", "projection_of_truth", ["weights in section [training]"]),
+        ("fraction = 0.1", "share = 0.1", ["no option of the sampler RandomFraction 'share'"]),
+        ("truth_projection", "projection_of_truth", ["no weight in section [training] 'projection_of_truth'"]),
         ("fraction = 0.1", "fraction = 10.0", ["between 0 and 1"]),
-        ("batch_size = 8", 'batch_size = "big"', ["wrong type"]),
+        ("batch_size = 8", 'batch_size = "big"', ["batch_size must be a whole number"]),
+        ("batch_size = 8", 'precision = "bf17"\nbatch_size = 8', ["must be one of 'float32', 'bfloat16'"]),
+        ("batch_size = 8", 'device = "gpu9"\nbatch_size = 8', ["device must be 'auto', 'cpu', 'cuda'"]),
+        ("n_steps = 1 ", "kernel = 4\nn_steps = 1 ", ["kernel sizes must be odd"]),
+        ("n_steps = 1 ", "n_steps = -1 ", ["n_steps must be at least 0"]),
         ('variables = ["ssh"]', "", ["[data] lacks the key 'variables'"]),
         ('variables = ["ssh"]', 'variables = ["sst"]', ["['ssh'], not ['sst']"]),
         ("[data]", "[data", ["is not TOML"]),

@@ -156,7 +156,7 @@ def test_padding_of_windows_with_fewer_samples_has_no_weight(truth, space):
     assert (batch.obs.weights["state"] == 0).all()
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_along_drawn_tracks_finds_the_bias_of_their_sensor(truth, space, precision, monkeypatch):
     """The model reads 0.4 too little, in normalised units 0.2; positions and values keep their digits."""
     sensor = Calibration(1)

@@ -1,0 +1,58 @@
+"""Files that options of the shell name: a mask, the samples of an instrument."""
+
+from collections.abc import Iterable
+
+import xarray as xr
+
+from oceanvar.errors import StoreError
+from oceanvar.labels.alignment import check_variables
+
+
+def read_mask(path: str, name: str) -> xr.DataArray:
+    """Boolean mask: True where a variable of a file is neither 0 nor missing.
+
+    Parameters
+    ----------
+    path : str
+        NetCDF file or Zarr store; the variable is read as a whole.
+    name : str
+        Variable, 1 over the sea and 0 or missing over land, say.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be opened.
+    MissingVariableError
+        If it lacks the variable.
+    """
+    with _opened(path, "mask") as ds:
+        check_variables(ds, [name], (), f"the data of the mask {path!r}")
+        field = ds[name].load()
+    return field.notnull() & (field != 0)
+
+
+def read_samples(files: Iterable[tuple[str, str]]) -> dict[str, xr.Dataset]:
+    """Samples of along-track instruments, by name.
+
+    Parameters
+    ----------
+    files : iterable of (str, str)
+        Instrument, and a NetCDF file or Zarr store with its samples along one dimension.
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be opened.
+    """
+    samples = {}
+    for name, path in files:
+        with _opened(path, "samples file") as ds:
+            samples[name] = ds.load()
+    return samples
+
+
+def _opened(path: str, what: str) -> xr.Dataset:
+    try:
+        return xr.open_dataset(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"the {what} {path!r} cannot be opened: {error}") from error

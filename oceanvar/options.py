@@ -1,0 +1,124 @@
+"""What one mapping chooses: names, defaults and admissible values, in one place."""
+
+import difflib
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import xarray as xr
+
+from oceanvar.errors import ConfigError
+from oceanvar.patching.tapers import Taper
+
+PRECISIONS = ("float32", "float64", "bfloat16")
+"""Arithmetic of a solve. Training knows the first and the last."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Options:
+    """What one mapping chooses, checked as far as that goes without data; see `oceanvar.mapping.assimilate`.
+
+    Raises
+    ------
+    ConfigError
+        If a choice is of a kind that no mapping can take.
+    """
+
+    patch: Mapping[str, int] = field(default_factory=dict)
+    overlap: Mapping[str, int] = field(default_factory=dict)
+    background: xr.Dataset | None = None
+    periodic: Sequence[str] | None = None
+    taper: Taper | Mapping[str, Taper] = "triangle"
+    batch_size: int | str = "auto"
+    device: str = "auto"
+    precision: str = "float32"
+    mask: xr.DataArray | None = None
+    diagnostics: bool = False
+    along_track: Mapping[str, xr.Dataset] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("patch", "overlap", "along_track"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, {} if given is None else given)
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(f"{name} is {given!r}: give a mapping, {_MAPPINGS[name]}")
+        if isinstance(self.periodic, str):
+            raise ConfigError(f"periodic is the text {self.periodic!r}: use periodic=({self.periodic!r},)")
+        _check_kind("background", self.background, xr.Dataset, ".to_dataset(name=...) makes one")
+        _check_kind("mask", self.mask, xr.DataArray, "choose the variable, mask=ds['name']")
+        for name, each in self.along_track.items():
+            _check_kind(f"along_track[{name!r}]", each, xr.Dataset, "give the samples of each instrument")
+        _check_batch_size(self.batch_size)
+        check_device(self.device)
+        check_choice("precision", self.precision, PRECISIONS)
+        if not isinstance(self.diagnostics, bool):
+            raise ConfigError(f"diagnostics is {self.diagnostics!r}: give True or False")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], others: Iterable[str] = ()) -> Self:
+        """Take options by name, of which `others` are known elsewhere.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name, with the nearest known one.
+        """
+        known = [each.name for each in fields(cls)]
+        check_keys(given, [*known, *others], "option")
+        return cls(**given)
+
+
+_MAPPINGS = {
+    "patch": "{'time': 15}, say, for the dimensions to change",
+    "overlap": "{'time': 8}, say, for the dimensions to change",
+    "along_track": "{'nadir': ds}, say, of the samples of each instrument",
+}
+
+
+def check_keys(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Refuse a name that is not known, with the nearest one that is.
+
+    Parameters
+    ----------
+    given, known : iterable of str
+        Names.
+    what : str
+        What they name, for the message: ``"option"``.
+    """
+    names = list(known)
+    for key in given:
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1, cutoff=0.3) or names
+            raise ConfigError(
+                f"there is no {what} {key!r}; did you mean {close[0]!r}? Known: {', '.join(names)}"
+            )
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is none of the choices."""
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_device(device: object) -> None:
+    """Refuse what names no device; whether this process has it, `oceanvar.network.handles` knows."""
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ConfigError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:1', say; got {device!r}")
+
+
+def _check_batch_size(given: object) -> None:
+    if given == "auto":
+        return
+    try:
+        number = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(given, bool):
+        raise ConfigError(f"batch_size must be 'auto' or a whole number of at least 1, got {given!r}")
+
+
+def _check_kind(name: str, value: object, kind: type, cure: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigError(f"{name} is a {type(value).__name__} and must be a {kind.__name__}: {cure}")
