@@ -93,7 +93,7 @@ def _read(config: Path) -> dict[str, Table]:
         raise ConfigError(f"{str(config)!r} is not TOML: {error}") from error
     sections: dict[str, Iterable[str]] = {
         "data": ("truth", "variables", "observations", "noise_std", "validation", "in_memory"),
-        "model": ("start", *_keywords(fourdvarnet, ("space",))),
+        "model": ("start", *_keywords(fourdvarnet, ("space", "operators"))),
         "state": ("dims", "patch", "overlap", "periodic"),
         "training": (*(each.name for each in fields(TrainingSettings)), "n_samples"),
     }

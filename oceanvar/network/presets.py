@@ -1,15 +1,20 @@
 """Standard models in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.compositions import Chain
 from oceanvar.maps.layers import Conv, SiLU
 from oceanvar.network.varnet import VarNet
+from oceanvar.options import check_keys
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.operators.base import Operator
+from oceanvar.variational.operators.sensors import Select
+from oceanvar.variational.operators.tracks import AlongTrack
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.lstm import LSTMSolver
@@ -32,6 +37,7 @@ def fourdvarnet(
     fold_time: bool = True,
     start_widths: Sequence[int] = (),
     covariates: Sequence[str] = (),
+    operators: Mapping[str, Operator] | None = None,
     n_shared: int = 8,
     checkpoint_every: int | None = None,
     seed: int = 0,
@@ -59,19 +65,30 @@ def fourdvarnet(
     covariates : sequence of str
         Covariates of `space` that help the map: they enter the cost by a gated feature term, and the network
         of the first guess where there is one.
+    operators : mapping of str to AbstractMap or AbstractOperator, optional
+        Observation operators H by the name of the instrument, "state" for the state itself. Default: an
+        instrument reads the variables whose scale it has, on the grid or along its track.
     n_shared : int
         Features that the state and the covariates share in that term.
     checkpoint_every : int, optional
         Save memory in training, see `oceanvar.variational.unrolling.Unroll`.
     seed : int
         Of the initial weights.
+
+    Raises
+    ------
+    ConfigError
+        If operators name no instrument of `space`, or an instrument in physical units lacks one.
     """
     axes = space.dims[1:] if fold_time else space.dims
     n_times = space.patch[space.dims[0]] if fold_time else None
     kernels, factors = [kernel] * len(axes), [2] * len(axes)
     periodic = [dim in space.periodic for dim in axes]
     n_variables = space.n_variables
-    start: AbstractStart = InterpolatedStart()
+    check_keys(operators or {}, space.observing, "instrument in operators")
+    terms = [_observation_term(name, space, (operators or {}).get(name)) for name in space.observing]
+    tracks = [name for name, each in space.tracked.items() if each.scales == space.variables]
+    start: AbstractStart = InterpolatedStart(tracks=tracks)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         prior = two_scale_prior(n_variables, n_features, kernels, factors, periodic, n_times)
@@ -85,10 +102,25 @@ def fourdvarnet(
                 periodic,
                 n_times_folded=n_times,
             )
-            start = LearnedStart(network, covariates=covariates)
+            start = LearnedStart(network, tracks=tracks, covariates=covariates)
         shared = [_shared_features(space, covariates, n_shared, kernel)] if covariates else []
-    cost = VariationalCost(ObservationTerm(), PriorTerm(prior), *shared)
+    cost = VariationalCost(*terms, PriorTerm(prior), *shared)
     return VarNet(Assimilator(cost, solver, n_steps, start, Unroll(checkpoint_every)), space)
+
+
+def _observation_term(name: str, space: StateSpace, operator: Operator | None) -> ObservationTerm:
+    """Misfit to one instrument."""
+    instrument = space.observing[name]
+    if operator is None and instrument.scales != space.variables:
+        if not set(instrument.scales) <= set(space.variables):
+            raise ConfigError(
+                f"the instrument {name!r} observes {instrument.variables} in physical units, which {space.variables} "
+                f"do not say by themselves: give operators={{{name!r}: ...}}"
+            )
+        operator = Select([space.variables.index(each) for each in instrument.scales])
+    if instrument.along_track and not isinstance(operator, AlongTrack):
+        operator = AlongTrack(operator)
+    return ObservationTerm(operator, name)
 
 
 def _shared_features(space: StateSpace, covariates: Sequence[str], n_shared: int, kernel: int) -> FeatureTerm:
