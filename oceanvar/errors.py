@@ -9,6 +9,10 @@ class OceanVarError(Exception):
     """Base of all errors of oceanvar."""
 
 
+class MendedWarning(UserWarning):
+    """Data were not as a model expects them, and were mended without loss."""
+
+
 class PatchError(OceanVarError, ValueError):
     """A patch, overlap, taper or periodic axis does not fit the grid."""
 

@@ -1,5 +1,6 @@
 """Observations in, analysed fields out: patches -> solve -> stitch, lazy or eager."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -14,8 +15,8 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from oceanvar.errors import ConfigError
-from oceanvar.labels.alignment import check_mask, check_same_grid
+from oceanvar.errors import ConfigError, MendedWarning
+from oceanvar.labels.alignment import check_mask, joined
 from oceanvar.network.handles import PatchSolver, automatic_batch_size, resolve_device
 from oceanvar.network.varnet import VarNet, loaded
 from oceanvar.options import Options
@@ -23,8 +24,12 @@ from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.tapers import Taper, taper_factors
+from oceanvar.state.inputs import Mended, lengthened, like, mended
 from oceanvar.state.samples import track_cutter
 from oceanvar.state.spaces import StateSpace
+
+_CALLER = 4
+"""Where a warning of `set_up` is of use: at the call of the accessor."""
 
 _PACKED = (
     "valid_min",
@@ -36,6 +41,8 @@ _PACKED = (
     "missing_value",
 )
 """Attributes about the stored numbers of the observations, wrong for an analysis."""
+
+_COORDINATE_ENCODING = ("units", "calendar", "dtype", "_FillValue")
 
 _HEALTH_ATTRS = {
     "long_name": "twice the cost per observation, about 1 where the analysis fits observations and model",
@@ -59,6 +66,8 @@ def assimilate(
     mask: xr.DataArray | None = None,
     diagnostics: bool = False,
     along_track: Mapping[str, xr.Dataset] | None = None,
+    variables: Mapping[str, str] | None = None,
+    gaps: str = "fill",
     progress: bool = False,
 ) -> xr.Dataset:
     """Map gappy observations to complete fields.
@@ -98,6 +107,10 @@ def assimilate(
     along_track : mapping of str to Dataset, optional
         For a model with along-track instruments, the samples of each, in memory: variables over one dimension
         with coordinates longitude, latitude, time, say. A patch gets those within half a cell of it.
+    variables : mapping of str to str, optional
+        Names in `ds` of variables that the model knows under other ones: ``{"ssh": "sla_filtered"}``.
+    gaps : {"fill", "refuse"}
+        Whether times that are missing in a regular series are mapped as times without observations.
     progress : bool
         Show a bar while solving data in memory; for lazy data use `dask.diagnostics.ProgressBar`.
 
@@ -110,6 +123,12 @@ def assimilate(
     ------
     MissingVariableError, UnitsMismatchError, GridMismatchError, PatchError, ConfigError
         Where `ds`, `background` or the patches do not fit the model.
+
+    Warns
+    -----
+    MendedWarning
+        Where data were not as the model expects them, and were mended without loss: dimensions found by their
+        meaning, units converted, latitudes turned (and turned back), times sorted, missing times filled.
     """
     options = Options(
         patch=patch or {},
@@ -123,15 +142,17 @@ def assimilate(
         mask=mask,
         diagnostics=diagnostics,
         along_track=along_track or {},
+        variables=variables or {},
+        gaps=gaps,
     )
     setup = set_up(ds, model, options)
-    array = stacked(ds, background, setup.space)
+    array = stacked(setup.given.ds, setup.background, setup.space)
     if not isinstance(array.data, da.Array):
         resolve_device(device)  # lazy data may be solved by other processes, which tell by themselves
     with _bar(progress, array, setup.job.grid) as bar:
         field = map_patches(array.data, setup.job, chunks=chunks, progress=bar.update if bar else None)
-    analysis = setup.labelled(xr.Variable(array.dims, field), ds)
-    return analysis if mask is None else _masked(analysis, mask)
+    analysis = setup.labelled(xr.Variable(array.dims, field), setup.given.ds)
+    return setup.given.as_given(analysis if setup.mask is None else _masked(analysis, setup.mask))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,12 +169,21 @@ class Setup:
         What is done to each patch.
     options : Options
         What the call chose.
+    given : Mended
+        Observations as the model expects them.
+    background : Dataset, optional
+        First guess on their grid.
+    mask : DataArray, optional
+        Where the analysis is kept, on their grid.
     """
 
     model: VarNet
     space: StateSpace
     job: PatchJob
     options: Options
+    given: Mended
+    background: xr.Dataset | None
+    mask: xr.DataArray | None
 
     def labelled(self, field: xr.Variable, ds: xr.Dataset) -> xr.Dataset:
         """Name the variables of a field, with labels and attributes of `ds` but not its packing."""
@@ -175,17 +205,26 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
     model = loaded(model)
     space = _adapted(model.state_space, options)
     space.scales()
+    model.check_patch(space)
+    given = mended(ds, space, options.variables, options.gaps, "the observations")
+    if space.dims[0] in model.fixed_dims:
+        given = lengthened(given, space, space.dims[0], "the observations")
+    for told in given.told:
+        warnings.warn(told, MendedWarning, stacklevel=_CALLER)
+    ds, background, mask = given.ds, options.background, options.mask
     space.check_inputs(ds, "the observations")
-    if options.background is not None:
-        space.check(options.background, "the background")
-        check_same_grid(ds, options.background, space.all_dims(ds), "observations and background")
-    if options.mask is not None:
-        check_mask(options.mask, ds, space.all_dims(ds))
+    if background is not None:
+        background = mended(background, space, {}, options.gaps, "the background").ds
+        space.check(background, "the background")
+        background = joined(ds, background, space.all_dims(ds), "observations and background")
+    if mask is not None:
+        mask = like(mask, space, ds, "the mask")
+        check_mask(mask, ds, space.all_dims(ds))
     if options.diagnostics:
         model.check_diagnosable()
     grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
     n_points = space.n_variables * prod(grid.patch_shape)
-    has_background = options.background is not None
+    has_background = background is not None
     job = PatchJob(
         grid,
         PatchSolver(model, options.device, options.precision, has_background, options.diagnostics),
@@ -195,7 +234,7 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         np.dtype(np.float64 if options.precision == "float64" else np.float32),
         track_cutter(options.along_track, ds, space),
     )
-    return Setup(model, space, job, options)
+    return Setup(model, space, job, options, given, background, mask)
 
 
 def _adapted(space: StateSpace, options: Options) -> StateSpace:
@@ -250,6 +289,10 @@ def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarN
         analysis["health"] = (each.dims, each.data, _HEALTH_ATTRS)
     coords = {name: coord for name, coord in ds.coords.items() if set(coord.dims) <= set(analysis.sizes)}
     analysis = analysis.assign_coords(coords)
+    for key in coords:
+        # Compressors and chunks are those of the source; they may not suit the format of the output.
+        kept = {k: v for k, v in ds[key].encoding.items() if k in _COORDINATE_ENCODING}
+        analysis.variables[key].encoding = kept
     line = (
         f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} oceanvar {version('oceanvar')}: 4DVarNet analysis, "
         f"model {model.digest[:16]}, patch {dict(space.patch)}, overlap {dict(space.overlap)}"

@@ -15,6 +15,9 @@ from oceanvar.patching.tapers import Taper
 PRECISIONS = ("float32", "float64", "bfloat16")
 """Arithmetic of a solve. Training knows the first and the last."""
 
+GAPS = ("fill", "refuse")
+"""What becomes of missing times of a regular series."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Options:
@@ -37,9 +40,11 @@ class Options:
     mask: xr.DataArray | None = None
     diagnostics: bool = False
     along_track: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    gaps: str = "fill"
 
     def __post_init__(self) -> None:
-        for name in ("patch", "overlap", "along_track"):
+        for name in _MAPPINGS:
             given = getattr(self, name)
             object.__setattr__(self, name, {} if given is None else given)
             if not isinstance(getattr(self, name), Mapping):
@@ -53,6 +58,7 @@ class Options:
         _check_batch_size(self.batch_size)
         check_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("gaps", self.gaps, GAPS)
         if not isinstance(self.diagnostics, bool):
             raise ConfigError(f"diagnostics is {self.diagnostics!r}: give True or False")
 
@@ -74,6 +80,7 @@ _MAPPINGS = {
     "patch": "{'time': 15}, say, for the dimensions to change",
     "overlap": "{'time': 8}, say, for the dimensions to change",
     "along_track": "{'nadir': ds}, say, of the samples of each instrument",
+    "variables": "{'ssh': 'sla_filtered'}, say, of the model's names and those in the data",
 }
 
 

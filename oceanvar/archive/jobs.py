@@ -9,6 +9,7 @@ import inspect
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from oceanvar.archive.slabs import index_archive
 from oceanvar.archive.sources import AbstractSource, Paths, find_files, is_url, is_zarr
 from oceanvar.archive.storage import Packing, Storage
 from oceanvar.archive.writers import AbstractWriter
-from oceanvar.errors import OceanVarError, StoreError
+from oceanvar.errors import MendedWarning, OceanVarError, StoreError
 from oceanvar.network.varnet import VarNet, loaded
 from oceanvar.options import Options
 
@@ -138,6 +139,9 @@ def assimilate_archive(
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
     index = index_archive(files, space.file_variables, preprocess, space.dims[0], folder / INDEX, skip_bad)
+    index = index.without_gaps(space.axes.get(space.dims[0]), choices.gaps)
+    for told in index.told:
+        warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)
     description["device"] = team.device
     if resume and os.path.lexists(output):

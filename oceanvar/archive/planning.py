@@ -150,5 +150,7 @@ DESCRIBED: dict[str, Callable[[Setup], Any]] = {
     "mask": lambda setup: _token(setup.options.mask),
     "diagnostics": lambda setup: setup.options.diagnostics,
     "along_track": lambda setup: _token(setup.job.companions),
+    "variables": lambda setup: dict(setup.options.variables),
+    "gaps": lambda setup: setup.options.gaps,
 }
 """How the record of a run describes each option: two runs that differ in any of them may differ in their bits."""

@@ -169,7 +169,7 @@ class ArchiveRun:
         return obs.assign({name: rows[name].variable for name in named})
 
     def _guess(self, first: int, stop: int) -> xr.Dataset | None:
-        background = self.setup.options.background
+        background = self.setup.background
         if background is None:
             return None
         variables = background[list(self.setup.space.variables)].reset_coords(drop=True)
@@ -187,7 +187,7 @@ class ArchiveRun:
 
     def _hide(self, unit: int, block: np.ndarray) -> None:
         """Set NaN where the mask says so."""
-        mask = self.setup.options.mask
+        mask = self.setup.mask
         if mask is None:
             return
         first, stop = self.writer.bounds[unit : unit + 2]
@@ -237,6 +237,7 @@ class ArchiveRun:
         return {
             "n_files": len(self.index.files),
             "skipped": dict(self.index.skipped),
+            "mended": list(self.index.told),
             "n_units": len(manifest.units),
             "n_patches": self.n_patches((0, self.n_units)),
             "n_patches_again": sum(record["n_patches_again"] for record in begun),

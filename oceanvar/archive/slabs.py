@@ -3,7 +3,7 @@
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
+from oceanvar.labels.axes import Axis
+from oceanvar.labels.ordering import ordered, taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,10 @@ class ArchiveIndex:
         Size and time of change of each file by its full name, when it was checked.
     skipped : mapping of str to str
         Full names of the files that are left out, and why.
+    rows : ndarray, optional
+        For each row of the layout that of the files, -1 where no file has it. Default: the same.
+    told : tuple of str
+        What was mended, in words.
     """
 
     files: tuple[AbstractSource, ...]
@@ -45,6 +51,8 @@ class ArchiveIndex:
     reading: Reading
     states: Mapping[str, str]
     skipped: Mapping[str, str]
+    rows: np.ndarray | None = None
+    told: tuple[str, ...] = ()
 
     @property
     def dim(self) -> str:
@@ -53,8 +61,30 @@ class ArchiveIndex:
 
     def files_of(self, rows: set[int]) -> list[str]:
         """Name the files all of whose rows are among `rows`."""
+        if self.rows is not None:
+            rows = {int(self.rows[row]) for row in rows}
         stretches = zip(self.files, itertools.pairwise(self.bounds), strict=True)
         return [file.key for file, (first, stop) in stretches if rows.issuperset(range(first, stop))]
+
+    def without_gaps(self, axis: Axis | None, gaps: str) -> "ArchiveIndex":
+        """The same record with the times that are missing in a regular series, as times without values.
+
+        Parameters
+        ----------
+        axis : Axis, optional
+            Step of the series, where it is known.
+        gaps : {"fill", "refuse"}
+            Whether to fill or to refuse them.
+
+        Raises
+        ------
+        GridMismatchError
+            If steps are uneven, or gaps are refused.
+        """
+        order = ordered(self.layout[self.dim], axis, gaps, "the observations")
+        if order is None or not order.n_missing:
+            return self
+        return replace(self, layout=taken(self.layout, self.dim, order), rows=order.index, told=order.told)
 
 
 def index_archive(
@@ -168,6 +198,31 @@ class SlabReader:
         StoreError
             If a file cannot be read or has changed since it was checked; it is named.
         """
+        if self.index.rows is None:
+            return self._read(first, stop)
+        rows = self.index.rows[first:stop]
+        given = rows[rows >= 0]
+        part = self._read(int(given[0]), int(given[-1]) + 1) if len(given) else None
+        return self._spread(part, rows >= 0)
+
+    def _spread(self, part: xr.Dataset | None, is_given: np.ndarray) -> xr.Dataset:
+        """Rows of files among rows without values."""
+        layout, dim = self.index.layout, self.index.dim
+        found = {}
+        for name, like in layout.data_vars.items():
+            if dim not in like.dims:
+                found[name] = like.variable.compute() if part is None else part[name].variable
+                continue
+            sizes = {**like.sizes, dim: len(is_given)}
+            values = np.full(list(sizes.values()), np.nan, like.dtype)
+            if part is not None:
+                values[(slice(None),) * like.get_axis_num(dim) + (is_given,)] = (
+                    part[name].transpose(*sizes).values
+                )
+            found[name] = xr.Variable(like.dims, values)
+        return xr.Dataset(found)
+
+    def _read(self, first: int, stop: int) -> xr.Dataset:
         index = self.index
         parts = []
         while first < stop:
@@ -206,7 +261,8 @@ class SlabReader:
             self.close()
             index = self.index
             whole = index.reading.open(index.files[number])
-            kept = whole[list(index.layout.data_vars)].reset_coords(drop=True).drop_vars(whole.indexes)
+            kept = whole[list(index.layout.data_vars)].reset_coords(drop=True)
+            kept = kept.drop_vars(kept.indexes)
             kept.set_close(whole.close)
             self._opened, self._number = kept, number
         return self._opened

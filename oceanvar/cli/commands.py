@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def main() -> None:
     interrupted.
     """
     keep_freed_memory()
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
     # Threads of torch that wait for each other spin, by default for so long that a busy core costs minutes.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -300,6 +302,7 @@ def plan(
     preprocess = None if time_units is None else TimeUnits(time_units, dim)
     variables = network.state_space.file_variables
     index = index_archive(find_files(list(obs)), variables, preprocess, dim, skip_bad=skip_bad)
+    index = index.without_gaps(network.state_space.axes.get(dim), options["gaps"])
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
     click.echo("\n".join(plan_lines(index, set_up(index.layout, network, choices))))
     if not quick:

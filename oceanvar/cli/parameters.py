@@ -92,6 +92,13 @@ PATCH_OPTIONS = (
         help="Points of a patch, for the dimensions to change. [default: the model's]",
     ),
     click.option(
+        "--gaps",
+        type=click.Choice(["fill", "refuse"]),
+        default="fill",
+        show_default=True,
+        help="Whether times that are missing in a regular series are mapped as times without observations.",
+    ),
+    click.option(
         "--along-track",
         nargs=2,
         multiple=True,

@@ -82,6 +82,7 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     share = summary["n_missing"] / summary["n_cells"]
     yield f"files           {summary['n_files']}"
     yield from (f"left out        {name}: {reason}" for name, reason in summary["skipped"].items())
+    yield from (f"mended          {each}" for each in summary["mended"])
     yield from (f"unobserved      {name}: no finite value in it" for name in summary["files_unobserved"])
     yield f"times           {summary['n_times']}, {summary['n_times_unobserved']} of them without any observation"
     yield f"units           {summary['n_units']}"
@@ -102,6 +103,7 @@ def plan_lines(index: ArchiveIndex, setup: Setup) -> Iterator[str]:
     skipped = f", {len(index.skipped)} left out" if index.skipped else ""
     yield f"files           {len(index.files)}{skipped}"
     yield from (f"left out        {each}" for each in index.skipped.values())
+    yield from (f"mended          {each}" for each in (*index.told, *setup.given.told))
     yield f"times           {len(times)}, {times[0]} to {times[-1]}"
     yield f"grid            {_counts({**{d: obs.sizes[d] for d in space.extra_dims(obs)}, **grid.sizes})}"
     n_solves = len(grid) * n_members

@@ -1,6 +1,7 @@
 """Checks that labelled arrays share a grid, with numbers in the message when they do not."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -8,6 +9,10 @@ import xarray as xr
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 
 Labelled = xr.Dataset | xr.DataArray
+L = TypeVar("L", xr.Dataset, xr.DataArray)
+
+ONE_CELL = 0.01
+"""Share of a cell by which coordinates of one grid may differ."""
 
 
 def check_same_grid(first: Labelled, second: Labelled, dims: Iterable[Hashable], what: str) -> None:
@@ -43,6 +48,33 @@ def check_same_grid(first: Labelled, second: Labelled, dims: Iterable[Hashable],
             )
         if dim in first.coords and dim in second.coords:
             _check_equal(first[dim], second[dim], dim, what)
+
+
+def joined(first: Labelled, second: L, dims: Iterable[Hashable], what: str) -> L:
+    """Give the second of two grids that are one the coordinates of the first.
+
+    Coordinates of one grid may differ by a hundredth of a cell: what is float32 in one file is float64 in another.
+
+    Raises
+    ------
+    GridMismatchError
+        As of `check_same_grid`, where they differ by more.
+    """
+    dims = list(dims)
+    close = {dim: first[dim] for dim in dims if _is_close(first, second, dim)}
+    second = second.assign_coords(close)
+    check_same_grid(first, second, dims, what)
+    return second
+
+
+def _is_close(first: Labelled, second: Labelled, dim: Hashable) -> bool:
+    if dim not in first.coords or dim not in second.coords or first.sizes[dim] != second.sizes[dim]:
+        return False
+    one, other = first[dim].values, second[dim].values
+    if one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
+        return False
+    cell = float(np.abs(np.diff(one)).min()) if one.size > 1 else 1.0
+    return bool(np.abs(one.astype(np.float64) - other).max(initial=0.0) <= ONE_CELL * cell)
 
 
 def check_broadcasts(field: xr.DataArray, grid: xr.DataArray, what: str) -> None:

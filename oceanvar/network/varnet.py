@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from oceanvar import registry
-from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
+from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
+from oceanvar.maps.dense import Flattened
+from oceanvar.maps.padding import FoldTime
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.network.files import FORMAT, fingerprint, packed, unpacked
 from oceanvar.state.samples import TrackPatches
@@ -19,6 +21,7 @@ from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.operators.sensors import ToPhysical
 from oceanvar.variational.posterior import health, posterior_variance
+from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.priors.flow import PhysicalUnits
 from oceanvar.variational.shapes import broadcast
 
@@ -132,6 +135,29 @@ class VarNet:
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state = self.assimilator.solve(obs)
         return state.to(dtype), obs
+
+    @property
+    def fixed_dims(self) -> tuple[str, ...]:
+        """Dimensions along which the weights fit patches of one size only."""
+        modules = list(self.assimilator.modules())
+        if any(isinstance(each, Flattened | EOFPrior) for each in modules):
+            return self.state_space.dims
+        return self.state_space.dims[:1] if any(isinstance(each, FoldTime) for each in modules) else ()
+
+    def check_patch(self, space: StateSpace) -> None:
+        """Demand patches of a size that the weights fit.
+
+        Raises
+        ------
+        PatchError
+            Naming the dimension.
+        """
+        for dim in self.fixed_dims:
+            if space.patch[dim] != self.state_space.patch[dim]:
+                raise PatchError(
+                    f"this model solves patches of {self.state_space.patch[dim]} points along {dim!r} only, not of "
+                    f"{space.patch[dim]}: leave {dim!r} out of patch (a shorter time is lengthened by empty ones)"
+                )
 
     def check_diagnosable(self) -> None:
         """Demand a cost that says how far an analysis can be trusted.

@@ -16,10 +16,14 @@ from oceanvar.errors import (
     UnitsMismatchError,
 )
 from oceanvar.labels.alignment import check_variables
+from oceanvar.labels.axes import Axis
 from oceanvar.state.instruments import Instrument
 
 STATE = "state"
 """Name of the observations of the state itself, on its own grid."""
+
+_FAR_RANGES, _FAR_STDS = 10.0, 100.0
+"""How far from training a value must lie to be none, in ranges and in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class StateSpace:
     instruments : mapping of str to Instrument, optional
         Other observations than those of `variables` on the grid, by the name that an `ObservationTerm` gives
         them. An entry "state" gives the error variance of the variables themselves.
+    axes : mapping of str to Axis, optional
+        Step and direction of the dimensions that the model learned on. Default: taken from the training data.
+    ranges : mapping of str to (float, float), optional
+        Lowest and highest value of each variable in training. Default: taken from the training data.
     """
 
     variables: tuple[str, ...]
@@ -60,6 +68,8 @@ class StateSpace:
     units: Mapping[str, str] = field(default_factory=dict)
     covariates: tuple[str, ...] = ()
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
@@ -67,12 +77,16 @@ class StateSpace:
         # A model file holds plain values.
         instruments = {k: Instrument(**v) if isinstance(v, dict) else v for k, v in self.instruments.items()}
         object.__setattr__(self, "instruments", instruments)
+        axes = {dim: Axis(**axis) if isinstance(axis, dict) else axis for dim, axis in self.axes.items()}
+        object.__setattr__(self, "axes", axes)
+        ranges = {name: (float(low), float(high)) for name, (low, high) in self.ranges.items()}
+        object.__setattr__(self, "ranges", ranges)
         object.__setattr__(self, "dims", tuple(self.dims))
         object.__setattr__(self, "periodic", tuple(self.periodic))
         missing = [dim for dim in self.dims if dim not in self.patch]
         if missing:
             raise PatchError(f"patch gives no size for dimension {missing[0]!r}: it has {dict(self.patch)}")
-        for name in ("patch", "overlap", "periodic"):
+        for name in ("patch", "overlap", "periodic", "axes"):
             unknown = [dim for dim in getattr(self, name) if dim not in self.dims]
             if unknown:
                 raise PatchError(
@@ -228,7 +242,15 @@ class StateSpace:
                     f"variable {name!r} of the truth has mean {mean[name]} and standard deviation "
                     f"{std[name]}: it cannot be normalised; check for infinite or constant values"
                 )
-        return replace(space, mean={**mean, **known}, std={**std, **(self.std or {})})
+        axes = {dim: Axis.of(truth[dim]) for dim in self.dims if dim in truth.coords}
+        ranges = {name: (float(each.min()), float(each.max())) for name, each in fields.items()}
+        return replace(
+            space,
+            mean={**mean, **known},
+            std={**std, **(self.std or {})},
+            axes={**{dim: axis for dim, axis in axes.items() if axis is not None}, **self.axes},
+            ranges={**ranges, **self.ranges},
+        )
 
     def scales(
         self, dtype: Any = np.float32, names: Sequence[str] = (), n_axes: int | None = None
@@ -258,8 +280,21 @@ class StateSpace:
         mean = np.array([self.mean.get(name, 0.0) for name in names], dtype).reshape(shape)
         return mean, np.array([self.std.get(name, 1.0) for name in names], dtype).reshape(shape)
 
+    def plausible(self, name: str) -> tuple[float, float]:
+        """Lowest and highest value that a variable can have: far beyond those seen in training.
+
+        Ten times the range of training on either side, or a hundred standard deviations where no range is known.
+        """
+        if name in self.ranges:
+            low, high = self.ranges[name]
+            return low - _FAR_RANGES * (high - low), high + _FAR_RANGES * (high - low)
+        if self.mean is None or self.std is None or name not in self.mean:
+            return -np.inf, np.inf
+        return self.mean[name] - _FAR_STDS * self.std[name], self.mean[name] + _FAR_STDS * self.std[name]
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""
         values = asdict(self)
-        # A model without them has the digest that it had before there were any.
-        return {k: v for k, v in values.items() if v or k not in ("covariates", "instruments")}
+        # What a model does without is not written: its digest is that of before there was any.
+        optional = ("covariates", "instruments", "axes", "ranges")
+        return {k: v for k, v in values.items() if v or k not in optional}

@@ -1,0 +1,267 @@
+"""The points of a coordinate, put into the order and steps of an axis where that loses nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.errors import GridMismatchError
+from oceanvar.labels.axes import Axis, kind_of
+from oceanvar.labels.coordinates import LONGITUDE, TIME, numbers
+
+CIRCLE = 360.0
+MAX_JUMP = 1.5
+"""Greatest ratio of neighbouring steps of a grid that is stretched; where it is more, points are missing."""
+
+MOST_FILLED = 20
+"""Times that are filled for each that is given, at most: more is a wrong date."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Which given point stands where.
+
+    Parameters
+    ----------
+    index : ndarray
+        Position of each point in the given order, -1 for one that is missing there.
+    values : ndarray
+        Coordinate in the new order.
+    told : tuple of str
+        What was done, in words.
+    """
+
+    index: np.ndarray
+    values: np.ndarray
+    told: tuple[str, ...]
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether nothing but the direction has changed, or that and the labels."""
+        return np.array_equal(self.index, np.arange(len(self.index))[::-1])
+
+    @property
+    def n_missing(self) -> int:
+        """Points that are not given."""
+        return int((self.index < 0).sum())
+
+
+def ordered(coordinate: xr.DataArray, axis: Axis | None, gaps: str, what: str) -> Order | None:
+    """Put a coordinate into the order of an axis, with even steps.
+
+    Parameters
+    ----------
+    coordinate : DataArray
+        One-dimensional, of at least one point.
+    axis : Axis, optional
+        What is expected. Without it any direction and any steps are right that leave out no point.
+    gaps : {"fill", "refuse"}
+        Whether missing times become points of the result.
+    what : str
+        Name of the data, for messages.
+
+    Returns
+    -------
+    Order or None
+        None where the coordinate is as it should be.
+
+    Raises
+    ------
+    GridMismatchError
+        If values are missing or occur twice, or steps are uneven or not those of the axis.
+    """
+    name = f"coordinate {coordinate.name!r} of {what}"
+    kind, unit = kind_of(coordinate)
+    if coordinate.isnull().any():
+        raise GridMismatchError(f"{name} is missing at {int(coordinate.isnull().sum())} points: drop them")
+    if axis is not None and axis.calendar and coordinate.dtype.kind in "MO":
+        _check_calendar(coordinate, axis, name)
+    given = numbers(coordinate).values if coordinate.dtype.kind in "mMO" else coordinate.values.astype(float)
+    index, values, told = _sorted(given, kind == LONGITUDE, name)
+    if axis is not None and len(values) > 1 and (values[1] > values[0]) != (axis.step > 0):
+        index, values = index[::-1], values[::-1]
+        told.append("was turned, to run as the model learned it")
+    if len(values) > 1 and kind == TIME:
+        index, values, filled = _without_gaps(coordinate, index, values, axis, gaps, name, unit)
+        told += filled
+    elif len(values) > 1:
+        _check_steps(values, axis, name, unit)
+    if not told:
+        return None
+    return Order(index, _as_given(coordinate, index, values), tuple(f"{name} {each}" for each in told))
+
+
+def extended(coordinate: xr.DataArray, axis: Axis | None, n_all: int, what: str) -> Order:
+    """Lengthen an ordered coordinate by missing points on both sides, to `n_all` of them.
+
+    Raises
+    ------
+    GridMismatchError
+        If its step is not known: of a single point, without an axis.
+    """
+    n_given = coordinate.size
+    if n_given < 2 and axis is None:
+        raise GridMismatchError(
+            f"coordinate {coordinate.name!r} of {what} has a single point, and the model does not know its step: "
+            f"give {n_all} points"
+        )
+    places = numbers(coordinate).values
+    step = float(np.median(np.diff(places))) if axis is None else axis.step
+    before = (n_all - n_given) // 2
+    index = np.full(n_all, -1)
+    index[before : before + n_given] = np.arange(n_given)
+    values = places[0] + step * (np.arange(n_all) - before)
+    values[index >= 0] = places
+    told = (
+        f"coordinate {coordinate.name!r} of {what} has {n_given} points, and the model solves {n_all} at once: "
+        f"{n_all - n_given} were added without observations"
+    )
+    return Order(index, _as_given(coordinate, index, values), (told,))
+
+
+def taken(ds: xr.Dataset, dim: str, order: Order) -> xr.Dataset:
+    """Put data into an order; they are NaN at points that are missing."""
+    attrs, encoding = ds[dim].attrs, ds[dim].encoding
+    if order.n_missing:
+        numbered = ds.isel({dim: order.index[order.index >= 0]})
+        numbered = numbered.assign_coords({dim: np.flatnonzero(order.index >= 0)})
+        ds = numbered.reindex({dim: np.arange(len(order.index))})
+    elif order.is_reversed:
+        ds = ds.isel({dim: slice(None, None, -1)})
+    else:
+        ds = ds.isel({dim: order.index})
+    ds = ds.assign_coords({dim: (dim, order.values, attrs)})
+    ds[dim].encoding = encoding
+    return ds
+
+
+def _check_calendar(coordinate: xr.DataArray, axis: Axis, name: str) -> None:
+    standard = {"standard", "gregorian", "proleptic_gregorian"}
+    calendar = str(coordinate.dt.calendar)
+    if calendar != axis.calendar and not {calendar, axis.calendar} <= standard:
+        raise GridMismatchError(
+            f"{name} is of the calendar {calendar!r}, and the model learned on {axis.calendar!r}: use "
+            "convert_calendar"
+        )
+
+
+def _sorted(given: np.ndarray, is_longitude: bool, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Strictly monotonic values, in the given direction where they are that already."""
+    steps = np.diff(given)
+    is_monotonic = (steps > 0).all() or (steps < 0).all()
+    if is_monotonic and not (is_longitude and np.ptp(given) >= CIRCLE * (1 - 1e-9)):
+        return np.arange(len(given)), given, []
+    if is_longitude:
+        return _unrolled(given, name)
+    index = np.argsort(given, kind="stable")
+    _check_distinct(np.diff(given[index]), given[index], name)
+    return index, given[index], ["was not in order, and was sorted"]
+
+
+def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Longitudes that count on beyond the seam, from behind the widest gap of the circle."""
+    turned = np.mod(given - given.min(), CIRCLE)
+    index = np.argsort(turned, kind="stable")
+    circle = np.append(turned[index], turned[index][0] + CIRCLE)
+    gaps = np.diff(circle)
+    _check_distinct(gaps, given[index], name)
+    widest = int(np.argmax(gaps)) + 1
+    first = widest if gaps[widest - 1] > MAX_JUMP * np.median(gaps) else 0
+    index = np.roll(index, -first)
+    values = given[index[0]] + np.mod(turned[index] - turned[index[0]], CIRCLE)
+    is_rolled = np.array_equal(index, np.arange(len(index)))
+    return (
+        index,
+        values,
+        ["crosses its seam, and counts on" if is_rolled else "was not in order, and was sorted"],
+    )
+
+
+def _check_distinct(steps: np.ndarray, values: np.ndarray, name: str) -> None:
+    twice = steps <= 1e-9 * max(1.0, float(np.abs(values).max()))
+    if twice.any():
+        raise GridMismatchError(
+            f"{name} has {int(twice.sum())} point(s) twice, {values[np.argmax(twice)]:g} the first (in days since "
+            "the first one, if it is a time; 0 and 360 degrees are one place): use drop_duplicates, or choose"
+        )
+
+
+def _check_steps(values: np.ndarray, axis: Axis | None, name: str, unit: str) -> None:
+    steps = np.diff(values)
+    low, high = np.sort(np.abs(steps))[[0, -1]]
+    if axis is not None:
+        if (np.abs(steps - axis.step) > axis.tolerance * abs(axis.step)).any():
+            raise GridMismatchError(
+                f"{name} has steps from {low:g} to {high:g} {unit}, and the model learned on {axis}: interpolate "
+                "to such a grid, or train on this one"
+            )
+        return
+    ratios = np.abs(steps[1:] / steps[:-1])
+    if len(ratios) and max(ratios.max(), 1 / ratios.min()) > MAX_JUMP:
+        raise GridMismatchError(
+            f"{name} has steps from {low:g} to {high:g} {unit}: points are missing; reindex it to an even grid"
+        )
+
+
+def _without_gaps(
+    coordinate: xr.DataArray,
+    index: np.ndarray,
+    values: np.ndarray,
+    axis: Axis | None,
+    gaps: str,
+    name: str,
+    unit: str,
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Times with even steps: those that are missing get the index -1."""
+    steps = np.diff(values)
+    if axis is None:
+        ratios = np.abs(steps[1:] / steps[:-1])
+        if not len(ratios) or max(ratios.max(), 1 / ratios.min()) <= MAX_JUMP:
+            return index, values, []
+    candidates, counts = np.unique(np.round(steps, 9), return_counts=True)
+    step = float(candidates[np.argmax(counts)]) if axis is None else axis.step
+    places = (values - values[0]) / step
+    numbered = np.round(places).astype(int)
+    tolerance = 0.1 if axis is None else axis.tolerance
+    if (np.abs(places - numbered) > tolerance).any() or (np.diff(numbered) < 1).any():
+        raise GridMismatchError(
+            f"{name} has steps from {steps.min():g} to {steps.max():g} {unit}, and none of {step:g} {unit} fits "
+            "them all: resample or select times with even steps"
+        )
+    n_all = int(numbered[-1]) + 1
+    n_missing = n_all - len(values)
+    if not n_missing:
+        return index, values, []
+    first = coordinate.values[index[0]] if coordinate.dtype.kind in "mMO" else values[0]
+    if gaps == "refuse" or n_missing > MOST_FILLED * len(values):
+        raise GridMismatchError(
+            f"{name} lacks {n_missing} of {n_all} times from {first} on, {step:g} {unit} apart: give them (with "
+            "NaN), gaps='fill' where they are few, or look for a wrong date"
+        )
+    whole, found = np.full(n_all, -1), values[0] + step * np.arange(n_all)
+    whole[numbered], found[numbered] = index, values
+    return whole, found, [f"lacks {n_missing} of {n_all} times: they are mapped without observations"]
+
+
+def _as_given(coordinate: xr.DataArray, index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values in the type of the coordinate; those of given points as they are, unless they count on."""
+    kind = coordinate.dtype.kind
+    if kind not in "mMO":
+        return values.astype(np.result_type(coordinate.dtype, np.float32))
+    given: Any = coordinate.values
+    days = numbers(coordinate).values
+    found = np.empty(len(index), given.dtype)
+    found[index >= 0] = given[index[index >= 0]]
+    missing = np.flatnonzero(index < 0)
+    for place in missing:
+        found[place] = given[0] + _days(values[place] - days[0], kind)
+    return found
+
+
+def _days(n: float, kind: str) -> Any:
+    if kind == "O":
+        import datetime
+
+        return datetime.timedelta(days=n)
+    return np.timedelta64(round(n * 86_400_000_000), "us")

@@ -1,0 +1,80 @@
+"""Units as files spell them: which are one unit, and how to convert the others."""
+
+import functools
+import re
+from typing import NamedTuple
+
+from oceanvar.errors import UnitsMismatchError
+
+_SPELLINGS = (
+    # Read word by word these are an angle times a temperature, and 20 degrees Celsius would be 0.35 K.
+    (re.compile(r"deg(ree)?s?[ _]*c(elsius)?", re.IGNORECASE), "degree_Celsius"),
+    (re.compile(r"(deg(ree)?s?[ _]*)?k(elvin)?s?", re.IGNORECASE), "kelvin"),
+    (re.compile(r"celsius", re.IGNORECASE), "degree_Celsius"),
+)
+
+
+class Conversion(NamedTuple):
+    """From one unit to another: ``factor * value + offset``."""
+
+    factor: float
+    offset: float
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether both units are one."""
+        return self == (1.0, 0.0)
+
+    @property
+    def inverse(self) -> "Conversion":
+        """The way back."""
+        return Conversion(1 / self.factor, -self.offset / self.factor)
+
+
+@functools.cache
+def conversion(given: str, wanted: str, what: str) -> Conversion:
+    """Convert values in the units `given` to those `wanted`, by UDUNITS as cf-xarray and pint know them.
+
+    Parameters
+    ----------
+    given, wanted : str
+        Units.
+    what : str
+        What has them, for the message.
+
+    Raises
+    ------
+    UnitsMismatchError
+        If one is not known or they measure different things.
+    """
+    if given.strip() == wanted.strip():
+        return Conversion(1.0, 0.0)
+    from cf_xarray.units import units
+    from pint.errors import DimensionalityError, PintError
+
+    try:
+        source, target = (units.Unit(_spelt(text)) for text in (given, wanted))
+        if source == target:
+            return Conversion(1.0, 0.0)
+        zero, one = (float(units.Quantity(value, source).to(target).magnitude) for value in (0.0, 1.0))
+    except DimensionalityError as error:
+        raise UnitsMismatchError(f"{what} is in {given!r}, which is no {wanted!r}: {error}") from error
+    # Text that is no unit ends in errors of many kinds.
+    except (PintError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise UnitsMismatchError(
+            f"{what} is in {given!r}, which cannot be compared with {wanted!r} ({error}): convert it and set its "
+            f"attrs['units'] = {wanted!r}"
+        ) from error
+    return Conversion(_rounded(one - zero), _rounded(zero))
+
+
+def _spelt(text: str) -> str:
+    for spelling, unit in _SPELLINGS:
+        if spelling.fullmatch(text.strip()):
+            return unit
+    return text.strip()
+
+
+def _rounded(value: float) -> float:
+    """Without the last digits, which are those of the difference."""
+    return float(f"{value:.12g}")

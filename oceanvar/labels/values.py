@@ -1,0 +1,74 @@
+"""Numbers that are no observations: packed ones, fill values, values outside the valid range."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.errors import ConfigError
+
+_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
+
+
+def check_decoded(field: xr.DataArray, what: str) -> None:
+    """Refuse values that still stand as a file packs them, and durations.
+
+    Raises
+    ------
+    ConfigError
+        If attributes say that the values are packed, or they are durations.
+    """
+    packed = [key for key in _PACKING if key in field.attrs and not _is_nan(field.attrs[key])]
+    if packed:
+        raise ConfigError(
+            f"{field.name!r} of {what} has the attribute {packed[0]!r}, which says that its values are packed or "
+            "filled: open it with mask_and_scale=True, or use xr.decode_cf(ds)"
+        )
+    if field.dtype.kind in "mM":
+        raise ConfigError(
+            f"{field.name!r} of {what} was opened as times ({field.dtype}), because of its units: open it with "
+            "decode_timedelta=False"
+        )
+    if field.dtype.kind not in "iufb":
+        raise ConfigError(f"{field.name!r} of {what} holds {field.dtype}, no numbers: convert it")
+
+
+def within_valid_range(ds: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
+    """Set NaN where values lie outside the range that their attributes call valid."""
+    found = {}
+    for name in names:
+        if name not in ds:
+            continue
+        low, high = valid_range(ds[name])
+        if low > -np.inf or high < np.inf:
+            field = ds[name]
+            found[name] = field.where((field >= low) & (field <= high))
+    return ds.assign(found) if found else ds
+
+
+def valid_range(field: xr.DataArray) -> tuple[float, float]:
+    """Lowest and highest valid value of decoded data.
+
+    Attributes of packed data are in packed units (CF conventions, section 2.5.1), and of the packed type.
+    """
+    low, high = field.attrs.get("valid_range", (-np.inf, np.inf))
+    low, high = field.attrs.get("valid_min", low), field.attrs.get("valid_max", high)
+    return _unpacked(low, field), _unpacked(high, field)
+
+
+def _unpacked(limit: object, field: xr.DataArray) -> float:
+    value = np.asarray(limit)
+    if value.dtype.kind not in "iuf" or value.size != 1:
+        raise ConfigError(
+            f"valid_min, valid_max or valid_range of {field.name!r} is {limit!r}, no number: correct or delete it"
+        )
+    encoding = field.encoding
+    is_packed = value.dtype.kind in "iu" and np.isfinite(value).all() and "scale_factor" in encoding
+    if not is_packed:
+        return float(value)
+    return float(value) * float(encoding["scale_factor"]) + float(encoding.get("add_offset", 0.0))
+
+
+def _is_nan(value: object) -> bool:
+    array = np.asarray(value)
+    return array.dtype.kind == "f" and bool(np.isnan(array).all())

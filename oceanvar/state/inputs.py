@@ -1,0 +1,210 @@
+"""Observations as they come, made what a state space expects, and the analysis made as they came.
+
+What can be mended without loss is mended and told; what cannot is an error with the numbers and the cure. Only
+coordinates and attributes are looked at, so lazy data stay lazy.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.errors import ConfigError, MissingVariableError
+from oceanvar.labels.alignment import joined
+from oceanvar.labels.axes import kind_of
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
+from oceanvar.labels.ordering import extended, ordered, taken
+from oceanvar.labels.units import Conversion, conversion
+from oceanvar.labels.values import check_decoded, within_valid_range
+from oceanvar.state.spaces import StateSpace
+
+Back = Callable[[xr.Dataset], xr.Dataset]
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """Data as a state space expects them.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The data.
+    told : tuple of str
+        What was mended, in words.
+    backs : tuple of callable
+        What each mending takes back, the first one first.
+    """
+
+    ds: xr.Dataset
+    told: tuple[str, ...] = ()
+    backs: tuple[Back, ...] = field(default=())
+
+    def then(self, ds: xr.Dataset, told: str, back: Back) -> "Mended":
+        """The same after one more mending."""
+        return Mended(ds, (*self.told, told), (*self.backs, back))
+
+    def as_given(self, analysis: xr.Dataset) -> xr.Dataset:
+        """Give an analysis on the mended grid the names, units and directions of what was given."""
+        for back in reversed(self.backs):
+            analysis = back(analysis)
+        return analysis
+
+
+def mended(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], gaps: str, what: str) -> Mended:
+    """Make data what a state space expects.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Observations, a background or a truth.
+    space : StateSpace
+        What is expected.
+    names : mapping of str to str
+        Names in `ds` of variables that have other ones in `space`.
+    gaps : {"fill", "refuse"}
+        Whether missing times of a regular series become times without observations.
+    what : str
+        Name of the data for messages: "the observations".
+
+    Raises
+    ------
+    MissingVariableError, UnitsMismatchError, GridMismatchError, ConfigError
+        Where something is wrong that cannot be mended.
+    """
+    result = _renamed(ds, space, names, what)
+    result = _converted(result, space, what)
+    for name in space.variables:
+        if name in result.ds:
+            check_decoded(result.ds[name], what)
+    result = Mended(within_valid_range(result.ds, space.variables), result.told, result.backs)
+    for dim in space.dims:
+        if dim in result.ds.coords:
+            result = _ordered(result, space, dim, gaps, what)
+    return result
+
+
+def lengthened(given: Mended, space: StateSpace, dim: str, what: str) -> Mended:
+    """Add empty times on both sides where there are fewer than a patch needs; the analysis loses them again."""
+    n_given, n_all = given.ds.sizes[dim], space.patch[dim]
+    if n_given >= n_all:
+        return given
+    order = extended(given.ds[dim], space.axes.get(dim), n_all, what)
+    first = int(np.flatnonzero(order.index >= 0)[0])
+
+    def back(analysis: xr.Dataset) -> xr.Dataset:
+        return analysis.isel({dim: slice(first, first + n_given)})
+
+    return given.then(taken(given.ds, dim, order), order.told[0], back)
+
+
+def like(mask: xr.DataArray, space: StateSpace, ds: xr.Dataset, what: str) -> xr.DataArray:
+    """Bring a mask to the grid of mended observations; a time that was filled takes the one before.
+
+    Raises
+    ------
+    GridMismatchError
+        If it lies on another grid, of which it may lack dimensions.
+    """
+    mask = mask.reset_coords(drop=True).rename(_dims_by_meaning(mask, space))
+    for dim in space.dims:
+        order = ordered(mask[dim], space.axes.get(dim), "fill", what) if dim in mask.coords else None
+        if order is not None:
+            before = np.maximum.accumulate(np.where(order.index < 0, 0, np.arange(len(order.index))))
+            mask = mask.isel({dim: order.index[before]}).assign_coords({dim: order.values})
+    return joined(ds, mask, mask.dims, f"the observations and {what}")
+
+
+def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: str) -> Mended:
+    """Give variables and dimensions the names of the state space, dimensions by what they mean."""
+    missing = [given for given in names.values() if given not in ds.variables]
+    if missing:
+        raise MissingVariableError(
+            f"{what} have no variable {missing[0]!r}; there are {sorted(map(str, ds.variables))}"
+        )
+    clashes = [name for name, given in names.items() if name in ds.variables and given != name]
+    ds = ds.drop_vars(clashes)
+    new = {given: name for name, given in names.items() if given != name}
+    present = [name for name in space.variables if name in ds.rename(new)]
+    new |= _dims_by_meaning(ds.rename(new)[present[0]], space) if present else {}
+    if not new:
+        return Mended(ds)
+
+    def back(analysis: xr.Dataset) -> xr.Dataset:
+        pairs = {name: given for given, name in new.items()}
+        pairs |= {f"{name}_std": f"{given}_std" for name, given in pairs.items()}
+        return analysis.rename({name: given for name, given in pairs.items() if name in analysis.variables})
+
+    told = ", ".join(f"{given!r} as {name!r}" for given, name in new.items())
+    return Mended(ds.rename(new)).then(ds.rename(new), f"{what} have {told}", back)
+
+
+def _dims_by_meaning(field: xr.DataArray, space: StateSpace) -> dict[str, str]:
+    """Dimensions that have another name than the state's but mean the same, by CF attributes or name."""
+    free = [dim for dim in field.dims if dim in field.coords and dim not in space.dims]
+    found = {}
+    for dim in space.dims:
+        meant = space.axes[dim].kind if dim in space.axes else _MEANINGS.get(dim)
+        alike = [each for each in free if kind_of(field[each])[0] == meant]
+        if dim not in field.dims and len(alike) == 1:
+            found[str(alike[0])] = dim
+    return found
+
+
+_MEANINGS = {
+    **dict.fromkeys(("time", "t"), TIME),
+    **dict.fromkeys(("latitude", "lat"), LATITUDE),
+    **dict.fromkeys(("longitude", "lon"), LONGITUDE),
+}
+"""What usual names of dimensions mean, for a state space that has not learned it."""
+
+
+def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
+    """Bring variables to the units of the state space."""
+    ways = {}
+    for name, wanted in space.units.items():
+        units = given.ds[name].attrs.get("units", wanted) if name in given.ds.data_vars else wanted
+        if not isinstance(units, str):
+            raise ConfigError(f"the units of {name!r} are {units!r}, no text: correct attrs['units']")
+        if units != wanted:
+            ways[name] = (units, conversion(units, wanted, f"variable {name!r} of {what}"))
+    if not ways:
+        return given
+
+    def back(analysis: xr.Dataset) -> xr.Dataset:
+        found = {}
+        for name, (units, way) in ways.items():
+            if name in analysis:
+                found[name] = _scaled(analysis[name], way.inverse, units)
+            if f"{name}_std" in analysis:
+                spread = Conversion(way.inverse.factor, 0.0)
+                found[f"{name}_std"] = _scaled(analysis[f"{name}_std"], spread, units)
+        return analysis.assign(found)
+
+    ds = given.ds.assign(
+        {name: _scaled(given.ds[name], way, space.units[name]) for name, (_, way) in ways.items()}
+    )
+    told = ", ".join(f"{name!r} from {units!r} to {space.units[name]!r}" for name, (units, _) in ways.items())
+    return given.then(ds, f"{what} were converted: {told}", back)
+
+
+def _scaled(field: xr.DataArray, way: Conversion, units: str) -> xr.DataArray:
+    values = field if way.is_identity else (field * way.factor + way.offset).astype(field.dtype)
+    return values.assign_attrs(field.attrs | {"units": units})
+
+
+def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str) -> Mended:
+    """Put the points of a dimension into the order and steps of the state space."""
+    before = given.ds[dim].variable
+    order = ordered(given.ds[dim], space.axes.get(dim), gaps, what)
+    if order is None:
+        return given
+    ds = taken(given.ds, dim, order)
+
+    def back(analysis: xr.Dataset) -> xr.Dataset:
+        if order.n_missing:
+            return analysis
+        labelled = analysis.assign_coords({dim: before[order.index]})
+        return labelled.isel({dim: slice(None, None, -1)}) if order.is_reversed else labelled
+
+    return given.then(ds, "; ".join(order.told), back)

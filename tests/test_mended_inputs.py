@@ -1,0 +1,260 @@
+"""Data that are not as a model expects them give the map of the clean ones, or an error: never another map."""
+
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oceanvar
+from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, OceanVarError, UnitsMismatchError
+from oceanvar.labels.axes import Axis
+from oceanvar.network.varnet import VarNet
+from oceanvar.state.spaces import StateSpace
+from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.operators.averages import BeamAverage
+from oceanvar.variational.solvers.descent import ConjugateGradients
+from oceanvar.variational.terms.dynamics import PriorTerm
+from oceanvar.variational.terms.observations import ObservationTerm
+
+DIMS = ("time", "latitude", "longitude")
+SIZES = {"time": 9, "latitude": 7, "longitude": 6}
+
+
+def clean(seed: int = 0) -> xr.Dataset:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 0.1, tuple(SIZES.values()))
+    values[rng.random(values.shape) < 0.6] = np.nan
+    coords = {
+        "time": np.datetime64("2019-01-01", "ns") + np.arange(9) * np.timedelta64(1, "D"),
+        "latitude": ("latitude", 30 + 0.5 * np.arange(7), {"units": "degrees_north"}),
+        "longitude": ("longitude", -1 + 0.5 * np.arange(6), {"units": "degrees_east"}),
+    }
+    return xr.Dataset({"ssh": (DIMS, values, {"units": "m"})}, coords)
+
+
+def smoother(**options) -> VarNet:
+    """A linear model that looks in all directions, and not the same way in both of any."""
+    space = StateSpace(
+        ("ssh",),
+        DIMS,
+        patch={"time": 4, "latitude": 5, "longitude": 4},
+        overlap={"time": 2, "latitude": 2, "longitude": 1},
+        mean={"ssh": 0.02},
+        std={"ssh": 0.1},
+        units={"ssh": "m"},
+        **options,
+    )
+    cost = VariationalCost(ObservationTerm(), PriorTerm(BeamAverage([1.0, 1.5, 0.7]), weight=2.0))
+    return VarNet(Assimilator(cost, ConjugateGradients(), 6), space)
+
+
+def learned() -> dict[str, dict[str, Axis]]:
+    return {"axes": {dim: Axis.of(clean()[dim]) for dim in DIMS}}
+
+
+@pytest.fixture
+def model() -> VarNet:
+    return smoother(**learned())
+
+
+def mapped(ds: xr.Dataset, model: VarNet, **options) -> xr.Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MendedWarning)
+        return ds.varnet.assimilate(model, **options)
+
+
+@st.composite
+def disorders(draw) -> tuple[xr.Dataset, xr.Dataset]:
+    """The clean data with times missing, and the same data in another guise."""
+    ds = clean()
+    missing = draw(st.sets(st.integers(1, 7), max_size=3))
+    kept = [i for i in range(9) if i not in missing]
+    expected = ds.where(xr.DataArray(np.isin(np.arange(9), kept), dims="time"))
+    ds = ds.isel(time=kept)
+    for dim in DIMS:
+        index = draw(st.permutations(range(ds.sizes[dim])) | st.just(range(ds.sizes[dim])[::-1]))
+        ds = ds.isel({dim: list(index)})
+    longitude = ds["longitude"] + draw(st.sampled_from([0.0, 360.0, -360.0]))
+    if draw(st.booleans()):
+        longitude = longitude % 360
+    ds = ds.assign_coords(longitude=longitude)
+    if draw(st.booleans()):
+        ds = ds.assign_coords(latitude=ds["latitude"].astype(np.float32))
+    unit, factor = draw(st.sampled_from([("m", 1), ("metre", 1), ("meters", 1), ("cm", 100), ("mm", 1000)]))
+    ds = ds.assign(ssh=(ds["ssh"] * factor).assign_attrs(units=unit))
+    ds = ds.rename(draw(st.sampled_from([{}, {"latitude": "lat", "longitude": "lon"}, {"longitude": "x0"}])))
+    if draw(st.booleans()):
+        ds = ds.chunk(dict.fromkeys(ds.dims, 3))
+    return ds, expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(disorders())
+def test_any_guise_gives_the_same_map(case):
+    ds, expected = case
+    model = smoother(**learned())
+    result = mapped(ds, model).load(scheduler="synchronous")
+    assert result["ssh"].attrs["units"] == ds["ssh"].attrs["units"]
+    factor = {"cm": 0.01, "mm": 0.001}.get(ds["ssh"].attrs["units"], 1.0)
+    names = {name: dim for name, dim in zip(result["ssh"].dims, DIMS, strict=True) if name != dim}
+    result = result.rename(names)
+    result = result.assign_coords(longitude=(result["longitude"] + 180) % 360 - 180).sortby(list(DIMS))
+    right = mapped(expected, model)
+    np.testing.assert_allclose(result["latitude"], right["latitude"])
+    np.testing.assert_allclose(result["ssh"] * factor, right["ssh"], rtol=1e-4, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(DIMS), st.data())
+def test_what_occurs_twice_is_refused(dim, data):
+    ds = clean()
+    index = [*range(SIZES[dim]), data.draw(st.integers(0, SIZES[dim] - 1))]
+    for model in (smoother(**learned()), smoother()):
+        with pytest.raises(GridMismatchError, match=rf"{dim}.* twice"):
+            mapped(ds.isel({dim: data.draw(st.permutations(index))}), model)
+
+
+@pytest.mark.parametrize("dim", ["latitude", "longitude"])
+@pytest.mark.parametrize("known", [True, False])
+def test_missing_rows_and_other_steps_are_refused(dim, known):
+    model = smoother(**learned()) if known else smoother()
+    with pytest.raises(GridMismatchError, match="steps from 0.5 to 1 degrees"):
+        mapped(clean().drop_isel({dim: 2}), model)
+    other = clean().assign_coords({dim: clean()[dim] * 5})
+    if known:
+        with pytest.raises(
+            GridMismatchError, match=f"{dim}.* steps from 2.5 to 2.5 degrees.* learned on 0.5"
+        ):
+            mapped(other, model)
+    else:
+        np.testing.assert_array_equal(mapped(other, model)["ssh"], mapped(clean(), model)["ssh"])
+
+
+def test_days_two_apart_are_days_with_gaps(model):
+    every_other = clean().isel(time=slice(None, None, 2))
+    with pytest.warns(MendedWarning, match="lacks 4 of 9 times"):
+        result = every_other.varnet.assimilate(model)
+    assert result.sizes["time"] == 9
+    with pytest.raises(GridMismatchError, match="lacks 4 of 9 times"):
+        every_other.varnet.assimilate(model, gaps="refuse")
+    thirds = clean()["time"].values[0] + np.arange(9) * np.timedelta64(8, "h")
+    finer = clean().assign_coords(time=thirds)
+    with pytest.raises(GridMismatchError, match="none of 1 days fits them all"):
+        finer.varnet.assimilate(model)
+
+
+def test_a_wrong_date_does_not_fill_centuries(model):
+    times = clean()["time"].values.copy()
+    times[0] = np.datetime64("1950-01-01")
+    with pytest.raises(GridMismatchError, match="wrong date"):
+        mapped(clean().assign_coords(time=times), model)
+
+
+def test_a_stretched_grid_is_right_for_a_model_that_knows_none():
+    mercator = clean().assign_coords(latitude=30 + 0.5 * 1.02 ** np.arange(7) * np.arange(7))
+    np.testing.assert_array_equal(mapped(mercator, smoother())["ssh"], mapped(clean(), smoother())["ssh"])
+
+
+def test_zero_and_360_are_one_place():
+    globe = np.arange(0.0, 361.0, 90.0)
+    ds = clean().isel(longitude=slice(5)).assign_coords(longitude=globe)
+    with pytest.raises(GridMismatchError, match="0 and 360 degrees are one place"):
+        mapped(ds, smoother())
+
+
+@pytest.mark.parametrize("value", [9.969209968386869e36, 1e20, -999.0, 99.0, np.inf, -np.inf])
+def test_values_that_are_none_are_not_used(value, model):
+    ds, holes = clean(), clean()
+    ds["ssh"][4, 3, 2] = value
+    holes["ssh"][4, 3, 2] = np.nan
+    np.testing.assert_array_equal(mapped(ds, model)["ssh"], mapped(holes, model)["ssh"])
+    if np.isfinite(value):
+        with pytest.warns(
+            MendedWarning, match="far from all that the model has learned on: they are not used"
+        ):
+            ds.varnet.assimilate(model)
+
+
+def test_other_units_without_a_word_are_refused(model):
+    ds = clean() * 1e4
+    del ds["ssh"].attrs["units"]
+    with pytest.raises(UnitsMismatchError, match="seem to be in other units"):
+        mapped(ds, model)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "encoding"),
+    [
+        ({"valid_min": -0.05, "valid_max": 0.05}, {}),
+        ({"valid_range": [-0.05, 0.05]}, {}),
+        ({"valid_min": np.int16(-50), "valid_max": np.int16(50)}, {"scale_factor": 0.001}),
+    ],
+)
+def test_values_outside_the_valid_range_are_not_used(attrs, encoding, model):
+    ds = clean()
+    ds["ssh"].attrs |= attrs
+    ds["ssh"].encoding |= encoding
+    right = mapped(clean().where(abs(clean()) <= 0.05), model)
+    np.testing.assert_array_equal(mapped(ds, model)["ssh"], right["ssh"])
+    assert not set(mapped(ds, model)["ssh"].attrs) & set(attrs)
+
+
+def test_packed_values_and_durations_are_refused(model, tmp_path):
+    packing = {"dtype": "i2", "scale_factor": 1e-4, "_FillValue": -32768}
+    clean().to_netcdf(tmp_path / "packed.nc", encoding={"ssh": packing})
+    packed = xr.load_dataset(tmp_path / "packed.nc", mask_and_scale=False)
+    with pytest.raises(ConfigError, match="attribute 'scale_factor'.*mask_and_scale=True"):
+        packed.varnet.assimilate(model)
+    with xr.open_dataset(tmp_path / "packed.nc") as decoded:
+        np.testing.assert_allclose(mapped(decoded, model)["ssh"], mapped(clean(), model)["ssh"], atol=1e-4)
+    durations = clean().assign(ssh=clean()["ssh"].fillna(0).astype("timedelta64[s]"))
+    with pytest.raises(ConfigError, match="decode_timedelta=False"):
+        durations.varnet.assimilate(model)
+
+
+def test_names_can_be_given(model):
+    ds = clean().rename(ssh="sla_filtered")
+    result = mapped(ds, model, variables={"ssh": "sla_filtered"})
+    np.testing.assert_array_equal(result["sla_filtered"], mapped(clean(), model)["ssh"])
+    with pytest.raises(OceanVarError, match="no variable 'sla'"):
+        mapped(ds, model, variables={"ssh": "sla"})
+
+
+def test_what_goes_with_the_observations_is_mended_like_them(model):
+    turned = slice(None, None, -1)
+    guess = clean(seed=1).fillna(0.0)
+    in_cm = (guess * 100).isel(latitude=turned)
+    in_cm["ssh"].attrs["units"] = "cm"
+    mask = clean()["latitude"] > 31
+    right = mapped(clean(), model, background=guess, mask=mask)
+    for ds in (clean(), clean().isel(latitude=turned)):
+        for background in (guess, in_cm):
+            for each in (mask, mask.isel(latitude=turned), mask.rename(latitude="lat")):
+                result = mapped(ds, model, background=background, mask=each).sortby("latitude")
+                np.testing.assert_allclose(result["ssh"], right["ssh"], atol=1e-6)
+
+
+def test_turned_latitudes_are_turned_back_and_told(model):
+    ds = clean().isel(latitude=slice(None, None, -1))
+    with pytest.warns(MendedWarning, match="'latitude' of the observations was turned"):
+        result = ds.varnet.assimilate(model)
+    xr.testing.assert_equal(result["latitude"], ds["latitude"])
+
+
+def test_training_teaches_the_axes_and_the_file_keeps_them(tmp_path):
+    truth = clean().fillna(0.0)
+    space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
+    model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    truth.varnet.fit(model, clean(), n_epochs=1, validation=0.34, n_warmup=1)
+    model.save(tmp_path / "m.varnet")
+    back = oceanvar.load(tmp_path / "m.varnet").state_space
+    assert back == model.state_space
+    assert back.axes["latitude"] == Axis("latitude", 0.5, "degrees")
+    assert back.axes["time"].unit == "days"
+    assert back.axes["time"].calendar == "proleptic_gregorian"
+    low, _ = back.ranges["ssh"]
+    assert low == pytest.approx(float(truth["ssh"].isel(time=slice(6)).min()))
