@@ -1,8 +1,6 @@
 """The long scripts at a small fraction of their size."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,29 +10,27 @@ from click.testing import CliRunner
 
 from oceanvar.network.varnet import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
-
-sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+from scripts.lorenz import osse
+from scripts.mediterranean import tracks as script
 
 
 @pytest.mark.parametrize("system", ["lorenz63", "lorenz96"])
 def test_the_osse_writes_table_figures_and_log_and_resumes(system, tmp_path, monkeypatch):
-    import lorenz_osse
-
     def few(system):
         packaged = load(system)
         climate = Climate.of(system, packaged.state_space, n_steps=800, n_trajectories=8)
         return climate, [*interpolations(climate), gradient_descent(climate, 5), *stages_of(packaged)]
 
-    monkeypatch.setattr(lorenz_osse, "methods", few)
+    monkeypatch.setattr(osse, "methods", few)
     arguments = [system, "--n-windows", "40", "--scale", "0.1", "--out", str(tmp_path), "--fixed-mask"]
-    first = CliRunner().invoke(lorenz_osse.main, arguments, catch_exceptions=False)
+    first = CliRunner().invoke(osse.main, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     (folder,) = tmp_path.iterdir()
     for name in ("paths.png", "scores.png", "fields.png"):
         assert (folder / name).stat().st_size > 10_000
     log = (folder / "log").read_text()
     assert log.count("'r_score'") == 5
-    again = CliRunner().invoke(lorenz_osse.main, arguments, catch_exceptions=False)
+    again = CliRunner().invoke(osse.main, arguments, catch_exceptions=False)
     assert again.output == first.output
     assert (folder / "log").read_text() == log, "nothing was solved again"
 
@@ -66,8 +62,6 @@ def simulated_sea(tmp_path) -> list[str]:
 def test_binned_and_along_track_learned_models_share_their_start_and_are_scored(
     simulated_sea, tmp_path, monkeypatch
 ):
-    import mediterranean_tracks as script
-
     sizes = script.Sizes(4, 4, ((2e-3, 1), (1e-3, 1)), 8, 1, 4, 2, 3, (4, 6))
     monkeypatch.setattr(script, "SIZES", sizes)
     monkeypatch.setattr(script, "PATCH", {"time": 8, "latitude": 16, "longitude": 16})

@@ -1,8 +1,8 @@
 """Real altimeter passes used both ways: binned onto the grid, and where and when they were measured.
 
-    python scripts/binned_or_along_track.py --out runs/both_ways
+    python -m scripts.mediterranean both-ways --out runs/both_ways
 
-The tracks and maps of scripts/mediterranean.py are found in the same way. One classical cost, observations
+The tracks and maps of `scripts.mediterranean.maps` are found in the same way. One classical cost, observations
 and a smooth state, is minimised by conjugate gradients for both; only the observation operator differs. A fifth
 of the passes is withheld and scored, and the weight of the smoothness is chosen on passes withheld from the rest.
 Optimal interpolation, with scales chosen on the same passes, stands beside them. Nothing is trained.
@@ -14,7 +14,6 @@ from pathlib import Path
 import click
 import numpy as np
 import xarray as xr
-from mediterranean import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, find, interpolate
 
 import oceanvar
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
@@ -28,6 +27,7 @@ from oceanvar.variational.solvers.descent import ConjugateGradients
 from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
+from scripts.mediterranean.maps import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, find, interpolate
 
 STD = 0.08
 SMOOTH = [3.0, 2.0, 2.0]
@@ -124,7 +124,3 @@ def main(out: Path) -> None:
     ]
     (out / "scores.json").write_text(json.dumps(rows, indent=1))
     print(json.dumps(rows, indent=1))
-
-
-if __name__ == "__main__":
-    main()

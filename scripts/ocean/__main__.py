@@ -1,10 +1,10 @@
 """Map the sea level of a simulated ocean from satellites: learn on some oceans, score on others.
 
-    python scripts/ocean_osse.py altimeters --out runs/ocean --package oceanvar/models
-    python scripts/ocean_osse.py dynamics --out runs/ocean
-    python scripts/ocean_osse.py temperature --out runs/ocean
-    python scripts/ocean_osse.py iterations --out runs/ocean
-    python scripts/ocean_osse.py sampling --out runs/ocean
+    python -m scripts.ocean altimeters --out runs/ocean --package oceanvar/models
+    python -m scripts.ocean dynamics --out runs/ocean
+    python -m scripts.ocean temperature --out runs/ocean
+    python -m scripts.ocean iterations --out runs/ocean
+    python -m scripts.ocean sampling --out runs/ocean
 
 Every ocean comes from `oceanvar.quasigeostrophic` with a seed of its own. All methods are scored on months that none of
 them has seen, each from another seed; intervals are over these months.
@@ -35,45 +35,39 @@ from datetime import date
 from pathlib import Path
 
 import click
-import ocean_altimeters
-import ocean_dynamics
-import ocean_dynamics_page
-import ocean_iterations
-import ocean_sampling
-import ocean_temperature
 import torch
-from ocean_cases import ALTIMETERS, NOISE, SCALES, Scale
-from ocean_models import n_parameters
-from ocean_tables import as_markdown
+
+from scripts.ocean import altimeters, dynamics, iterations, sampling, temperature
+from scripts.ocean.cases import ALTIMETERS, NOISE, SCALES, Scale
+from scripts.ocean.models import n_parameters
+from scripts.ocean.tables import as_markdown
 
 ROWS = {
-    "altimeters": (ocean_altimeters.run, as_markdown),
-    "dynamics": (ocean_dynamics.run, ocean_dynamics_page.as_markdown),
-    "iterations": (ocean_iterations.run, as_markdown),
-    "sampling": (ocean_sampling.run, as_markdown),
-    "temperature": (ocean_temperature.run, as_markdown),
+    "altimeters": (altimeters.run, as_markdown),
+    "dynamics": (dynamics.run, dynamics.as_markdown),
+    "iterations": (iterations.run, as_markdown),
+    "sampling": (sampling.run, as_markdown),
+    "temperature": (temperature.run, as_markdown),
 }
 """What computes a row of the table, and what writes it for a page."""
 
 
 def package(out: Path, result: Mapping, folder: Path, scale: Scale, seed: int) -> None:
     """Write the U-Net and its card."""
-    model = ocean_altimeters.train(out, scale, seed)
+    model = altimeters.train(out, scale, seed)
     card = {
-        "command": f"python scripts/ocean_osse.py altimeters --package oceanvar/models --seed {seed}",
-        "method": ocean_altimeters.UNET,
+        "command": f"python -m scripts.ocean altimeters --package oceanvar/models --seed {seed}",
+        "method": altimeters.UNET,
         "data": f"{scale.n_years} simulated years of 10 x 10 degrees and their mirror images",
         "observed by": " or ".join(ALTIMETERS) + f", white noise of {NOISE} m",
         "test": f"{scale.n_months} months of {scale.n_month} days of other seeds, every second cell",
     }
-    for altimeters in ALTIMETERS:
-        row = result["scores"][f"{altimeters}: {ocean_altimeters.UNET}"]
-        card[f"rmse, {altimeters}"] = "{mean:.4f} m (95 % {interval[0]:.4f} to {interval[1]:.4f})".format(
+    for fleet in ALTIMETERS:
+        row = result["scores"][f"{fleet}: {altimeters.UNET}"]
+        card[f"rmse, {fleet}"] = "{mean:.4f} m (95 % {interval[0]:.4f} to {interval[1]:.4f})".format(
             **row["rmse"]
         )
-        card[f"mu, {altimeters}"] = "{mean:.3f} (95 % {interval[0]:.3f} to {interval[1]:.3f})".format(
-            **row["mu"]
-        )
+        card[f"mu, {fleet}"] = "{mean:.3f} (95 % {interval[0]:.3f} to {interval[1]:.3f})".format(**row["mu"])
     card["date"] = date.today().isoformat()
     card["minutes of training"] = model.provenance["minutes of training"]
     card["parameters"] = n_parameters(model)

@@ -1,6 +1,6 @@
 """Fill the gaps of an archive of daily currents through the command line, and score what was withheld.
 
-    python scripts/agulhas.py --out runs/agulhas
+    python -m scripts.agulhas --out runs/agulhas
 
 Clouds that move withhold 60 % of the cells of an archive of complete fields. The steps: write the archive with
 these gaps; choose the scales of optimal interpolation and train one model of all variables on the training months;
@@ -15,10 +15,8 @@ import os
 import shlex
 from pathlib import Path
 
-import agulhas_scores as scores
 import click
 import numpy as np
-import start_first
 import torch
 import xarray as xr
 
@@ -30,6 +28,8 @@ from oceanvar.labels.coordinates import spacing
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.observing.clouds import MovingClouds
 from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
+from scripts import start_first
+from scripts.agulhas import scores
 
 DATA = "agulhas_currents_2002"
 VARIABLES = "eastward_eulerian_current_velocity,northward_eulerian_current_velocity"

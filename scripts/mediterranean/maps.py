@@ -1,6 +1,6 @@
 """Map the Mediterranean's sea level: learn on maps of 2005, assimilate the real tracks of 2014.
 
-    python scripts/mediterranean.py --out runs/mediterranean
+    python -m scripts.mediterranean maps --out runs/mediterranean
 
 The data are looked for in the folder named by OCEANVAR_DATA, or in ../shared/data; other maps and
 tracks are given by --maps and --tracks. The steps: simulate Gaussian fields with a spread of scales on
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import start_first
 import xarray as xr
 
 import oceanvar
@@ -27,6 +26,7 @@ from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import bin_tracks, read_tracks, sample_field, withhold_passes
 from oceanvar.plots.panels import plot_comparison
 from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
+from scripts import start_first
 
 MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"
 TRACKS = "med_tracks_2014/along_track_adt_20140515_20140603.txt"
@@ -292,7 +292,3 @@ def main(maps: Path, tracks: Path, score_at: Path, out: Path, **options: int) ->
         results["twin experiment"] = table(twin_experiment(anomaly, all_tracks, model, out))
     (out / "scores.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,17 @@
-"""The rows of Table 1 for `mnist_inpainting.py`, and how the learned ones are trained."""
+"""The rows of Table 1 for `scripts.mnist`, and how the learned ones are trained."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import mnist_methods as methods
 import torch
-from mnist_methods import HOLES, Task
 
 import oceanvar
 from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
+from scripts.mnist import methods
+from scripts.mnist.methods import HOLES, Task
 
 N_VALIDATION = 512
 

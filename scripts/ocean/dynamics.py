@@ -1,16 +1,28 @@
-"""Row of `ocean_osse.py`: strong and weak-constraint 4D-Var with the model of the ocean, from two first guesses."""
+"""Row of `scripts.ocean`: strong and weak-constraint 4D-Var with the model of the ocean, from two first guesses."""
 
 import functools
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import ocean_altimeters
 import torch
 import xarray as xr
-from ocean_cases import (
+from torch import Tensor
+from torch.nn import functional
+
+import oceanvar
+from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.maps.base import AbstractMap
+from oceanvar.maps.compositions import Chain
+from oceanvar.metrics.intervals import bootstrap_interval
+from oceanvar.truths.oceans import one_day
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.solvers.lbfgs import LBFGS
+from scripts.ocean import altimeters
+from scripts.ocean.cases import (
     ALTIMETERS,
     FIRST_TEST_SEED,
     FIRST_TUNING_SEED,
@@ -22,25 +34,18 @@ from ocean_cases import (
     observed,
     scores_of,
 )
-from ocean_dynamics_page import STRONG, WEAK, races, ratios, title
-from ocean_flow import CONTROL, Filtered, Forecast, OnGrid, Shifted, spread_of, whitened_cost
-from ocean_tables import table
-from torch import Tensor
-from torch.nn import functional
-
-import oceanvar
-from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain
-from oceanvar.truths.oceans import one_day
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.lbfgs import LBFGS
+from scripts.ocean.flow import CONTROL, Filtered, Forecast, OnGrid, Shifted, spread_of, whitened_cost
+from scripts.ocean.tables import RATIOS, Month, cell, table
 
 FEW = next(iter(ALTIMETERS))
-OI, UNET = ocean_altimeters.OI, ocean_altimeters.UNET
+OI, UNET = altimeters.OI, altimeters.UNET
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
 BACKGROUND_WEIGHT = 0.5
 """The first guess has seen the observations that the cost brings a second time."""
+
+STRONG, WEAK = "strong", "weak"
+COLUMNS = {"mu": 1, "lambda_x": 1, "rmse": 100, "r_score": 1}
+"""Scores of the page, and what they are multiplied by: rmse is in cm there."""
 
 N_EDGE = 2
 """Days at both ends of a window that are not scored."""
@@ -48,8 +53,8 @@ N_EDGE = 2
 
 def run(out: Path, scale: Scale, seed: int) -> dict:
     """Minimise both costs of one window of every month from both first guesses, and score on the way."""
-    model = ocean_altimeters.train(out, scale, seed)
-    choose = functools.partial(ocean_altimeters.choose_scales, out, scale, ALTIMETERS[FEW])
+    model = altimeters.train(out, scale, seed)
+    choose = functools.partial(altimeters.choose_scales, out, scale, ALTIMETERS[FEW])
     lengths = kept(out / "lengths" / f"{FEW}.json", choose)
     analyse = functools.partial(first_guesses, model=model, lengths=lengths, n_nearest=scale.n_nearest)
     spreads, forecast_errors = tuned(out, scale, analyse)
@@ -91,7 +96,7 @@ def first_guesses(
     obs: xr.DataArray,
     days: slice,
     model: oceanvar.VarNet,
-    lengths: ocean_altimeters.Lengths,
+    lengths: altimeters.Lengths,
     n_nearest: int,
 ) -> dict[str, xr.DataArray]:
     """Analyses of both methods on some days and every second cell."""
@@ -192,3 +197,83 @@ def minimised(
                 began = time.process_time()
                 control, carry = solver.step(cost, obs, control, carry)
                 elapsed += time.process_time() - began
+
+
+def title(constraint: str, name: str, n: int) -> str:
+    """Name of a row."""
+    return f"{constraint}-constraint 4D-Var from {name}, {n} iterations"
+
+
+def ratios(n_iterations: Sequence[int]) -> dict[str, tuple[str, str]]:
+    """Pairs of rows whose ratio is of interest."""
+    last = n_iterations[-1]
+    pairs = [(title(WEAK, name, last), title(STRONG, name, last)) for name in (OI, UNET)]
+    for n in n_iterations[1:]:
+        ours = title(STRONG, UNET, n)
+        pairs += [(ours, UNET), (ours, title(STRONG, OI, n)), (ours, title(WEAK, OI, last))]
+    pairs += [(title(WEAK, OI, last), OI), (title(STRONG, UNET, last), OI)]
+    return {f"{ours} / {theirs}": (ours, theirs) for ours, theirs in pairs}
+
+
+def races(months: Sequence[Month], seconds: Mapping[str, float], n_iterations: Sequence[int]) -> dict:
+    """How much longer the minimisation from optimal interpolation takes to the error of the one from the U-Net.
+
+    A month in which it does not get there counts with its last iteration, so that the ratio is too small then.
+    """
+    found = {}
+    for constraint in (STRONG, WEAK):
+        rows = {name: [title(constraint, name, n) for n in n_iterations] for name in (OI, UNET)}
+        clocks = {
+            "iterations": {name: [float(n) for n in n_iterations] for name in rows},
+            "seconds": {name: [seconds[row] for row in rows[name]] for name in rows},
+        }
+        for at, n in enumerate(n_iterations[1:-1], 1):
+            goals = [one[rows[UNET][at]]["rmse"] for one in months]
+            errors = [[one[row]["rmse"] for row in rows[OI]] for one in months]
+            reached = sum(min(path) <= goal for path, goal in zip(errors, goals, strict=True))
+            entry: dict[str, Any] = {"n_reached": reached}
+            for unit, clock in clocks.items():
+                needed = [
+                    until(path, clock[OI], goal) / clock[UNET][at]
+                    for path, goal in zip(errors, goals, strict=True)
+                ]
+                entry[unit] = {"ratio": float(np.mean(needed)), "interval": bootstrap_interval(needed)}
+            found[f"{constraint}, U-Net and {n} iterations"] = entry
+    return found
+
+
+def until(errors: Sequence[float], clock: Sequence[float], goal: float) -> float:
+    """Reading of a clock when the error is down at a goal, or the last one; errors fall exponentially in between."""
+    falling = np.minimum.accumulate(errors)
+    return float(np.interp(-np.log(goal), -np.log(falling), clock))
+
+
+def as_markdown(result: Mapping) -> str:
+    """Tables of the page."""
+    error = result["model_error"]
+    lines = [
+        f"The model errs by {1000 * error['rmse']:.2f} mm in a day; errors of neighbouring days are correlated by "
+        f"{error['correlation']:.2f}.",
+        "",
+        "| | iterations | s | mu | lambda_x, degrees | rmse, cm | error variance over variance |",
+        "|---" * 7 + "|",
+    ]
+    for row, scores in result["scores"].items():
+        name, _, n = (
+            row.removesuffix(" iterations").rpartition(", ") if row in result["seconds"] else (row, "", "")
+        )
+        s = f"{result['seconds'][row]:.1f}" if n else ""
+        cells = (cell(scores.get(key, {}), "mean", factor) for key, factor in COLUMNS.items())
+        lines.append(f"| {name} | {n} | {s} | {' | '.join(cells)} |")
+    lines += ["", "| ratio | error variance | lambda_x | lambda_t |", "|---" * 4 + "|"]
+    for name, row in result["ratios"].items():
+        lines.append(f"| {name} | {' | '.join(cell(row.get(key, {}), 'ratio') for key in RATIOS)} |")
+    lines += [
+        "",
+        "| until as good as | ratio of iterations | ratio of seconds | months that get there |",
+        "|---" * 4 + "|",
+    ]
+    for name, row in result["races"].items():
+        cells = " | ".join(cell(row[unit], "ratio") for unit in ("iterations", "seconds"))
+        lines.append(f"| {name} | {cells} | {row['n_reached']} |")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The oceans of `ocean_osse.py`: how large, what is learned from, and which months are scored."""
+"""The oceans of `scripts.ocean`: how large, what is learned from, and which months are scored."""
 
 import dataclasses
 import functools

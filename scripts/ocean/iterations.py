@@ -1,9 +1,9 @@
-"""Row of `ocean_osse.py`: a learned prior and solver that go on from the U-Net's analysis, beside the U-Net alone."""
+"""Row of `scripts.ocean`: a learned prior and solver that go on from the U-Net's analysis, beside the U-Net alone."""
 
 from pathlib import Path
 
-import ocean_altimeters
-from ocean_cases import (
+from scripts.ocean import altimeters
+from scripts.ocean.cases import (
     ALTIMETERS,
     FIRST_TEST_SEED,
     Scale,
@@ -14,33 +14,33 @@ from ocean_cases import (
     scores_of,
     seen_anywhere,
 )
-from ocean_models import fitted_on_years, iterated
-from ocean_tables import table
+from scripts.ocean.models import fitted_on_years, iterated
+from scripts.ocean.tables import table
 
 OURS = "4DVarNet"
 
 
 def run(out: Path, scale: Scale, seed: int) -> dict:
     """Train the iterations, and score both on every month."""
-    start = ocean_altimeters.train(out, scale, seed)
+    start = altimeters.train(out, scale, seed)
     sampler = seen_anywhere(scale, list(ALTIMETERS.values()))
     model = iterated(scale, seed, start)
     model = fitted_on_years(model, out / "4dvarnet", scale, sampler, seed, n_epochs=scale.n_epochs_solver)
-    models = {ocean_altimeters.UNET: start, OURS: model}
+    models = {altimeters.UNET: start, OURS: model}
 
     def score(number: int) -> dict:
         truth = month(out, scale, FIRST_TEST_SEED + number, number)
         rows = {}
-        for altimeters, sampler in ALTIMETERS.items():
+        for fleet, sampler in ALTIMETERS.items():
             obs = observed(truth, sampler)["ssh"]
             for name, each in models.items():
-                rows[f"{altimeters}: {name}"] = scores_of(
+                rows[f"{fleet}: {name}"] = scores_of(
                     scored(obs.varnet.assimilate(each)), scored(truth["ssh"])
                 )
         return rows
 
     pairs = {
-        f"{each}: {OURS} / {ocean_altimeters.UNET}": tuple(f"{each}: {name}" for name in reversed(models))
+        f"{each}: {OURS} / {altimeters.UNET}": tuple(f"{each}: {name}" for name in reversed(models))
         for each in ALTIMETERS
     }
     months = over_months(out / "iterations", scale, score)

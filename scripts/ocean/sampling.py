@@ -1,4 +1,4 @@
-"""Row of `ocean_osse.py`: where should the observations of today go, given the analysis of yesterday."""
+"""Row of `scripts.ocean`: where should the observations of today go, given the analysis of yesterday."""
 
 import copy
 import functools
@@ -7,21 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ocean_altimeters
 import torch
 import xarray as xr
-from ocean_cases import DIMS, FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, kept, over_months
-from ocean_days import KNOWN, days_of_month, year
-from ocean_designs import Lattice, RandomCells
-from ocean_models import fitted
-from ocean_sampling_figure import draw
-from ocean_tables import table
+from matplotlib.figure import Figure
 
 import oceanvar
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
 from oceanvar.maps.layers import Conv
 from oceanvar.observing.samplers import AbstractSampler, RandomFraction
+from oceanvar.plots.canvas import new_figure
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.designs.sampling import SamplingDesign
@@ -30,6 +25,20 @@ from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.observations import ObservationTerm
+from scripts.ocean import altimeters
+from scripts.ocean.cases import (
+    DIMS,
+    FIRST_TRAINING_SEED,
+    FIRST_VALIDATION_SEED,
+    NOISE,
+    Scale,
+    kept,
+    over_months,
+)
+from scripts.ocean.days import KNOWN, days_of_month, year
+from scripts.ocean.designs import Lattice, RandomCells
+from scripts.ocean.models import fitted
+from scripts.ocean.tables import table
 
 SHARE = 0.06
 LENGTH = 2.0
@@ -54,7 +63,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
     models = trained(out / "sampling", data, scale, seed)
     ablation = kept(out / "sampling" / "ablation.json", lambda: variants(data[1], models))
     del models[THROUGH]
-    analyses = ocean_altimeters.train(out, scale, seed)
+    analyses = altimeters.train(out, scale, seed)
     print(f"validation: {ablation}", flush=True)
 
     def score(number: int) -> dict:
@@ -125,7 +134,7 @@ def n_cells(days: xr.Dataset) -> int:
 
 def training_days(out: Path, scale: Scale, seed: int) -> tuple[xr.Dataset, xr.Dataset]:
     """Days of all training years and their mirror images, and of the validation year."""
-    analyses = ocean_altimeters.train(out, scale, seed)
+    analyses = altimeters.train(out, scale, seed)
     years = [
         year(out, scale, each, analyses, is_mirrored)
         for each in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + scale.n_years)
@@ -231,3 +240,31 @@ def with_errors(days: xr.Dataset, model: oceanvar.VarNet) -> xr.Dataset:
     unseen = days.assign(departure=days["departure"].where(False))
     error = np.abs(unseen.varnet.assimilate(model)["departure"] - days["departure"])
     return days.assign(log_error=2 * np.log(np.maximum(error, FLOOR) / NOISE))
+
+
+def draw(days: xr.Dataset, found: Mapping[str, xr.Dataset], day: int) -> Figure:
+    """Yesterday's analysis with the cells of each sampling, and the error of today's analysis."""
+    figure = new_figure(width=9.0, height=8.0)
+    axes = figure.subplots(2, len(found), sharex=True, sharey=True)
+    one = days.isel(trajectory=day, time=0)
+    level = float(np.abs(one["previous"]).max())
+    largest = max(
+        float(np.abs(each["analysis"].isel(trajectory=day, time=0) - one["ssh"]).quantile(0.999))
+        for each in found.values()
+    )
+    for (name, each), (above, below) in zip(found.items(), axes.T, strict=True):
+        seen = each["is_seen"].isel(trajectory=day, time=0).stack(cell=("latitude", "longitude"))
+        seen = seen[seen.values]
+        error = each["analysis"].isel(trajectory=day, time=0) - one["ssh"]
+        rms = 100 * float((error**2).mean() ** 0.5)
+        for ax, field, limit, title in (
+            (above, one["previous"], level, f"yesterday's analysis, m, and the cells: {name}"),
+            (below, error, largest, f"error of today's analysis, m: {rms:.2f} cm rms"),
+        ):
+            mesh = ax.pcolormesh(
+                field["longitude"], field["latitude"], field, cmap="RdBu_r", vmin=-limit, vmax=limit
+            )
+            ax.plot(seen["longitude"], seen["latitude"], "k.", markersize=3)
+            ax.set_title(title, fontsize=10)
+            figure.colorbar(mesh, ax=ax, shrink=0.8)
+    return figure

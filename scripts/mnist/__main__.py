@@ -1,7 +1,7 @@
 """Table 1 of Fablet, Drumetz and Rousseau (2020): MNIST digits with holes, by the code that maps the sea.
 
-    python scripts/mnist_inpainting.py --out runs/mnist
-    python scripts/mnist_inpainting.py --rows x0 --rows pca-fsgd --noise std --scale 0.1
+    python -m scripts.mnist --out runs/mnist
+    python -m scripts.mnist --rows x0 --rows pca-fsgd --noise std --scale 0.1
 
 An image is a state of one variable and one time. Three holes of 9 x 9 pixels and Gaussian noise hide the truth: of
 standard deviation 0.1 sigma as in the papers' code (``std``), or of variance 0.1 sigma^2 as in their text
@@ -26,12 +26,12 @@ import numpy as np
 import torch
 import xarray as xr
 from matplotlib.figure import Figure
-from mnist_methods import TEST_SEED, Task
-from mnist_rows import ROWS, trained
 
 import oceanvar
 from oceanvar.metrics.intervals import bootstrap_interval, bootstrap_ratio
 from oceanvar.network.bridge import to_tensor
+from scripts.mnist.methods import TEST_SEED, Task
+from scripts.mnist.rows import ROWS, trained
 
 N_LEARN, N_HELD, N_TEST, N_FIRST = 58_000, 2_000, 10_000, 512
 NOISES = {"std": 0.1, "variance": 0.1**0.5}

@@ -1,9 +1,9 @@
 """Real altimeter passes in a learned model: in cells of the grid, or where and when they were measured.
 
-    python scripts/mediterranean_tracks.py --out runs/mediterranean_tracks
+    python -m scripts.mediterranean tracks --out runs/mediterranean_tracks
 
-The maps and tracks of scripts/mediterranean.py are found in the same way. Simulated fields are observed along passes at
-their true positions and times, drawn anew for every window. One start, a network that sees the means of cells, is
+The maps and tracks are those of `scripts.mediterranean.maps`. Simulated fields are observed along passes at their
+true positions and times, drawn anew for every window. One start, a network that sees the means of cells, is
 trained once and kept. Behind it a variational analysis, whose weights and widths are learned through its iterations, is
 trained twice alike: once its cost sees every sample at the centre of its cell and day, once where and when it was
 measured. All are scored at passes that they have not seen, beside optimal interpolation and the mean map: further ones
@@ -20,8 +20,6 @@ import click
 import numpy as np
 import torch
 import xarray as xr
-from binned_or_along_track import anomalies, squares_by_pass
-from mediterranean import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, days, find, interpolate
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -45,6 +43,8 @@ from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.backgrounds import BackgroundTerm
 from oceanvar.variational.terms.observations import ObservationTerm
+from scripts.mediterranean.both_ways import anomalies, squares_by_pass
+from scripts.mediterranean.maps import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, days, find, interpolate
 
 DIMS = ("time", "latitude", "longitude")
 PATCH = {"time": 20, "latitude": 64, "longitude": 64}
@@ -269,8 +269,8 @@ def rows(found: dict[str, np.ndarray], checks: xr.Dataset) -> dict[str, dict[str
 
 
 @click.command()
-@click.option("--maps", type=click.Path(path_type=Path), help="As of scripts/mediterranean.py.")
-@click.option("--tracks", type=click.Path(path_type=Path), help="As of scripts/mediterranean.py.")
+@click.option("--maps", type=click.Path(path_type=Path), help="As of the command maps.")
+@click.option("--tracks", type=click.Path(path_type=Path), help="As of the command maps.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("runs/mediterranean_tracks"), show_default=True
 )
@@ -296,7 +296,3 @@ def main(maps: Path, tracks: Path, out: Path, score: bool, seed: int) -> None:
     results["optimal interpolation"] = {"scales_km_days": list(scales)}
     (out / "scores.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """Table 2 of the 4DVarNet paper with the rows it lacks, on the same windows, and its figures.
 
-    python scripts/lorenz_osse.py lorenz63 --n-windows 4000
-    python scripts/lorenz_osse.py lorenz96 --n-windows 400
-    python scripts/lorenz_osse.py lorenz96 --scale 0.1        # everything at a tenth of the size
+    python -m scripts.lorenz osse lorenz63 --n-windows 4000
+    python -m scripts.lorenz osse lorenz96 --n-windows 400
+    python -m scripts.lorenz osse lorenz96 --scale 0.1        # everything at a tenth of the size
 
 Every method sees the same windows, each from a trajectory of its own. Scores are those of
 `oceanvar.papers.comparison.score`.
@@ -172,7 +172,3 @@ def draw_fields(folder: Path, rows: list[Method], truth: np.ndarray, seen: np.nd
 def as_image(window: np.ndarray) -> np.ndarray:
     """Lay a window ``(V, T)`` or ``(1, T, site)`` out with time to the right."""
     return window if window.ndim == 2 else window[0].T
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Row of `ocean_osse.py`: four altimeters, without and with SWOT, by interpolation and by what has been learned."""
+"""Row of `scripts.ocean`: four altimeters, without and with SWOT, by interpolation and by what has been learned."""
 
 import functools
 import itertools
@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from ocean_cases import (
+
+import oceanvar
+from oceanvar.baselines.linear import interpolate_linear
+from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.baselines.tuning import fit_lengths
+from oceanvar.observing.samplers import AbstractSampler
+from oceanvar.plots.panels import plot_comparison
+from scripts.ocean.cases import (
     ALTIMETERS,
     FIRST_TEST_SEED,
     FIRST_TUNING_SEED,
@@ -21,15 +28,8 @@ from ocean_cases import (
     scores_of,
     seen_anywhere,
 )
-from ocean_models import direct_inversion, fitted_on_years
-from ocean_tables import table
-
-import oceanvar
-from oceanvar.baselines.linear import interpolate_linear
-from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.baselines.tuning import fit_lengths
-from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.plots.panels import plot_comparison
+from scripts.ocean.models import direct_inversion, fitted_on_years
+from scripts.ocean.tables import table
 
 LINEAR, OI, UNET = "linear interpolation", "optimal interpolation", "U-Net, direct inversion"
 Lengths = Mapping[str, float]

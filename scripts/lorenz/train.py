@@ -1,7 +1,7 @@
 """Train the packaged Lorenz models and write their cards.
 
-    python scripts/train_lorenz.py lorenz63 --out oceanvar/models
-    python scripts/train_lorenz.py lorenz96 --out oceanvar/models
+    python -m scripts.lorenz train lorenz63 --out oceanvar/models
+    python -m scripts.lorenz train lorenz96 --out oceanvar/models
 
 A network makes a first analysis of the observations. It is trained on windows cut from simulated trajectories at a
 random place, each with a mask and noise of its own. Gauss-Newton steps on weak-constraint 4D-Var then start
@@ -183,7 +183,7 @@ def main(system: str, out: Path, n_test: int, seed: int) -> None:
     minutes = train(model, system, truth, seed)
     finish(model, system)
     card = {
-        "command": f"python scripts/train_lorenz.py {system} --seed {seed}",
+        "command": f"python -m scripts.lorenz train {system} --seed {seed}",
         "data": f"400 trajectories of 2000 steps, seed {TRAINING_SEED}",
         "test": f"{n_test} windows of {N_TIMES} steps, each of a trajectory of its own, seed {TEST_SEED}",
         **scores(model, system, n_test),
@@ -212,7 +212,3 @@ def scores(model: oceanvar.VarNet, system: str, n_windows: int) -> dict[str, str
         f"{float(row.r_score_high):.3e}), median {float(row['median']):.3e}"
         for name, row in rows.items()
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +13,8 @@ from click.testing import CliRunner
 import oceanvar
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE, one_day
-
-sys.path.append(str(Path(__file__).parents[2] / "scripts"))
-
-import ocean_cases
-import ocean_days
-import ocean_designs
-import ocean_dynamics_page
-import ocean_flow
-import ocean_models
-import ocean_osse
-import ocean_sampling
-import ocean_tables
-import ocean_temperature
+from scripts.ocean import cases, days, designs, dynamics, flow, models, sampling, tables, temperature
+from scripts.ocean.__main__ import main
 
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
 METHODS = ["linear interpolation", "optimal interpolation", "U-Net, direct inversion"]
@@ -43,13 +31,11 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
         "--package",
         str(tmp_path / "models"),
     ]
-    first = CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
+    first = CliRunner().invoke(main, options, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     run = tmp_path / "run"
     result = json.loads((run / "altimeters.json").read_text())
-    assert list(result["scores"]) == [
-        f"{each}: {name}" for each in ocean_cases.ALTIMETERS for name in METHODS
-    ]
+    assert list(result["scores"]) == [f"{each}: {name}" for each in cases.ALTIMETERS for name in METHODS]
     for row in result["scores"].values():
         assert row["mu"]["n_months"] == len(result["months"]) == 2
         low, high = row["rmse"]["interval"]
@@ -57,19 +43,19 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
     assert {path.name for path in run.iterdir()} >= {"maps_4_nadirs.png", "maps_4_nadirs_+_SWOT.png"}
     trained = (run / "unet" / "model.varnet").stat().st_mtime_ns
     (run / "altimeters.json").unlink()
-    second = CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
+    second = CliRunner().invoke(main, options, catch_exceptions=False)
     assert second.exit_code == 0
     assert (run / "unet" / "model.varnet").stat().st_mtime_ns == trained
     assert json.loads((run / "altimeters.json").read_text())["scores"] == result["scores"]
-    other = CliRunner().invoke(ocean_osse.main, [*options, "--seed", "1"])
+    other = CliRunner().invoke(main, [*options, "--seed", "1"])
     assert other.exit_code == 1
     assert "other settings" in other.output
     model = oceanvar.load(tmp_path / "models" / "ocean.varnet")
     assert model.provenance["card"]["parameters"] > 0
     assert "rmse, 4 nadirs" in (tmp_path / "models" / "ocean.md").read_text()
 
-    dynamics = CliRunner().invoke(ocean_osse.main, ["dynamics", *options[1:5]], catch_exceptions=False)
-    assert dynamics.exit_code == 0, dynamics.output
+    run_dynamics = CliRunner().invoke(main, ["dynamics", *options[1:5]], catch_exceptions=False)
+    assert run_dynamics.exit_code == 0, run_dynamics.output
     rows = json.loads((run / "dynamics.json").read_text())["scores"]
     assert len(rows) == 2 * (1 + 2 * 3)
     for name in ("optimal interpolation", "U-Net, direct inversion"):
@@ -80,9 +66,9 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
             assert after < begun
             ended.append(after)
         assert ended[0] != ended[1]
-    assert "| weak, U-Net and 2 iterations | " in dynamics.output
+    assert "| weak, U-Net and 2 iterations | " in run_dynamics.output
 
-    iterations = CliRunner().invoke(ocean_osse.main, ["iterations", *options[1:5]], catch_exceptions=False)
+    iterations = CliRunner().invoke(main, ["iterations", *options[1:5]], catch_exceptions=False)
     assert iterations.exit_code == 0, iterations.output
     before, after = (oceanvar.load(run / each / "model.varnet").assimilator for each in ("unet", "4dvarnet"))
     assert (before.n_steps, after.n_steps) == (0, 1)
@@ -96,46 +82,46 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
 
 def test_the_tiny_row_of_the_temperature(tmp_path: Path) -> None:
     options = ["temperature", "--scale", "tiny", "--out", str(tmp_path)]
-    CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
+    CliRunner().invoke(main, options, catch_exceptions=False)
     result = json.loads((tmp_path / "temperature.json").read_text())
     assert len({row["rmse"]["mean"] for row in result["scores"].values()}) == 3
     assert set(result["ratios"]["1 nadir + temperature / 1 nadir"]) >= {"r_score"}
 
 
 def test_clouds_hide_the_share_of_the_temperature_that_they_should() -> None:
-    coords = dict(zip(ocean_cases.DIMS, map(np.arange, (40, 60, 60)), strict=True))
-    truth = xr.Dataset({"ssh": (ocean_cases.DIMS, np.zeros((40, 60, 60)))}, coords)
-    seen = ocean_temperature.clouded(truth.assign(sst=truth["ssh"]), seed=1)
-    assert float(seen["sst"].isnull().mean()) == pytest.approx(ocean_temperature.CLOUDS.fraction, abs=0.1)
-    assert float(seen["sst"].std()) == pytest.approx(ocean_temperature.KELVIN, rel=0.05)
+    coords = dict(zip(cases.DIMS, map(np.arange, (40, 60, 60)), strict=True))
+    truth = xr.Dataset({"ssh": (cases.DIMS, np.zeros((40, 60, 60)))}, coords)
+    seen = temperature.clouded(truth.assign(sst=truth["ssh"]), seed=1)
+    assert float(seen["sst"].isnull().mean()) == pytest.approx(temperature.CLOUDS.fraction, abs=0.1)
+    assert float(seen["sst"].std()) == pytest.approx(temperature.KELVIN, rel=0.05)
     assert seen["ssh"].notnull().all()
 
 
 def test_the_tiny_row_of_the_sampling(tmp_path: Path) -> None:
     options = ["sampling", "--scale", "tiny", "--out", str(tmp_path)]
-    CliRunner().invoke(ocean_osse.main, options, catch_exceptions=False)
+    CliRunner().invoke(main, options, catch_exceptions=False)
     result = json.loads((tmp_path / "sampling.json").read_text())
     assert len({row["rmse"]["mean"] for row in result["scores"].values()}) == 5
     assert set(result["ratios"]["learned / random"]) == {"rmse", "r_score"}
     assert (tmp_path / "sampling.png").exists()
     model = oceanvar.load(tmp_path / "sampling" / "learned" / "model.varnet")
-    days = ocean_days.xr.load_dataset(tmp_path / "sampling" / "days" / "4000.nc")
-    found = ocean_sampling.today(days, "learned", model, 0)
+    known = xr.load_dataset(tmp_path / "sampling" / "days" / "4000.nc")
+    found = sampling.today(known, "learned", model, 0)
     assert (found["is_seen"].sum(("latitude", "longitude")) == int(0.06 * 16 * 16)).all()
 
 
 def test_what_is_known_yesterday_says_nothing_of_today(tmp_path: Path) -> None:
-    scale = ocean_cases.SCALES["tiny"]
-    model = ocean_models.direct_inversion(scale, 0)
+    scale = cases.SCALES["tiny"]
+    model = models.direct_inversion(scale, 0)
     model.normalise(dataclasses.replace(model.state_space, mean={"ssh": 0.0}, std={"ssh": 0.1}))
-    truth = ocean_cases.month(tmp_path, scale, 4000, 0)
-    every = ocean_days.days(truth, range(6, 20), scale, model)
-    seen = (every["wait"] < 1).any(("time", *ocean_cases.BOX)).values
+    truth = cases.month(tmp_path, scale, 4000, 0)
+    every = days.days(truth, range(6, 20), scale, model)
+    seen = (every["wait"] < 1).any(("time", *cases.BOX)).values
     number = int(np.flatnonzero(seen)[0])  # the first day with an observation
     changed = truth.copy(deep=True)
     changed["ssh"][6 + number :] = 9.0
-    other = ocean_days.days(changed, range(6, 20), scale, model)
-    for name in ocean_days.KNOWN:
+    other = days.days(changed, range(6, 20), scale, model)
+    for name in days.KNOWN:
         assert (other[name][number] == every[name][number]).all()
     assert (other["previous"][number + 1] != every["previous"][number + 1]).any()
     assert (other["ssh"][number] == 9.0).all()
@@ -147,14 +133,14 @@ def test_what_is_known_yesterday_says_nothing_of_today(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("staggered", "shift"), [(True, 0.0), (False, 0.0), (True, 0.25)])
 def test_a_lattice_has_its_number_of_cells_well_apart(staggered: bool, shift: float) -> None:
     sizes = {"variable": 1, "time": 1, "latitude": 50, "longitude": 50}
-    mask = ocean_designs.Lattice(150, staggered, shift).mask(sizes, {}, np.random.default_rng(0))[0, 0]
+    mask = designs.Lattice(150, staggered, shift).mask(sizes, {}, np.random.default_rng(0))[0, 0]
     assert mask.sum() == 150
     assert torch.pdist(torch.nonzero(torch.tensor(mask)).float()).min() >= 3
 
 
 def test_random_cells_are_between_their_numbers() -> None:
     sizes, rng = {"variable": 1, "time": 1, "latitude": 5, "longitude": 6}, np.random.default_rng(0)
-    counts = {int(ocean_designs.RandomCells(2, 4).mask(sizes, {}, rng).sum()) for _ in range(50)}
+    counts = {int(designs.RandomCells(2, 4).mask(sizes, {}, rng).sum()) for _ in range(50)}
     assert counts == {2, 3, 4}
 
 
@@ -164,20 +150,18 @@ def test_a_mirrored_ocean_obeys_the_same_equation() -> None:
     day = one_day(32, 10.0, {"latitude": 35.0, "deformation_radius": 30.0, "surface": False})
     mean = MEAN_TEMPERATURE + GRADIENT * KM_PER_DEGREE * (truth["latitude"] - 35.0)
     departures = truth.assign(sst=truth["sst"] - mean)
-    for ds in (departures, ocean_cases.mirrored(departures)):
+    for ds in (departures, cases.mirrored(departures)):
         states = torch.tensor(np.stack([ds["ssh"], ds["sst"]])[None], dtype=torch.float64)
         np.testing.assert_allclose(day(states[:, :, :1])[:, :, 0], states[:, :, 1], atol=1e-5)
 
 
 FLOW_MAPS = {
-    "filter": ocean_flow.Filtered(torch.rand(8, 5, dtype=torch.float64)),
-    "finer": ocean_flow.OnGrid(8, 12),
-    "coarser": ocean_flow.OnGrid(8, 5),
-    "filter for each day": ocean_flow.Filtered(torch.rand(3, 8, 5, dtype=torch.float64)),
-    "forecast": ocean_flow.Forecast(one_day(8, 10.0, PHYSICS)),
-    "shifted": ocean_flow.Shifted(
-        ocean_flow.Forecast(one_day(8, 10.0, PHYSICS)), torch.ones(2, 1, 3, 8, 8) / 9
-    ),
+    "filter": flow.Filtered(torch.rand(8, 5, dtype=torch.float64)),
+    "finer": flow.OnGrid(8, 12),
+    "coarser": flow.OnGrid(8, 5),
+    "filter for each day": flow.Filtered(torch.rand(3, 8, 5, dtype=torch.float64)),
+    "forecast": flow.Forecast(one_day(8, 10.0, PHYSICS)),
+    "shifted": flow.Shifted(flow.Forecast(one_day(8, 10.0, PHYSICS)), torch.ones(2, 1, 3, 8, 8) / 9),
 }
 
 
@@ -198,33 +182,33 @@ def test_a_forecast_adds_its_errors_to_the_model_day_by_day() -> None:
     torch.manual_seed(2)
     day = one_day(8, 10.0, PHYSICS)
     control = 0.1 * torch.randn(2, 1, 4, 8, 8, dtype=torch.float64)
-    days = ocean_flow.Forecast(day)(control)
-    torch.testing.assert_close(days[:, :, :1], control[:, :, :1])
-    torch.testing.assert_close(days[:, :, 1:] - day(days[:, :, :-1]), control[:, :, 1:])
+    forecast = flow.Forecast(day)(control)
+    torch.testing.assert_close(forecast[:, :, :1], control[:, :, :1])
+    torch.testing.assert_close(forecast[:, :, 1:] - day(forecast[:, :, :-1]), control[:, :, 1:])
 
 
 def test_the_time_until_a_solver_is_as_good_as_another() -> None:
     """An error that halves with every second is at any of its values when it should be, and stays at its last one."""
     clock = [0.0, 1.0, 4.0]
     errors = [2.0**-t for t in clock]
-    assert ocean_dynamics_page.until(errors, clock, 2.0**-2.5) == pytest.approx(2.5)
-    assert ocean_dynamics_page.until(errors, clock, 2.0) == 0.0
-    assert ocean_dynamics_page.until(errors, clock, 1e-9) == 4.0
+    assert dynamics.until(errors, clock, 2.0**-2.5) == pytest.approx(2.5)
+    assert dynamics.until(errors, clock, 2.0) == 0.0
+    assert dynamics.until(errors, clock, 1e-9) == 4.0
 
 
 def test_waves_survive_a_finer_grid_and_the_way_back() -> None:
     at = torch.arange(8).double() / 8 * 2 * torch.pi
     wave = torch.sin(2 * at)[:, None] + torch.cos(3 * at)
-    finer = ocean_flow.OnGrid(8, 16)(wave)
+    finer = flow.OnGrid(8, 16)(wave)
     torch.testing.assert_close(finer[::2, ::2], wave)
-    torch.testing.assert_close(ocean_flow.OnGrid(16, 8)(finer), wave)
+    torch.testing.assert_close(flow.OnGrid(16, 8)(finer), wave)
 
 
 def test_filtered_noise_has_the_spread_of_the_errors_it_was_made_of() -> None:
     torch.manual_seed(1)
-    smooth = ocean_flow.Filtered(torch.exp(-((torch.fft.fftfreq(16)[:, None] * 8) ** 2).expand(16, 9)))
+    smooth = flow.Filtered(torch.exp(-((torch.fft.fftfreq(16)[:, None] * 8) ** 2).expand(16, 9)))
     errors = 3 * smooth(torch.randn(200, 16, 16))
-    again = ocean_flow.Filtered(ocean_flow.spread_of(errors))(torch.randn(200, 16, 16))
+    again = flow.Filtered(flow.spread_of(errors))(torch.randn(200, 16, 16))
     torch.testing.assert_close(again.std(), errors.std(), rtol=0.05, atol=0.0)
 
 
@@ -232,7 +216,7 @@ def test_parts_of_a_calendar_are_what_was_seen() -> None:
     rng = np.random.default_rng(0)
     seen = rng.random((9, 8, 7)) < 0.3
     sizes = {"variable": 2, "time": 4, "latitude": 5, "longitude": 6}
-    part = ocean_cases.AnyPart([seen]).mask(sizes, {}, rng)
+    part = cases.AnyPart([seen]).mask(sizes, {}, rng)
     assert part.shape == (2, 4, 5, 6)
     windows = np.lib.stride_tricks.sliding_window_view(seen, (4, 5, 6))
     assert (windows == part[0]).all(axis=(-3, -2, -1)).any()
@@ -243,7 +227,7 @@ def test_ratios_pair_the_same_months() -> None:
         {"a": {"r_score": 0.5 * each, "lambda_x": np.nan}, "b": {"r_score": each, "lambda_x": 1.0}}
         for each in (0.1, 0.4, 0.2)
     ]
-    result = ocean_tables.table(months, {"a / b": ("a", "b")})
+    result = tables.table(months, {"a / b": ("a", "b")})
     ratio = result["ratios"]["a / b"]
     assert ratio["r_score"]["ratio"] == pytest.approx(0.5)
     assert ratio["r_score"]["interval"] == pytest.approx((0.5, 0.5))

@@ -1,10 +1,14 @@
-"""Row of `ocean_osse.py`: one altimeter with the temperature that the currents stir, beside one altimeter alone."""
+"""Row of `scripts.ocean`: one altimeter with the temperature that the currents stir, beside one altimeter alone."""
 
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from ocean_cases import (
+
+import oceanvar
+from oceanvar.observing.clouds import MovingClouds
+from oceanvar.observing.satellites import Nadirs
+from scripts.ocean.cases import (
     DIMS,
     FIRST_TEST_SEED,
     Scale,
@@ -15,12 +19,8 @@ from ocean_cases import (
     scores_of,
     seen_anywhere,
 )
-from ocean_models import direct_inversion, fitted_on_years
-from ocean_tables import table
-
-import oceanvar
-from oceanvar.observing.clouds import MovingClouds
-from oceanvar.observing.satellites import Nadirs
+from scripts.ocean.models import direct_inversion, fitted_on_years
+from scripts.ocean.tables import table
 
 ONE = Nadirs(("jason",))
 ALONE, BOTH = "1 nadir", "1 nadir + temperature"

@@ -1,4 +1,4 @@
-"""The methods of Table 1 for `mnist_inpainting.py`: what each is made of, and how the untrained ones are tuned."""
+"""The methods of Table 1 for `scripts.mnist`: what each is made of, and how the untrained ones are tuned."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Train the learned methods of the papers' table 2, to be set beside ours.
 
-    python scripts/train_table2.py lorenz63 lstm --out oceanvar/models
+    python -m scripts.lorenz table2 lorenz63 lstm --out oceanvar/models
 
 LSTM: the LSTM solver on the true model, 20 iterations. TWO-SCALE: the LSTM solver and the two-scale CNN prior, trained
 jointly. FIXED-POINT: the same prior in the fixed-point solver, unrolled. The papers' architectures and loss; every
@@ -123,7 +123,3 @@ def main(
     model.provenance["minutes_of_training"] = round(float(history["seconds"].sum()) / 60)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / f"{system}-{method}.varnet")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Cells that `ocean_sampling.py` observes without having learned where."""
+"""Cells that `scripts.ocean.sampling` observes without having learned where."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""4D-Var in the periodic box of `ocean_osse.py`: the first day and the errors of the model decide the others."""
+"""4D-Var in the periodic box of `scripts.ocean`: the first day and the errors of the model decide the others."""
 
 from typing import final
 

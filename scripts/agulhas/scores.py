@@ -1,4 +1,4 @@
-"""What the model of scripts/agulhas.py is compared with, and how: interpolations, and scores of withheld cells."""
+"""What the model of `scripts.agulhas` is compared with, and how: interpolations, and scores of withheld cells."""
 
 import itertools
 import json

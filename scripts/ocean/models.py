@@ -1,4 +1,4 @@
-"""The learned methods of `ocean_osse.py`: direct inversion by a U-Net, and 4DVarNet that goes on from it."""
+"""The learned methods of `scripts.ocean`: direct inversion by a U-Net, and 4DVarNet that goes on from it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import xarray as xr
-from ocean_cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, space, years
 
 import oceanvar
 from oceanvar.network.presets import fourdvarnet
@@ -17,6 +16,7 @@ from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.observations import ObservationTerm
+from scripts.ocean.cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, space, years
 
 
 def direct_inversion(scale: Scale, seed: int, covariates: Sequence[str] = ()) -> oceanvar.VarNet:

@@ -1,11 +1,13 @@
-"""What is known yesterday and what is true today in the oceans of `ocean_sampling.py`: one window ends on each day."""
+"""What is known yesterday and what is true today, for `scripts.ocean.sampling`: one window ends on each day."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from ocean_cases import (
+
+import oceanvar
+from scripts.ocean.cases import (
     ALTIMETERS,
     BOX,
     FIRST_TEST_SEED,
@@ -17,8 +19,6 @@ from ocean_cases import (
     observed,
     ocean,
 )
-
-import oceanvar
 
 EVERY_DAYS, EVERY_CELLS = 4, 2
 """Days of a year that are learned from, and cells of the map that can be observed."""
