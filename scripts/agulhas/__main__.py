@@ -10,8 +10,8 @@ files in --out and is skipped where they are. `--scale tiny` runs all of it in s
 """
 
 import dataclasses
+import functools
 import json
-import os
 import shlex
 from pathlib import Path
 
@@ -28,8 +28,9 @@ from oceanvar.labels.coordinates import spacing
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.observing.clouds import MovingClouds
 from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
-from scripts import start_first
 from scripts.agulhas import scores
+from scripts.keeping import claim, find_data, kept, kept_model
+from scripts.start_first import start_first
 
 DATA = "agulhas_currents_2002"
 VARIABLES = "eastward_eulerian_current_velocity,northward_eulerian_current_velocity"
@@ -69,17 +70,6 @@ SCALES = {
         candidates=scores.Candidates(days=(5,), km=(50, 100), noises=(0.1,)),
     ),
 }  # fmt: skip
-
-
-def find_data() -> Path:
-    """Folder of the archive in OCEANVAR_DATA or ../shared/data."""
-    for folder in filter(None, [os.environ.get("OCEANVAR_DATA"), "../shared/data"]):
-        if (Path(folder) / DATA).is_dir():
-            return Path(folder) / DATA
-    raise click.ClickException(
-        f"needs {DATA}, a piece of public maps of currents: set OCEANVAR_DATA to the folder that holds it, or "
-        "give the folder of your own daily files with --data"
-    )
 
 
 def months(_: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
@@ -180,11 +170,7 @@ def simulate(learn: xr.Dataset, scale: Scale, rng: np.random.Generator) -> xr.Da
 
 
 def train(out: Path, scale: Scale, learn: xr.Dataset, sampler: MovingClouds, seed: int) -> oceanvar.VarNet:
-    """Train on the whole grid under fresh clouds, or load what an earlier run has trained."""
-    learned = out / "agulhas.varnet"
-    if learned.exists():
-        print(f"using {learned}; delete it to train anew")
-        return oceanvar.load(learned)
+    """Train on the whole grid under fresh clouds."""
     dims = tuple(map(str, learn[next(iter(learn))].dims))
     space = oceanvar.StateSpace(
         tuple(map(str, learn)),
@@ -197,18 +183,17 @@ def train(out: Path, scale: Scale, learn: xr.Dataset, sampler: MovingClouds, see
     )
     model.assimilator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     last = learn.isel(time=slice(-scale.n_validation, None))
-    start_first.train(
+    return start_first(
         model,
         training_truth(learn.isel(time=slice(-scale.n_validation)), scale, seed),
         sampler,
-        learned,
+        out,
         n_epochs=scale.n_epochs,
         start_share=0.85,
         validation=xr.concat([last] * N_CHECKS, "member"),
         n_samples=scale.n_samples,
         seed=seed,
     )
-    return model
 
 
 def assimilate(out: Path, folder: str, time_units: str, *options: str) -> list[Path]:
@@ -254,13 +239,8 @@ def check_same_bits(outputs: list[Path]) -> xr.Dataset:
 def main(data: Path | None, out: Path, name: str, time_units: str, seed: int, **chosen: object) -> None:
     """Withhold cells of an archive, train, map the archive by the command line, and score."""
     torch.set_num_threads(1)
-    data, scale = data or find_data(), SCALES[name]
-    out.mkdir(parents=True, exist_ok=True)
-    settings = json.dumps({"scale": dataclasses.asdict(scale), "seed": seed, **chosen}, indent=1)
-    written = out / "settings.json"
-    if written.exists() and written.read_text() != settings:
-        raise click.ClickException(f"{written} is of a run with other settings: choose another --out")
-    written.write_text(settings)
+    data, scale = data or find_data(DATA, "a piece of public maps of currents", "--data"), SCALES[name]
+    claim(out, {"scale": dataclasses.asdict(scale), "seed": seed, **chosen})
     variables = str(chosen["variables"]).split(",")
     truth = read(data, variables, time_units)
     sampler = clouds(scale, list(truth[variables[0]].dims))
@@ -268,15 +248,16 @@ def main(data: Path | None, out: Path, name: str, time_units: str, seed: int, **
         withhold(data, out / "obs", truth, sampler, seed)
     obs = read(out / "obs", variables, time_units)
     learning, test = (within(truth, *chosen[key]) for key in ("train_months", "test_months"))
-    train(out, scale, truth.isel(time=learning), sampler, seed)
+    model = out / "agulhas.varnet"
+    kept_model(model, lambda: train(out, scale, truth.isel(time=learning), sampler, seed))
     outputs = [*assimilate(out, "alone", time_units), *assimilate(out, "two", time_units, "--workers", "2")]
     analysis = check_same_bits(outputs)
     result = {"summary": read_summary(outputs[0]), "scores": {}}
     for number, variable in enumerate(variables):
-        path, fields = out / f"{variable}.nc", (truth[variable], obs[variable])
-        if not path.exists():
-            scores.interpolate(*fields, learning, test, scale.candidates).to_netcdf(path)
-        maps = scores.read_maps(path) | {scores.OURS: analysis[variable][test]}
+        fields = (truth[variable], obs[variable])
+        interpolate = functools.partial(scores.interpolate, *fields, learning, test, scale.candidates)
+        maps = scores.by_method(kept(out / f"{variable}.nc", interpolate)[variable])
+        maps |= {scores.OURS: analysis[variable][test]}
         seen = fields[0][test], fields[1][test]
         result["scores"][variable] = scores.table(*seen, maps)
         if number == 0:

@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -136,9 +135,8 @@ def table(truth: xr.DataArray, obs: xr.DataArray, maps: Mapping[str, xr.DataArra
     return {**rows, "n": {"weeks": len(starts), "cells": int(counts.sum())}}
 
 
-def read_maps(path: Path) -> dict[str, xr.DataArray]:
-    """Maps of `interpolate` from its file, by method."""
-    joined = xr.load_dataarray(path)
+def by_method(joined: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Maps of `interpolate`, apart."""
     return {str(name): joined.sel({"method": name}, drop=True) for name in joined.method.values}
 
 

@@ -24,6 +24,7 @@ from oceanvar.papers.comparison import experiment_of, score
 from oceanvar.papers.experiments import EXPERIMENTS
 from oceanvar.papers.ladder import Climate, Method, methods
 from oceanvar.variational.posterior import health
+from scripts.keeping import kept
 
 N_PATHS = 16
 """Windows over which the paths of the solvers are averaged."""
@@ -62,7 +63,7 @@ def main(
     table = []
     for method in rows:
         n = min(n_slow, n_windows) if method.is_slow else n_windows
-        table.append(kept_score(folder, method, climate, truth[:n], seen[:n]))
+        table.append(row_of(folder, method, climate, truth[:n], seen[:n]))
         print("\n".join(score_lines(xr.concat([table[-1]], "scheme").assign_attrs(title=""))), flush=True)
     write_paths(folder, climate, rows, truth[:N_PATHS], seen[:N_PATHS])
     draw_scores(folder, table)
@@ -70,20 +71,16 @@ def main(
     draw_fields(folder, rows, truth[0], seen[0])
 
 
-def kept_score(
-    folder: Path, method: Method, climate: Climate, truth: np.ndarray, seen: np.ndarray
-) -> xr.Dataset:
-    """Take the row of a method from an earlier run, or make it."""
-    path = folder / f"{''.join(c if c.isalnum() else '_' for c in method.name)}.nc"
-    if not path.exists():
+def row_of(folder: Path, method: Method, climate: Climate, truth: np.ndarray, seen: np.ndarray) -> xr.Dataset:
+    """Row of a method; one that is scored now goes to the log."""
+
+    def make() -> xr.Dataset:
         row = score(method, climate, truth, seen)
-        aside = path.with_suffix(".part")
-        row.to_netcdf(aside)
-        aside.replace(path)
-        logging.info(
-            "%s: %s", method.name, {name: float(each) for name, each in row.items() if each.ndim == 0}
-        )
-    return xr.load_dataset(path)
+        numbers = {name: float(each) for name, each in row.items() if each.ndim == 0}
+        logging.info("%s: %s", method.name, numbers)
+        return row
+
+    return kept(folder / f"{''.join(c if c.isalnum() else '_' for c in method.name)}.nc", make)
 
 
 def write_paths(

@@ -26,8 +26,7 @@ from oceanvar.variational.solvers.descent import FixedPoint
 from oceanvar.variational.solvers.lstm import LSTMSolver
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-
-TRAINING_SEED, VALIDATION_SEED = 1, 2
+from scripts.lorenz.train import TRAINING_SEED, VALIDATION_SEED
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     python -m scripts.mediterranean both-ways --out runs/both_ways
 
-The tracks and maps of `scripts.mediterranean.maps` are found in the same way. One classical cost, observations
+The tracks and maps are those of `scripts.mediterranean.maps`. One classical cost, observations
 and a smooth state, is minimised by conjugate gradients for both; only the observation operator differs. A fifth
 of the passes is withheld and scored, and the weight of the smoothness is chosen on passes withheld from the rest.
 Optimal interpolation, with scales chosen on the same passes, stands beside them. Nothing is trained.
@@ -17,7 +17,7 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
-from oceanvar.observing.tracks import bin_with_errors, read_tracks, sample_field, withhold_passes
+from oceanvar.observing.tracks import bin_with_errors, sample_field, withhold_passes
 from oceanvar.state.instruments import Instrument
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
@@ -27,7 +27,7 @@ from oceanvar.variational.solvers.descent import ConjugateGradients
 from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-from scripts.mediterranean.maps import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, find, interpolate
+from scripts.mediterranean.cases import DIMS, NOISE, anomalies, choose_scales, daily_grid, interpolate, read
 
 STD = 0.08
 SMOOTH = [3.0, 2.0, 2.0]
@@ -35,18 +35,11 @@ WEIGHTS = (0.3, 1.0, 3.0, 10.0)
 N_STEPS = 40
 
 
-def anomalies(tracks: xr.Dataset, mean: xr.DataArray, offset: float = 0.0) -> xr.Dataset:
-    """Sea level above the mean map at the samples, in m."""
-    adt = (tracks["adt"] - sample_field(mean, tracks) - offset).assign_attrs(units="m")
-    return tracks.assign(adt=adt).dropna("sample")
-
-
 def model(grid: xr.Dataset, instrument: dict[str, Instrument], weight: float) -> oceanvar.VarNet:
     """Classical cost with one instrument and a smooth state; one patch holds the whole grid."""
-    dims = ("time", "latitude", "longitude")
-    patch = {dim: grid.sizes[dim] for dim in dims}
+    patch = {dim: grid.sizes[dim] for dim in DIMS}
     space = oceanvar.StateSpace(
-        ("adt",), dims, patch, mean={"adt": 0.0}, std={"adt": STD}, instruments=instrument
+        ("adt",), DIMS, patch, mean={"adt": 0.0}, std={"adt": STD}, instruments=instrument
     )
     tracked = tuple(space.tracked)
     term = ObservationTerm(AlongTrack(), *tracked) if tracked else ObservationTerm()
@@ -84,14 +77,9 @@ def squares_by_pass(estimate: np.ndarray, checks: xr.Dataset) -> list[np.ndarray
 def main(out: Path) -> None:
     """Score both ways at withheld passes; print RMSE in cm with bootstrap intervals over passes."""
     out.mkdir(parents=True, exist_ok=True)
-    adt = xr.open_dataset(find(MAPS))["adt"].load()
-    mean = adt[:N_LEARN].mean("time")
-    kept, checks = withhold_passes(read_tracks(find(TRACKS)), 0.2, seed=2014)
-    offset = float(anomalies(kept, mean)["adt"].mean())
-    kept, checks = anomalies(kept, mean, offset), anomalies(checks, mean, offset)
-    first, last = (kept["time"].values[i].astype("datetime64[D]") for i in (0, -1))
-    noon = np.arange(first, last + 1).astype("datetime64[ns]") + np.timedelta64(12, "h")
-    grid = xr.Dataset(coords={"time": noon, "latitude": adt.latitude, "longitude": adt.longitude})
+    sea = read(None, None)
+    kept, checks, _ = anomalies(sea)
+    grid = daily_grid(sea, kept)
     tuning, tuning_checks = withhold_passes(kept, 0.2, seed=1)
     squares, chosen = {"mean map": squares_by_pass(0 * checks["adt"], checks)}, {}
     std = float(kept["adt"].std())

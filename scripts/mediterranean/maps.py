@@ -9,9 +9,7 @@ the grid of the maps, train on them and on days 0 to 60 of the maps, then (a) a 
 optimal interpolation, whose scales are chosen on training days (a) and on assimilated passes (b).
 """
 
-import itertools
 import json
-import os
 from pathlib import Path
 
 import click
@@ -19,19 +17,28 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
-from oceanvar.baselines.points import interpolate_tracks
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import bin_tracks, read_tracks, sample_field, withhold_passes
+from oceanvar.observing.tracks import bin_tracks, sample_field, withhold_passes
 from oceanvar.plots.panels import plot_comparison
 from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
-from scripts import start_first
+from scripts.keeping import kept_model
+from scripts.mediterranean.cases import (
+    DIMS,
+    N_LEARN,
+    NOISE,
+    Sea,
+    anomalies,
+    choose_scales,
+    daily_grid,
+    days,
+    interpolate,
+    read,
+    with_real,
+)
+from scripts.start_first import start_first
 
-MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"
-TRACKS = "med_tracks_2014/along_track_adt_20140515_20140603.txt"
-N_LEARN = 61
-NOISE = 0.02
 START_SHARE = 0.82
 # The best of four pairs tried on the days of the twin experiment themselves: a bound for interpolation.
 ORACLE_SCALES = (50, 10)
@@ -44,48 +51,23 @@ SCALES = [
 ]
 
 
-def find(name: str) -> Path:
-    """Path of a data file in OCEANVAR_DATA or ../shared/data."""
-    folders = [os.environ.get("OCEANVAR_DATA"), "../shared/data"]
-    for folder in filter(None, folders):
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
-    raise click.ClickException(
-        f"needs {name}, a piece of public altimetry: set OCEANVAR_DATA to the folder that holds it, "
-        "or give your own files with --maps and --tracks"
-    )
-
-
 def training_truth(maps: xr.DataArray, n_members: int, seed: int) -> xr.Dataset:
-    """Simulated anomalies and, for every four of them, the real ones with a random sign and size."""
-    simulated = gaussian_fields(maps, SCALES, n_members, seed)
-    rng = np.random.default_rng(seed)
-    factors = rng.choice([-1, 1], n_members // 4) * rng.uniform(0.6, 1.6, n_members // 4)
-    real = maps.astype("float32") * xr.DataArray(factors.astype("float32"), dims="member")
-    members = xr.concat(
-        [simulated, real.transpose(*simulated.dims)], "member", coords="minimal", compat="override"
-    )
-    return members.to_dataset(name="adt")
+    """Simulated anomalies with a spread of scales, and real ones."""
+    return with_real(gaussian_fields(maps, SCALES, n_members, seed), maps, seed)
 
 
 def train(maps: xr.DataArray, tracks: xr.Dataset, out: Path, options: dict) -> oceanvar.VarNet:
     """Train on simulated and real anomalies, observed where passes of the tracks lie."""
-    learned = out / "mediterranean.varnet"
-    if learned.exists():
-        print(f"using {learned}; delete it to train anew")
-        return oceanvar.load(learned)
-    space = oceanvar.StateSpace(
-        ("adt",), ("time", "latitude", "longitude"), PATCH, OVERLAP, mean={"adt": 0.0}, std={"adt": 0.05}
-    )
+    space = oceanvar.StateSpace(("adt",), DIMS, PATCH, OVERLAP, mean={"adt": 0.0}, std={"adt": 0.05})
     model = fourdvarnet(
         space, n_steps=options["n_steps"], n_features=24, n_hidden=32, start_widths=(48, 64, 96, 128)
     )
     positions = TrackPositions(tracks["longitude"].values, tracks["latitude"].values, days(tracks))
-    start_first.train(
+    return start_first(
         model,
         training_truth(maps, options["n_members"], options["seed"]),
         ShuffledTracks(positions, tracks["track"].values),
-        learned,
+        out,
         n_epochs=options["n_epochs"],
         start_share=START_SHARE,
         noise_std=NOISE,
@@ -93,30 +75,6 @@ def train(maps: xr.DataArray, tracks: xr.Dataset, out: Path, options: dict) -> o
         n_samples=options["n_samples"],
         seed=options["seed"],
     )
-    return model
-
-
-def days(data: xr.Dataset | xr.DataArray) -> np.ndarray:
-    """Times of data in days since 1950-01-01."""
-    return (data["time"].values - np.datetime64("1950-01-01")) / np.timedelta64(1, "D")
-
-
-def interpolate(
-    obs: xr.Dataset, targets: xr.Dataset, length_km: float, length_days: float, std: float
-) -> np.ndarray:
-    """Optimal interpolation from points to points, anomalies."""
-    return interpolate_tracks(
-        obs["longitude"].values, obs["latitude"].values, days(obs), obs["adt"].values,
-        targets["longitude"].values, targets["latitude"].values, days(targets),
-        length_km=length_km, length_days=length_days, noise_std=NOISE, std=std,
-    )[0]  # fmt: skip
-
-
-def choose_scales(obs: xr.Dataset, targets: xr.Dataset, std: float) -> tuple[float, float]:
-    """Length and time scale whose optimal interpolation of `obs` is nearest to the values of `targets`."""
-    candidates = list(itertools.product((40, 50, 60, 75, 100), (7, 10, 15, 20)))
-    errors = [float(((interpolate(obs, targets, *c, std) - targets["adt"]) ** 2).mean()) for c in candidates]
-    return candidates[int(np.argmin(errors))]
 
 
 def as_points(field: xr.DataArray, every: int = 1) -> xr.Dataset:
@@ -171,27 +129,11 @@ def twin_experiment(maps: xr.DataArray, tracks: xr.Dataset, model: oceanvar.VarN
     return {"scales": scales, "unit": "days", "squares": squares}
 
 
-def real_experiment(
-    maps: xr.DataArray,
-    mean: xr.DataArray,
-    kept: xr.Dataset,
-    checks: xr.Dataset,
-    model: oceanvar.VarNet,
-    out: Path,
-) -> dict:
+def real_experiment(sea: Sea, model: oceanvar.VarNet, out: Path) -> dict:
     """Assimilate the kept passes; score at the withheld ones."""
-
-    def anomalies(tracks: xr.Dataset) -> xr.Dataset:
-        return tracks.assign(adt=tracks["adt"] - sample_field(mean, tracks)).dropna("sample")
-
-    kept, checks = anomalies(kept), anomalies(checks)
-    mean_offset = float(kept["adt"].mean())
-    kept, checks = (each.assign(adt=each["adt"] - mean_offset) for each in (kept, checks))
-    first, last = (kept["time"].values[i].astype("datetime64[D]") for i in (0, -1))
-    noon = np.arange(first, last + 1).astype("datetime64[ns]") + np.timedelta64(12, "h")
-    grid = xr.Dataset(coords={"time": noon, "latitude": maps.latitude, "longitude": maps.longitude})
-    obs = bin_tracks(kept["adt"], grid)
-    analysis = obs.varnet.assimilate(model, mask=maps[0].notnull(), progress=True)
+    kept, checks, mean_offset = anomalies(sea)
+    obs = bin_tracks(kept["adt"], daily_grid(sea, kept))
+    analysis = obs.varnet.assimilate(model, mask=sea.anomaly[0].notnull(), progress=True)
     tuning, tuning_checks = withhold_passes(kept, 0.2, seed=1)
     std = float(kept["adt"].std())
     scales = choose_scales(tuning, tuning_checks, std)
@@ -206,7 +148,7 @@ def real_experiment(
         name: [np.asarray(error**2)[(tracks == t) & scored.values] for t in np.unique(tracks[scored])]
         for name, error in errors.items()
     }
-    field = (analysis + mean + mean_offset).transpose(*analysis.dims).astype("float32")
+    field = (analysis + sea.mean + mean_offset).transpose(*analysis.dims).astype("float32")
     field.attrs = {
         "units": "m",
         "standard_name": "sea_surface_height_above_geoid",
@@ -276,19 +218,12 @@ def table(result: dict) -> dict[str, dict]:
 def main(maps: Path, tracks: Path, score_at: Path, out: Path, **options: int) -> None:
     """Learn on daily maps, then map real tracks; print scores beside the mean map and optimal interpolation."""
     out.mkdir(parents=True, exist_ok=True)
-    adt = xr.open_dataset(maps or find(MAPS))["adt"].load()
-    mean = adt[:N_LEARN].mean("time")
-    anomaly = (adt - mean).astype("float32")
-    all_tracks = read_tracks(tracks or find(TRACKS))
-    if score_at:
-        kept, checks = all_tracks, read_tracks(score_at)
-    else:
-        kept, checks = withhold_passes(all_tracks, 0.2, seed=2014)
-    model = train(anomaly[:N_LEARN], kept, out, options)
-    results = {
-        "real tracks": table(real_experiment(anomaly, mean, kept, checks, model, out)),
-    }
-    if anomaly.sizes["time"] > N_LEARN + PATCH["time"]:
-        results["twin experiment"] = table(twin_experiment(anomaly, all_tracks, model, out))
+    sea = read(maps, tracks, score_at)
+    learn = sea.anomaly[:N_LEARN]
+    file = out / "mediterranean.varnet"
+    model = kept_model(file, lambda: train(learn, sea.kept, out, options))
+    results = {"real tracks": table(real_experiment(sea, model, out))}
+    if sea.adt.sizes["time"] > N_LEARN + PATCH["time"]:
+        results["twin experiment"] = table(twin_experiment(sea.anomaly, sea.passes, model, out))
     (out / "scores.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))

@@ -28,7 +28,7 @@ from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
 from oceanvar.observing.samplers import RandomFraction
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import read_tracks, sample_field, withhold_passes
+from oceanvar.observing.tracks import sample_field, withhold_passes
 from oceanvar.state.instruments import Instrument
 from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
 from oceanvar.variational.assimilators import Assimilator
@@ -43,10 +43,21 @@ from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.backgrounds import BackgroundTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-from scripts.mediterranean.both_ways import anomalies, squares_by_pass
-from scripts.mediterranean.maps import MAPS, N_LEARN, NOISE, TRACKS, choose_scales, days, find, interpolate
+from scripts.keeping import kept
+from scripts.mediterranean.both_ways import squares_by_pass
+from scripts.mediterranean.cases import (
+    DIMS,
+    N_LEARN,
+    NOISE,
+    anomalies,
+    choose_scales,
+    days,
+    interpolate,
+    noons,
+    read,
+    with_real,
+)
 
-DIMS = ("time", "latitude", "longitude")
 PATCH = {"time": 20, "latitude": 64, "longitude": 64}
 OVERLAP = {"time": 10, "latitude": 32, "longitude": 32}
 STD = 0.05
@@ -137,16 +148,11 @@ SIZES = Sizes()
 
 
 def training_truth(maps: xr.DataArray, n_members: int, seed: int) -> xr.Dataset:
-    """Simulated anomalies, and one in five the real ones with a random sign and size."""
-    rng = np.random.default_rng(seed)
+    """Simulated anomalies, whose eddies have the size of the maps' from place to place, and real ones."""
     share = np.random.default_rng([seed, 1]).uniform(0, 1, n_members).astype("float32")
     pattern = relative_size(maps) ** xr.DataArray(share, dims="member")
     simulated = gaussian_fields(maps, [EDDIES], n_members, seed) * pattern
-    simulated = simulated + gaussian_fields(maps, LARGER, n_members, seed + 1000)
-    factors = rng.choice([-1, 1], n_members // 4) * rng.uniform(0.6, 1.6, n_members // 4)
-    real = maps.astype("float32") * xr.DataArray(factors.astype("float32"), dims="member")
-    members = [each.transpose("member", *DIMS) for each in (simulated, real)]
-    return xr.concat(members, "member", coords="minimal", compat="override").to_dataset(name="adt")
+    return with_real(simulated + gaussian_fields(maps, LARGER, n_members, seed + 1000), maps, seed)
 
 
 def relative_size(maps: xr.DataArray) -> xr.DataArray:
@@ -222,13 +228,13 @@ def learned(
     nets = {name: model(operator(), start, sizes.n_steps) for name, operator in OPERATORS.items()}
     nets = {ALONE: model(AlongTrack(), start, 0), **nets}
     file = out / "weights.pt"
-    if file.exists():
-        print(f"using {file}; delete it to train anew")
-        for name, weights in torch.load(file, weights_only=True).items():
-            nets[name].assimilator.load_state_dict(weights)
-    else:
+
+    def trained() -> dict[str, dict[str, Tensor]]:
         train(nets, maps, tracks, out, sizes, seed)
-        torch.save({name: nets[name].assimilator.state_dict() for name in OPERATORS}, file)
+        return {name: nets[name].assimilator.state_dict() for name in OPERATORS}
+
+    for name, weights in kept(file, trained).items():
+        nets[name].assimilator.load_state_dict(weights)
     for name in OPERATORS:
         nets[name].assimilator.n_steps = sizes.n_steps_applied
     return nets
@@ -279,20 +285,15 @@ def rows(found: dict[str, np.ndarray], checks: xr.Dataset) -> dict[str, dict[str
 def main(maps: Path, tracks: Path, out: Path, score: bool, seed: int) -> None:
     """Learn on maps and simulated fields, then map real tracks; print scores at withheld passes."""
     out.mkdir(parents=True, exist_ok=True)
-    adt = xr.open_dataset(maps or find(MAPS))["adt"].load()
-    mean = adt[:N_LEARN].mean("time")
-    kept, checks = withhold_passes(read_tracks(tracks or find(TRACKS)), 0.2, seed=2014)
-    nets = learned((adt - mean).astype("float32")[:N_LEARN], kept, out, SIZES, seed)
-    offset = float(anomalies(kept, mean)["adt"].mean())
-    kept, checks = anomalies(kept, mean, offset), anomalies(checks, mean, offset)
-    first, last = (kept["time"].values[i].astype("datetime64[D]") for i in (0, -1))
-    noon = np.arange(first, last + 1).astype("datetime64[ns]") + np.timedelta64(12, "h")
-    grid = mean.notnull().to_dataset(name="sea").assign_coords(time=noon)
-    tuning, tuning_checks = withhold_passes(kept, 0.2, seed=1)
-    scales = choose_scales(tuning, tuning_checks, float(kept["adt"].std()))
+    sea = read(maps, tracks)
+    nets = learned(sea.anomaly[:N_LEARN], sea.kept, out, SIZES, seed)
+    kept_passes, checks, _ = anomalies(sea)
+    grid = sea.mean.notnull().to_dataset(name="sea").assign_coords(time=noons(kept_passes))
+    tuning, tuning_checks = withhold_passes(kept_passes, 0.2, seed=1)
+    scales = choose_scales(tuning, tuning_checks, float(kept_passes["adt"].std()))
     results = {"tuning": rows(estimates(nets, tuning, tuning_checks, grid, scales), tuning_checks)}
     if score:
-        results["withheld"] = rows(estimates(nets, kept, checks, grid, scales), checks)
+        results["withheld"] = rows(estimates(nets, kept_passes, checks, grid, scales), checks)
     results["optimal interpolation"] = {"scales_km_days": list(scales)}
     (out / "scores.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))

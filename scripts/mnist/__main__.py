@@ -12,9 +12,9 @@ images that are held out. Runs keep checkpoints in OUT, continue where they were
 log to OUT/log.txt; a row that has been scored is read back from OUT.
 """
 
+import functools
 import gzip
 import json
-import os
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 import oceanvar
 from oceanvar.metrics.intervals import bootstrap_interval, bootstrap_ratio
 from oceanvar.network.bridge import to_tensor
+from scripts.keeping import claim, find_data, kept
 from scripts.mnist.methods import TEST_SEED, Task
 from scripts.mnist.rows import ROWS, trained
 
@@ -40,18 +41,6 @@ DRAWN = {"pca-fsgd": "PCA, descent", "pca-lstm": "PCA, LSTM", "ae-lstm": "AE, LS
          "unet-lstm": "U-Net, LSTM"}  # fmt: skip
 N_DRAWN = 10
 BATCH_SIZE = 250
-
-
-def find(folder: Path | None) -> Path:
-    """Folder of the four IDX files, as given or in OCEANVAR_DATA/mnist or ../shared/data/mnist."""
-    if folder is not None:
-        return folder
-    for base in filter(None, (os.environ.get("OCEANVAR_DATA"), "../shared/data")):
-        if (Path(base) / "mnist").is_dir():
-            return Path(base) / "mnist"
-    raise click.ClickException(
-        "needs the IDX files of MNIST: name their folder with --data or OCEANVAR_DATA/mnist"
-    )
 
 
 def read_images(folder: Path, name: str) -> np.ndarray:
@@ -160,14 +149,6 @@ def draw(task: Task, folder: Path, path: Path) -> None:
     figure.savefig(path)
 
 
-def check_settings(out: Path, settings: dict[str, float]) -> None:
-    """Refuse a folder with results of another size or seed."""
-    file = out / "settings.json"
-    if file.exists() and json.loads(file.read_text()) != settings:
-        raise click.UsageError(f"{out} holds runs with {file.read_text()}, not {settings}: use another --out")
-    file.write_text(json.dumps(settings))
-
-
 @click.command()
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of IDX files."
@@ -189,24 +170,26 @@ def main(
 ) -> None:
     """Train, score and draw the methods."""
     torch.set_num_threads(1)
-    out.mkdir(parents=True, exist_ok=True)
-    check_settings(out, {"scale": scale, "effort": effort, "seed": seed})
-    tasks = make_tasks(find(data), scale, effort, seed)
+    claim(out, {"scale": scale, "effort": effort, "seed": seed})
+    tasks = make_tasks(data or find_data("mnist", "the IDX files of MNIST", "--data"), scale, effort, seed)
     folders = {noise: out / noise for noise in NOISES}
 
     def log(text: str) -> None:
         with (out / "log.txt").open("a") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
 
+    def make(noise: str, name: str) -> dict[str, Any]:
+        path = list(NOISES)[: list(NOISES).index(noise) + 1]
+        model = trained(name, [tasks[n] for n in path], [folders[n] for n in path], log)
+        scores = score(name, model, tasks[noise], folders[noise])
+        log(f"{noise} {name}: {json.dumps(scores)}")
+        return scores
+
     for noise in noises or NOISES:
-        folder, path = folders[noise], list(NOISES)[: list(NOISES).index(noise) + 1]
+        folder = folders[noise]
         folder.mkdir(exist_ok=True)
         for name in rows or ROWS:
-            result = folder / f"{name}.json"
-            if not result.exists():
-                model = trained(name, [tasks[n] for n in path], [folders[n] for n in path], log)
-                result.write_text(json.dumps(score(name, model, tasks[noise], folder)))
-                log(f"{noise} {name}: {result.read_text()}")
+            kept(folder / f"{name}.json", functools.partial(make, noise, name))
         files = {name: folder / f"{name}.json" for name in ROWS}
         results = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
         (out / f"{noise}.json").write_text(json.dumps(results, indent=1))

@@ -10,6 +10,7 @@ import torch
 import oceanvar
 from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
+from scripts.keeping import kept_model
 from scripts.mnist import methods
 from scripts.mnist.methods import HOLES, Task
 
@@ -118,25 +119,24 @@ def trained(
 ) -> oceanvar.VarNet:
     """Model of a row for the last of the tasks, trained for one after the other, each in its folder."""
     row, task, folder = ROWS[name], tasks[-1], folders[-1]
-    file = folder / f"{name}.varnet"
-    if file.exists():
-        return oceanvar.load(file)
-    torch.manual_seed(task.seed)
-    stages = row.stages
-    if len(tasks) > 1 and row.further:
-        model, stages = trained(name, tasks[:-1], folders[:-1], log), row.further
-    else:
-        model = oceanvar.VarNet(row.make(task), task.space)
-        if row.prior_of:
-            source = trained(row.prior_of, tasks, folders, log).assimilator.cost.prior
-            model.assimilator.cost.prior.load_state_dict(source.state_dict())
-    # The faster layout for convolutions of few channels; the values are the same.
-    model.assimilator.to(memory_format=torch.channels_last)
-    for number, stage in enumerate(stages):
-        log(f"{name}: {train(model, stage, task, folder / name / str(number))}")
-    if stages:
-        model.save(file)
-    return model
+
+    def make() -> oceanvar.VarNet:
+        torch.manual_seed(task.seed)
+        stages = row.stages
+        if len(tasks) > 1 and row.further:
+            model, stages = trained(name, tasks[:-1], folders[:-1], log), row.further
+        else:
+            model = oceanvar.VarNet(row.make(task), task.space)
+            if row.prior_of:
+                source = trained(row.prior_of, tasks, folders, log).assimilator.cost.prior
+                model.assimilator.cost.prior.load_state_dict(source.state_dict())
+        # The faster layout for convolutions of few channels; the values are the same.
+        model.assimilator.to(memory_format=torch.channels_last)
+        for number, stage in enumerate(stages):
+            log(f"{name}: {train(model, stage, task, folder / name / str(number))}")
+        return model
+
+    return kept_model(folder / f"{name}.varnet", make) if row.stages else make()
 
 
 def train(model: oceanvar.VarNet, stage: Stage, task: Task, folder: Path) -> str:

@@ -37,6 +37,7 @@ from pathlib import Path
 import click
 import torch
 
+from scripts.keeping import claim
 from scripts.ocean import altimeters, dynamics, iterations, sampling, temperature
 from scripts.ocean.cases import ALTIMETERS, NOISE, SCALES, Scale
 from scripts.ocean.models import n_parameters
@@ -93,12 +94,7 @@ def main(row: str, out: Path, name: str, seed: int, n_threads: int, folder: Path
         raise click.UsageError("the packaged model is that of the row altimeters")
     torch.set_num_threads(n_threads)
     scale = SCALES[name]
-    out.mkdir(parents=True, exist_ok=True)
-    settings = json.dumps({"scale": dataclasses.asdict(scale), "seed": seed}, indent=1)
-    written = out / "settings.json"
-    if written.exists() and written.read_text() != settings:
-        raise click.ClickException(f"{written} is of a run with other settings: choose another --out")
-    written.write_text(settings)
+    claim(out, {"scale": dataclasses.asdict(scale), "seed": seed})
     run, page = ROWS[row]
     result = run(out, scale, seed)
     (out / f"{row}.json").write_text(json.dumps(result, indent=1))

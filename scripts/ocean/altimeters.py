@@ -14,13 +14,13 @@ from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.baselines.tuning import fit_lengths
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.plots.panels import plot_comparison
+from scripts.keeping import kept
 from scripts.ocean.cases import (
     ALTIMETERS,
     FIRST_TEST_SEED,
     FIRST_TUNING_SEED,
     NOISE,
     Scale,
-    kept,
     month,
     observed,
     over_months,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.observing.satellites import Nadirs, Swath, Together
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE
+from scripts.keeping import kept
 
 MISSIONS = ("jason", "sentinel3a", "sentinel3b", "altika")
 ALTIMETERS: dict[str, AbstractSampler] = {
@@ -134,17 +134,7 @@ def ocean(out: Path, scale: Scale, seed: int, n_days: int, start: str) -> xr.Dat
         departure = (truth["sst"] - mean).astype(np.float32).assign_attrs(truth["sst"].attrs)
         return truth.assign(sst=departure)
 
-    return kept_dataset(out / "oceans" / f"{seed}.nc", simulate)
-
-
-def kept_dataset(path: Path, make: Callable[[], xr.Dataset]) -> xr.Dataset:
-    """What `make` gives, from a NetCDF file if an earlier run has come so far."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        make().to_netcdf(partial)
-        partial.rename(path)
-    return xr.load_dataset(path)
+    return kept(out / "oceans" / f"{seed}.nc", simulate)
 
 
 def years(
@@ -180,17 +170,6 @@ def observed(truth: xr.Dataset, sampler: AbstractSampler) -> xr.Dataset:
 def scored(field: xr.DataArray) -> xr.DataArray:
     """Days and cells of a month that are scored: no margins, every second cell."""
     return field[MARGIN:-MARGIN, ::2, ::2]
-
-
-def kept(path: Path, make: Callable[[], dict]) -> dict:
-    """What `make` gives, from a file if an earlier run has come so far."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = json.dumps(make(), indent=1)
-        partial = path.with_suffix(".part")
-        partial.write_text(made)
-        partial.rename(path)
-    return json.loads(path.read_text())
 
 
 SCORES = ("mu", "sigma", "lambda_x", "lambda_t", "rmse", "r_score")

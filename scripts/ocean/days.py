@@ -7,13 +7,13 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
+from scripts.keeping import kept
 from scripts.ocean.cases import (
     ALTIMETERS,
     BOX,
     FIRST_TEST_SEED,
     MARGIN,
     Scale,
-    kept_dataset,
     mirrored,
     month,
     observed,
@@ -38,7 +38,7 @@ def year(out: Path, scale: Scale, seed: int, model: oceanvar.VarNet, is_mirrored
         truth = mirrored(truth) if is_mirrored else truth
         return days(truth, range(scale.patch[0], scale.n_days - NEXT, EVERY_DAYS), scale, model)
 
-    return kept_dataset(out / "sampling" / "days" / f"{seed}{'_mirrored' * is_mirrored}.nc", make)
+    return kept(out / "sampling" / "days" / f"{seed}{'_mirrored' * is_mirrored}.nc", make)
 
 
 def days_of_month(out: Path, scale: Scale, number: int, model: oceanvar.VarNet) -> xr.Dataset:
@@ -49,7 +49,7 @@ def days_of_month(out: Path, scale: Scale, number: int, model: oceanvar.VarNet) 
         first, last = max(scale.patch[0], MARGIN), truth.sizes["time"] - MARGIN
         return days(truth, range(first, last), scale, model)
 
-    return kept_dataset(out / "sampling" / "days" / f"{FIRST_TEST_SEED + number}.nc", make)
+    return kept(out / "sampling" / "days" / f"{FIRST_TEST_SEED + number}.nc", make)
 
 
 def days(truth: xr.Dataset, chosen: Sequence[int], scale: Scale, model: oceanvar.VarNet) -> xr.Dataset:

@@ -21,6 +21,7 @@ from oceanvar.metrics.intervals import bootstrap_interval
 from oceanvar.truths.oceans import one_day
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.lbfgs import LBFGS
+from scripts.keeping import kept
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (
     ALTIMETERS,
@@ -29,7 +30,6 @@ from scripts.ocean.cases import (
     MARGIN,
     NOISE,
     Scale,
-    kept,
     month,
     observed,
     scores_of,

@@ -16,6 +16,7 @@ from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.observations import ObservationTerm
+from scripts.keeping import kept_model
 from scripts.ocean.cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, space, years
 
 
@@ -73,29 +74,28 @@ def fitted(
     **settings: Any,
 ) -> oceanvar.VarNet:
     """Train on the first of the data and validate on the second, or load what an earlier run has trained."""
-    learned = folder / "model.varnet"
-    if learned.exists():
-        print(f"using {learned}; delete it to train anew")
-        return oceanvar.load(learned)
-    learning, validation = data()
-    history = learning.varnet.fit(
-        model,
-        sampler,
-        noise_std=NOISE,
-        validation=validation,
-        n_samples=scale.n_samples,
-        batch_size=16,
-        precision="bf16-mixed",
-        seed=seed,
-        checkpoint=folder,
-        resume=True,
-        progress=True,
-        **settings,
-    )
-    model.provenance["minutes of training"] = round(float(history["seconds"].sum()) / 60, 1)
-    history.to_netcdf(folder / "history.nc")
-    model.save(learned)
-    return model
+
+    def train() -> oceanvar.VarNet:
+        learning, validation = data()
+        history = learning.varnet.fit(
+            model,
+            sampler,
+            noise_std=NOISE,
+            validation=validation,
+            n_samples=scale.n_samples,
+            batch_size=16,
+            precision="bf16-mixed",
+            seed=seed,
+            checkpoint=folder,
+            resume=True,
+            progress=True,
+            **settings,
+        )
+        model.provenance["minutes of training"] = round(float(history["seconds"].sum()) / 60, 1)
+        history.to_netcdf(folder / "history.nc")
+        return model
+
+    return kept_model(folder / "model.varnet", train)
 
 
 def n_parameters(model: oceanvar.VarNet) -> int:

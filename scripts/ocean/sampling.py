@@ -25,6 +25,7 @@ from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.observations import ObservationTerm
+from scripts.keeping import kept
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (
     DIMS,
@@ -32,7 +33,6 @@ from scripts.ocean.cases import (
     FIRST_VALIDATION_SEED,
     NOISE,
     Scale,
-    kept,
     over_months,
 )
 from scripts.ocean.days import KNOWN, days_of_month, year

@@ -87,7 +87,7 @@ def test_another_size_in_the_same_folder_is_refused(data, tmp_path):
     run("--data", data, "--scale", TINY, "--out", tmp_path, "--rows", "x0", "--noise", "std")
     options = ["--data", str(data), "--scale", "0.002", "--out", str(tmp_path), "--rows", "x0"]
     result = CliRunner().invoke(script.main, options)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "another --out" in result.output
 
 
