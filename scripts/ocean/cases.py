@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.labels.coordinates import KM_PER_DEGREE
+from oceanvar.observing.cells import AnyPart
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.observing.satellites import Nadirs, Swath, Together
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE
@@ -81,30 +82,6 @@ SCALES = {
         lengths_km=(50, 85), lengths_days=(8,), n_nearest=20,
     ),
 }  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class AnyPart(AbstractSampler):
-    """What one of several instruments saw in a part of a box and of a year, each time another part.
-
-    Parameters
-    ----------
-    masks : sequence of ndarray
-        Seen cells (time, latitude, longitude) of each instrument, larger than a window.
-    """
-
-    masks: Sequence[np.ndarray]
-
-    def mask(
-        self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
-    ) -> np.ndarray:
-        """Observed cells of one window."""
-        del coords
-        seen = self.masks[rng.integers(len(self.masks))]
-        shape = tuple(sizes.values())
-        corner = [rng.integers(n - m + 1) for n, m in zip(seen.shape, shape[1:], strict=True)]
-        part = tuple(slice(start, start + m) for start, m in zip(corner, shape[1:], strict=True))
-        return np.broadcast_to(seen[part], shape)
 
 
 def space(scale: Scale, covariates: Sequence[str] = ()) -> oceanvar.StateSpace:

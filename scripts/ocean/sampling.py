@@ -15,6 +15,7 @@ import oceanvar
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
 from oceanvar.maps.layers import Conv
+from oceanvar.observing.cells import Lattice, RandomCells
 from oceanvar.observing.samplers import AbstractSampler, RandomFraction
 from oceanvar.plots.canvas import new_figure
 from oceanvar.variational.assimilators import Assimilator
@@ -36,7 +37,6 @@ from scripts.ocean.cases import (
     over_months,
 )
 from scripts.ocean.days import KNOWN, days_of_month, year
-from scripts.ocean.designs import Lattice, RandomCells
 from scripts.ocean.models import fitted
 from scripts.ocean.tables import table
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import oceanvar
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE, one_day
-from scripts.ocean import cases, days, designs, dynamics, flow, models, sampling, tables, temperature
+from scripts.ocean import cases, days, dynamics, flow, models, sampling, tables, temperature
 from scripts.ocean.__main__ import main
 
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
@@ -130,20 +130,6 @@ def test_what_is_known_yesterday_says_nothing_of_today(tmp_path: Path) -> None:
     assert (every["age"][number + 1].values[~is_under] > 0).all()
 
 
-@pytest.mark.parametrize(("staggered", "shift"), [(True, 0.0), (False, 0.0), (True, 0.25)])
-def test_a_lattice_has_its_number_of_cells_well_apart(staggered: bool, shift: float) -> None:
-    sizes = {"variable": 1, "time": 1, "latitude": 50, "longitude": 50}
-    mask = designs.Lattice(150, staggered, shift).mask(sizes, {}, np.random.default_rng(0))[0, 0]
-    assert mask.sum() == 150
-    assert torch.pdist(torch.nonzero(torch.tensor(mask)).float()).min() >= 3
-
-
-def test_random_cells_are_between_their_numbers() -> None:
-    sizes, rng = {"variable": 1, "time": 1, "latitude": 5, "longitude": 6}, np.random.default_rng(0)
-    counts = {int(designs.RandomCells(2, 4).mask(sizes, {}, rng).sum()) for _ in range(50)}
-    assert counts == {2, 3, 4}
-
-
 def test_a_mirrored_ocean_obeys_the_same_equation() -> None:
     """A day on from the mirror image is the mirror image of a day on, of sea level and of temperature."""
     truth = oceanvar.quasigeostrophic(2, seed=3, resolution=10 / 32, n_spinup=30)
@@ -210,16 +196,6 @@ def test_filtered_noise_has_the_spread_of_the_errors_it_was_made_of() -> None:
     errors = 3 * smooth(torch.randn(200, 16, 16))
     again = flow.Filtered(flow.spread_of(errors))(torch.randn(200, 16, 16))
     torch.testing.assert_close(again.std(), errors.std(), rtol=0.05, atol=0.0)
-
-
-def test_parts_of_a_calendar_are_what_was_seen() -> None:
-    rng = np.random.default_rng(0)
-    seen = rng.random((9, 8, 7)) < 0.3
-    sizes = {"variable": 2, "time": 4, "latitude": 5, "longitude": 6}
-    part = cases.AnyPart([seen]).mask(sizes, {}, rng)
-    assert part.shape == (2, 4, 5, 6)
-    windows = np.lib.stride_tricks.sliding_window_view(seen, (4, 5, 6))
-    assert (windows == part[0]).all(axis=(-3, -2, -1)).any()
 
 
 def test_ratios_pair_the_same_months() -> None:
