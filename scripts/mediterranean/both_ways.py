@@ -17,6 +17,7 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
+from oceanvar.metrics.tables import squares_by_group
 from oceanvar.observing.tracks import bin_with_errors, sample_field, withhold_passes
 from oceanvar.state.instruments import Instrument
 from oceanvar.variational.assimilators import Assimilator
@@ -27,7 +28,7 @@ from oceanvar.variational.solvers.descent import ConjugateGradients
 from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-from scripts.mediterranean.cases import DIMS, NOISE, anomalies, choose_scales, daily_grid, interpolate, read
+from scripts.mediterranean.cases import DIMS, NOISE, above_mean, choose_scales, daily_grid, interpolate, read
 
 STD = 0.08
 SMOOTH = [3.0, 2.0, 2.0]
@@ -66,26 +67,21 @@ def along_track(tracks: xr.Dataset, grid: xr.Dataset, weight: float) -> xr.DataA
     ]
 
 
-def squares_by_pass(estimate: np.ndarray, checks: xr.Dataset) -> list[np.ndarray]:
-    """Squared errors of each withheld pass."""
-    error = np.asarray(estimate) - checks["adt"].values
-    return [error[checks["track"].values == t] ** 2 for t in np.unique(checks["track"])]
-
-
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/both_ways"), show_default=True)
 def main(out: Path) -> None:
     """Score both ways at withheld passes; print RMSE in cm with bootstrap intervals over passes."""
     out.mkdir(parents=True, exist_ok=True)
     sea = read(None, None)
-    kept, checks, _ = anomalies(sea)
+    kept, checks, _ = above_mean(sea)
     grid = daily_grid(sea, kept)
     tuning, tuning_checks = withhold_passes(kept, 0.2, seed=1)
-    squares, chosen = {"mean map": squares_by_pass(0 * checks["adt"], checks)}, {}
+    truth, passes = checks["adt"].values, checks["track"].values
+    squares, chosen = {"mean map": squares_by_group(-truth, passes)}, {}
     std = float(kept["adt"].std())
     chosen["optimal interpolation"] = choose_scales(tuning, tuning_checks, std)
     by_oi = interpolate(kept, checks, *chosen["optimal interpolation"], std)
-    squares["optimal interpolation"] = squares_by_pass(by_oi, checks)
+    squares["optimal interpolation"] = squares_by_group(by_oi - truth, passes)
     for name, way in {"binned": binned, "along track": along_track}.items():
         tried = {
             weight: np.nanmean(
@@ -94,7 +90,8 @@ def main(out: Path) -> None:
             for weight in WEIGHTS
         }
         chosen[name] = min(tried, key=tried.__getitem__)
-        squares[name] = squares_by_pass(sample_field(way(kept, grid, chosen[name]), checks), checks)
+        analysis = sample_field(way(kept, grid, chosen[name]), checks)
+        squares[name] = squares_by_group(analysis.values - truth, passes)
     sums = {name: np.array([each.sum() for each in passes]) for name, passes in squares.items()}
     size = np.mean([len(each) for each in squares["binned"]])
     rows = {

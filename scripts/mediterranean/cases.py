@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.baselines.points import interpolate_tracks
-from oceanvar.observing.tracks import read_tracks, sample_field, withhold_passes
+from oceanvar.observing.tracks import anomalies, read_tracks, withhold_passes
 from scripts.keeping import find_data
 
 MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"
@@ -77,15 +77,11 @@ def noons(tracks: xr.Dataset) -> np.ndarray:
     return np.arange(first, last + 1).astype("datetime64[ns]") + np.timedelta64(12, "h")
 
 
-def anomalies(sea: Sea) -> tuple[xr.Dataset, xr.Dataset, float]:
+def above_mean(sea: Sea) -> tuple[xr.Dataset, xr.Dataset, float]:
     """Both kinds of passes above the mean map and the offset of the assimilated ones, and that offset, m."""
-
-    def above(tracks: xr.Dataset, offset: float = 0.0) -> xr.Dataset:
-        adt = (tracks["adt"] - sample_field(sea.mean, tracks) - offset).assign_attrs(units="m")
-        return tracks.assign(adt=adt).dropna("sample")
-
-    offset = float(above(sea.kept)["adt"].mean())
-    return above(sea.kept, offset), above(sea.checks, offset), offset
+    offset = float(anomalies(sea.kept, "adt", sea.mean)["adt"].mean())
+    kept, checks = (anomalies(each, "adt", sea.mean, offset) for each in (sea.kept, sea.checks))
+    return kept, checks, offset
 
 
 def interpolate(

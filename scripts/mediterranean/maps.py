@@ -18,6 +18,7 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
+from oceanvar.metrics.tables import squares_by_group
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import bin_tracks, sample_field, withhold_passes
@@ -29,7 +30,7 @@ from scripts.mediterranean.cases import (
     N_LEARN,
     NOISE,
     Sea,
-    anomalies,
+    above_mean,
     choose_scales,
     daily_grid,
     days,
@@ -131,7 +132,7 @@ def twin_experiment(maps: xr.DataArray, tracks: xr.Dataset, model: oceanvar.VarN
 
 def real_experiment(sea: Sea, model: oceanvar.VarNet, out: Path) -> dict:
     """Assimilate the kept passes; score at the withheld ones."""
-    kept, checks, mean_offset = anomalies(sea)
+    kept, checks, mean_offset = above_mean(sea)
     obs = bin_tracks(kept["adt"], daily_grid(sea, kept))
     analysis = obs.varnet.assimilate(model, mask=sea.anomaly[0].notnull(), progress=True)
     tuning, tuning_checks = withhold_passes(kept, 0.2, seed=1)
@@ -142,12 +143,9 @@ def real_experiment(sea: Sea, model: oceanvar.VarNet, out: Path) -> dict:
         "optimal interpolation": interpolate(kept, checks, *scales, std) - checks["adt"],
         "oceanvar": sample_field(analysis, checks) - checks["adt"],
     }
-    scored = np.isfinite(errors["oceanvar"])
-    tracks = checks["track"].values
-    squares = {
-        name: [np.asarray(error**2)[(tracks == t) & scored.values] for t in np.unique(tracks[scored])]
-        for name, error in errors.items()
-    }
+    scored = np.isfinite(errors["oceanvar"].values)
+    passes = checks["track"].values[scored]
+    squares = {name: squares_by_group(error.values[scored], passes) for name, error in errors.items()}
     field = (analysis + sea.mean + mean_offset).transpose(*analysis.dims).astype("float32")
     field.attrs = {
         "units": "m",

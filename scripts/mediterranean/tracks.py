@@ -26,6 +26,7 @@ from torch import Tensor
 import oceanvar
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
+from oceanvar.metrics.tables import squares_by_group
 from oceanvar.observing.samplers import RandomFraction
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import sample_field, withhold_passes
@@ -44,12 +45,11 @@ from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.backgrounds import BackgroundTerm
 from oceanvar.variational.terms.observations import ObservationTerm
 from scripts.keeping import kept
-from scripts.mediterranean.both_ways import squares_by_pass
 from scripts.mediterranean.cases import (
     DIMS,
     N_LEARN,
     NOISE,
-    anomalies,
+    above_mean,
     choose_scales,
     days,
     interpolate,
@@ -255,7 +255,8 @@ def estimates(
 
 def rows(found: dict[str, np.ndarray], checks: xr.Dataset) -> dict[str, dict[str, Any]]:
     """RMSE in cm with a 95 % bootstrap interval over passes, and paired differences of mean squares."""
-    squares = {name: squares_by_pass(values, checks) for name, values in found.items()}
+    truth, passes = checks["adt"].values, checks["track"].values
+    squares = {name: squares_by_group(values - truth, passes) for name, values in found.items()}
     size = checks.sizes["sample"] / len(squares[OI])
     means = {
         name: 1e4 * np.array([each.sum() for each in by_pass]) / size for name, by_pass in squares.items()
@@ -287,7 +288,7 @@ def main(maps: Path, tracks: Path, out: Path, score: bool, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     sea = read(maps, tracks)
     nets = learned(sea.anomaly[:N_LEARN], sea.kept, out, SIZES, seed)
-    kept_passes, checks, _ = anomalies(sea)
+    kept_passes, checks, _ = above_mean(sea)
     grid = sea.mean.notnull().to_dataset(name="sea").assign_coords(time=noons(kept_passes))
     tuning, tuning_checks = withhold_passes(kept_passes, 0.2, seed=1)
     scales = choose_scales(tuning, tuning_checks, float(kept_passes["adt"].std()))

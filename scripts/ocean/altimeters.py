@@ -12,6 +12,7 @@ import oceanvar
 from oceanvar.baselines.linear import interpolate_linear
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.baselines.tuning import fit_lengths
+from oceanvar.metrics.tables import score_table
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.plots.panels import plot_comparison
 from scripts.keeping import kept
@@ -29,7 +30,6 @@ from scripts.ocean.cases import (
     seen_anywhere,
 )
 from scripts.ocean.models import direct_inversion, fitted_on_years
-from scripts.ocean.tables import table
 
 LINEAR, OI, UNET = "linear interpolation", "optimal interpolation", "U-Net, direct inversion"
 Lengths = Mapping[str, float]
@@ -44,7 +44,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
         lengths[altimeters] = kept(path, functools.partial(choose_scales, out, scale, sampler))
         print(f"{altimeters}: optimal interpolation with {lengths[altimeters]}", flush=True)
     months = over_months(out / "altimeters", scale, lambda n: score_month(out, scale, n, model, lengths))
-    return {"lengths": lengths, **table(months, ratios()), "months": months}
+    return {"lengths": lengths, **score_table(months, ratios()), "months": months}
 
 
 def train(out: Path, scale: Scale, seed: int) -> oceanvar.VarNet:

@@ -18,6 +18,7 @@ from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
 from oceanvar.metrics.intervals import bootstrap_interval
+from oceanvar.metrics.tables import RATIOS, Scores, score_table
 from oceanvar.truths.oceans import one_day
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.lbfgs import LBFGS
@@ -35,7 +36,7 @@ from scripts.ocean.cases import (
     scores_of,
 )
 from scripts.ocean.flow import CONTROL, Filtered, Forecast, OnGrid, Shifted, spread_of, whitened_cost
-from scripts.ocean.tables import RATIOS, Month, cell, table
+from scripts.ocean.tables import cell
 
 FEW = next(iter(ALTIMETERS))
 OI, UNET = altimeters.OI, altimeters.UNET
@@ -85,7 +86,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
     return {
         "model_error": size_of(forecast_errors),
         "seconds": seconds,
-        **table(months, ratios(scale.n_iterations)),
+        **score_table(months, ratios(scale.n_iterations)),
         "races": races(months, seconds, scale.n_iterations),
         "months": months,
     }
@@ -215,7 +216,7 @@ def ratios(n_iterations: Sequence[int]) -> dict[str, tuple[str, str]]:
     return {f"{ours} / {theirs}": (ours, theirs) for ours, theirs in pairs}
 
 
-def races(months: Sequence[Month], seconds: Mapping[str, float], n_iterations: Sequence[int]) -> dict:
+def races(months: Sequence[Scores], seconds: Mapping[str, float], n_iterations: Sequence[int]) -> dict:
     """How much longer the minimisation from optimal interpolation takes to the error of the one from the U-Net.
 
     A month in which it does not get there counts with its last iteration, so that the ratio is too small then.

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from oceanvar.metrics.tables import score_table
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (
     ALTIMETERS,
@@ -15,7 +16,6 @@ from scripts.ocean.cases import (
     seen_anywhere,
 )
 from scripts.ocean.models import fitted_on_years, iterated
-from scripts.ocean.tables import table
 
 OURS = "4DVarNet"
 
@@ -44,4 +44,4 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
         for each in ALTIMETERS
     }
     months = over_months(out / "iterations", scale, score)
-    return {**table(months, pairs), "months": months}
+    return {**score_table(months, pairs), "months": months}

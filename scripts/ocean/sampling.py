@@ -15,6 +15,7 @@ import oceanvar
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
 from oceanvar.maps.layers import Conv
+from oceanvar.metrics.tables import score_table
 from oceanvar.observing.cells import Lattice, RandomCells
 from oceanvar.observing.samplers import AbstractSampler, RandomFraction
 from oceanvar.plots.canvas import new_figure
@@ -38,7 +39,6 @@ from scripts.ocean.cases import (
 )
 from scripts.ocean.days import KNOWN, days_of_month, year
 from scripts.ocean.models import fitted
-from scripts.ocean.tables import table
 
 SHARE = 0.06
 LENGTH = 2.0
@@ -78,7 +78,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
 
     months = over_months(out / "sampling" / "scores", scale, score)
     pairs = {f"{LEARNED} / {each}": (LEARNED, each) for each in (RANDOM, REGULAR, NADIRS)}
-    return {**table(months, pairs), "ablation": ablation, "months": months}
+    return {**score_table(months, pairs), "ablation": ablation, "months": months}
 
 
 def today(days: xr.Dataset, name: str, model: oceanvar.VarNet, seed: int) -> xr.Dataset:

@@ -1,44 +1,10 @@
-"""Scores of independent months as means with intervals, and ratios of two methods on the same months."""
+"""Scores and ratios of the rows of `scripts.ocean` for a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from oceanvar.metrics.intervals import bootstrap_interval, bootstrap_ratio
-
-Month = Mapping[str, Mapping[str, float]]
-"""Row, then score."""
-
-RATIOS = ("rmse", "r_score", "lambda_x", "lambda_t")
-
-
-def table(months: Sequence[Month], pairs: Mapping[str, tuple[str, str]]) -> dict:
-    """Mean of every score of every row over the months with a 95 % interval, and ratios of pairs of rows."""
-    rows = {name: {key: _mean(_column(months, name, key)) for key in months[0][name]} for name in months[0]}
-    ratios: dict = {}
-    for title, (name, reference) in pairs.items():
-        ratios[title] = {}
-        for key in RATIOS:
-            both = np.stack([_column(months, each, key) for each in (name, reference)])
-            both = both[:, np.isfinite(both).all(axis=0)]
-            if both.shape[1] > 1:
-                ratio = float(both[0].mean() / both[1].mean())
-                ratios[title][key] = {
-                    "ratio": ratio,
-                    "interval": bootstrap_ratio(*both),
-                    "n_months": both.shape[1],
-                }
-    return {"scores": rows, "ratios": ratios}
-
-
-def _column(months: Sequence[Month], name: str, key: str) -> np.ndarray:
-    return np.array([one[name].get(key, np.nan) for one in months])
-
-
-def _mean(values: np.ndarray) -> dict:
-    known = values[np.isfinite(values)]
-    row = {"mean": float(known.mean()) if known.size else None, "n_months": int(known.size)}
-    return row | {"interval": bootstrap_interval(known)} if known.size > 1 else row
+from oceanvar.metrics.tables import RATIOS
 
 
 def as_markdown(result: Mapping) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import xarray as xr
 
 import oceanvar
+from oceanvar.metrics.tables import score_table
 from oceanvar.observing.clouds import MovingClouds
 from oceanvar.observing.satellites import Nadirs
 from scripts.ocean.cases import (
@@ -20,7 +21,6 @@ from scripts.ocean.cases import (
     seen_anywhere,
 )
 from scripts.ocean.models import direct_inversion, fitted_on_years
-from scripts.ocean.tables import table
 
 ONE = Nadirs(("jason",))
 ALONE, BOTH = "1 nadir", "1 nadir + temperature"
@@ -59,7 +59,7 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
 
     months = over_months(out / "temperature", scale, score)
     pairs = {f"{each} / {ALONE}": (each, ALONE) for each in (BOTH, CLOUDED)}
-    return {**table(months, pairs), "months": months}
+    return {**score_table(months, pairs), "months": months}
 
 
 def clouded(truth: xr.Dataset, seed: int) -> xr.Dataset:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import oceanvar
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE, one_day
-from scripts.ocean import cases, days, dynamics, flow, models, sampling, tables, temperature
+from scripts.ocean import cases, days, dynamics, flow, models, sampling, temperature
 from scripts.ocean.__main__ import main
 
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
@@ -37,7 +37,7 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
     result = json.loads((run / "altimeters.json").read_text())
     assert list(result["scores"]) == [f"{each}: {name}" for each in cases.ALTIMETERS for name in METHODS]
     for row in result["scores"].values():
-        assert row["mu"]["n_months"] == len(result["months"]) == 2
+        assert row["mu"]["n_units"] == len(result["months"]) == 2
         low, high = row["rmse"]["interval"]
         assert 0 < low <= row["rmse"]["mean"] <= high
     assert {path.name for path in run.iterdir()} >= {"maps_4_nadirs.png", "maps_4_nadirs_+_SWOT.png"}
@@ -196,16 +196,3 @@ def test_filtered_noise_has_the_spread_of_the_errors_it_was_made_of() -> None:
     errors = 3 * smooth(torch.randn(200, 16, 16))
     again = flow.Filtered(flow.spread_of(errors))(torch.randn(200, 16, 16))
     torch.testing.assert_close(again.std(), errors.std(), rtol=0.05, atol=0.0)
-
-
-def test_ratios_pair_the_same_months() -> None:
-    months = [
-        {"a": {"r_score": 0.5 * each, "lambda_x": np.nan}, "b": {"r_score": each, "lambda_x": 1.0}}
-        for each in (0.1, 0.4, 0.2)
-    ]
-    result = tables.table(months, {"a / b": ("a", "b")})
-    ratio = result["ratios"]["a / b"]
-    assert ratio["r_score"]["ratio"] == pytest.approx(0.5)
-    assert ratio["r_score"]["interval"] == pytest.approx((0.5, 0.5))
-    assert "lambda_x" not in ratio
-    assert result["scores"]["a"]["lambda_x"]["mean"] is None
