@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from oceanvar.dynamics.quasigeostrophic import QuasiGeostrophic
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Sum
 from oceanvar.maps.dense import Dense, Flattened
@@ -222,3 +223,12 @@ def test_eof_projection_reproduces_its_own_span():
     few = EOFPrior((1, 2, 5), 3).fit_(fields)
     torch.testing.assert_close(few(few(fields)), few(fields), rtol=1e-4, atol=1e-4)
     assert (few(fields) - fields).norm() < fields.norm()
+
+
+def test_a_change_of_precision_leaves_the_ocean_as_it_is():
+    """A module that is cast made real numbers of complex multipliers, and the currents stood still."""
+    torch.manual_seed(4)
+    x = 0.1 * torch.randn(1, 1, 1, 8, 8)
+    ocean = QuasiGeostrophic((8, 8), (800.0, 800.0))
+    expected = ocean(x)
+    torch.testing.assert_close(ocean.to(torch.float32)(x), expected)
