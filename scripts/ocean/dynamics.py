@@ -11,17 +11,19 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.nn import functional
 
 import oceanvar
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain
+from oceanvar.maps.fourier import Filtered, OnGrid, spread_of
 from oceanvar.metrics.intervals import bootstrap_interval
 from oceanvar.metrics.tables import RATIOS, Scores, score_table
 from oceanvar.truths.oceans import one_day
+from oceanvar.variational.controls import ForecastControl, of_control
+from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.lbfgs import LBFGS
+from oceanvar.variational.terms.observations import ObservationTerm
 from scripts.keeping import kept
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (
@@ -35,7 +37,6 @@ from scripts.ocean.cases import (
     observed,
     scores_of,
 )
-from scripts.ocean.flow import CONTROL, Filtered, Forecast, OnGrid, Shifted, spread_of, whitened_cost
 from scripts.ocean.tables import cell
 
 FEW = next(iter(ALTIMETERS))
@@ -122,13 +123,13 @@ def tuned(out: Path, scale: Scale, analyse: functools.partial) -> tuple[dict[str
         days = slice(MARGIN, -MARGIN, 3)
         for name, guess in analyse(field, obs, days).items():
             guessed[name].append((guess - field[days, ::2, ::2]).values)
-        states = OnGrid(field.shape[-1], scale.n_flow)(torch.tensor(field.values))[None, None]
+        states = square_grids(field.shape[-1], scale.n_flow)(torch.tensor(field.values))[None, None]
         with torch.no_grad():
             forecast.append(model_of(scale, field.shape[-1])(states[:, :, :-1]) - states[:, :, 1:])
     spreads = {}
     for name, found in guessed.items():
         errors = torch.tensor(np.concatenate(found))
-        spreads[name] = spread_of(OnGrid(errors.shape[-1], scale.n_flow)(errors))
+        spreads[name] = spread_of(square_grids(errors.shape[-1], scale.n_flow)(errors))
     return spreads, torch.cat(forecast)
 
 
@@ -137,6 +138,11 @@ def size_of(errors: Tensor) -> dict[str, float]:
     power = errors.square().mean()
     together = (errors[:, :, 1:] * errors[:, :, :-1]).mean()
     return {"rmse": float(power.sqrt()), "correlation": float(together / power)}
+
+
+def square_grids(n_from: int, n_to: int) -> OnGrid:
+    """The way from one grid of the box to another, each with so many points along both axes."""
+    return OnGrid((n_from, n_from), (n_to, n_to))
 
 
 def model_of(scale: Scale, n_points: int) -> AbstractMap:
@@ -174,18 +180,16 @@ def minimised(
     white; a model error of spread 0 is the strong constraint.
     """
     n_days, n_points = values.shape[2], values.shape[-1]
-    first = OnGrid(backgrounds.shape[-1], scale.n_flow)(backgrounds)
-    undisturbed = functional.pad(first, (0, 0, 0, 0, 0, n_days - 1))
-    whole = Chain(Forecast(model_of(scale, n_points)), OnGrid(scale.n_flow, n_points))
     factors = torch.stack([spread / BACKGROUND_WEIGHT**0.5, *[model_error] * (n_days - 1)])
-    trajectory = Chain(Filtered(factors), Shifted(whole, undisturbed))
-    cost = whitened_cost(trajectory, NOISE**2)
-    control = torch.zeros_like(undisturbed)
-    known = torch.isfinite(values)
-    obs = Observations(
-        {"state": torch.where(known, values, 0.0), CONTROL: control},
-        {"state": known.to(values.dtype), CONTROL: torch.ones_like(control)},
+    forecasts = ForecastControl(
+        model_of(scale, n_points),
+        Filtered.of(factors),
+        square_grids(backgrounds.shape[-1], scale.n_flow),
+        square_grids(scale.n_flow, n_points),
     )
+    trajectory, control = forecasts.trajectory(backgrounds.expand(-1, -1, n_days, -1, -1))
+    cost = of_control(VariationalCost(ObservationTerm(variances=[NOISE**2])), trajectory)
+    obs = Observations.from_nan(values)
     solver = LBFGS()
     with torch.no_grad():
         began = time.process_time()

@@ -13,10 +13,9 @@ from click.testing import CliRunner
 import oceanvar
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE, one_day
-from scripts.ocean import cases, days, dynamics, flow, models, sampling, temperature
+from scripts.ocean import cases, days, dynamics, models, sampling, temperature
 from scripts.ocean.__main__ import main
 
-PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
 METHODS = ["linear interpolation", "optimal interpolation", "U-Net, direct inversion"]
 
 
@@ -141,38 +140,6 @@ def test_a_mirrored_ocean_obeys_the_same_equation() -> None:
         np.testing.assert_allclose(day(states[:, :, :1])[:, :, 0], states[:, :, 1], atol=1e-5)
 
 
-FLOW_MAPS = {
-    "filter": flow.Filtered(torch.rand(8, 5, dtype=torch.float64)),
-    "finer": flow.OnGrid(8, 12),
-    "coarser": flow.OnGrid(8, 5),
-    "filter for each day": flow.Filtered(torch.rand(3, 8, 5, dtype=torch.float64)),
-    "forecast": flow.Forecast(one_day(8, 10.0, PHYSICS)),
-    "shifted": flow.Shifted(flow.Forecast(one_day(8, 10.0, PHYSICS)), torch.ones(2, 1, 3, 8, 8) / 9),
-}
-
-
-@pytest.mark.parametrize("name", FLOW_MAPS)
-def test_tangent_and_adjoint_belong_to_the_map(name: str) -> None:
-    torch.manual_seed(0)
-    each = FLOW_MAPS[name]
-    x, tangent = (0.1 * torch.randn(2, 1, 3, 8, 8, dtype=torch.float64) for _ in range(2))
-    value, pullback = each.linearize(x)
-    torch.testing.assert_close(value, each(x))
-    pushed, cotangent = each.jvp(x, tangent), torch.randn_like(value)
-    torch.testing.assert_close((pushed * cotangent).sum(), (tangent * pullback(cotangent)).sum())
-    difference = (each(x + 1e-6 * tangent) - each(x - 1e-6 * tangent)) / 2e-6
-    torch.testing.assert_close(pushed, difference, rtol=1e-5, atol=1e-6)
-
-
-def test_a_forecast_adds_its_errors_to_the_model_day_by_day() -> None:
-    torch.manual_seed(2)
-    day = one_day(8, 10.0, PHYSICS)
-    control = 0.1 * torch.randn(2, 1, 4, 8, 8, dtype=torch.float64)
-    forecast = flow.Forecast(day)(control)
-    torch.testing.assert_close(forecast[:, :, :1], control[:, :, :1])
-    torch.testing.assert_close(forecast[:, :, 1:] - day(forecast[:, :, :-1]), control[:, :, 1:])
-
-
 def test_the_time_until_a_solver_is_as_good_as_another() -> None:
     """An error that halves with every second is at any of its values when it should be, and stays at its last one."""
     clock = [0.0, 1.0, 4.0]
@@ -180,19 +147,3 @@ def test_the_time_until_a_solver_is_as_good_as_another() -> None:
     assert dynamics.until(errors, clock, 2.0**-2.5) == pytest.approx(2.5)
     assert dynamics.until(errors, clock, 2.0) == 0.0
     assert dynamics.until(errors, clock, 1e-9) == 4.0
-
-
-def test_waves_survive_a_finer_grid_and_the_way_back() -> None:
-    at = torch.arange(8).double() / 8 * 2 * torch.pi
-    wave = torch.sin(2 * at)[:, None] + torch.cos(3 * at)
-    finer = flow.OnGrid(8, 16)(wave)
-    torch.testing.assert_close(finer[::2, ::2], wave)
-    torch.testing.assert_close(flow.OnGrid(16, 8)(finer), wave)
-
-
-def test_filtered_noise_has_the_spread_of_the_errors_it_was_made_of() -> None:
-    torch.manual_seed(1)
-    smooth = flow.Filtered(torch.exp(-((torch.fft.fftfreq(16)[:, None] * 8) ** 2).expand(16, 9)))
-    errors = 3 * smooth(torch.randn(200, 16, 16))
-    again = flow.Filtered(flow.spread_of(errors))(torch.randn(200, 16, 16))
-    torch.testing.assert_close(again.std(), errors.std(), rtol=0.05, atol=0.0)
