@@ -53,6 +53,28 @@ def score_table(
     return {"scores": scores, "ratios": ratios}
 
 
+def root_mean_square(squares: ArrayLike) -> tuple[float, float, float]:
+    """Root of the mean of squared errors over independent units, with a 95 % bootstrap interval.
+
+    Parameters
+    ----------
+    squares : array_like, shape (n,)
+        One number for each unit: its mean square, or, where units differ in size, its sum over the mean size.
+
+    Returns
+    -------
+    value, low, high : float
+        In units of the errors.
+
+    Raises
+    ------
+    ConfigError
+        As `bootstrap_interval`.
+    """
+    low, high = bootstrap_interval(squares)
+    return float(np.sqrt(np.asarray(squares).mean())), float(np.sqrt(low)), float(np.sqrt(high))
+
+
 def squares_by_group(errors: ArrayLike, groups: ArrayLike) -> list[np.ndarray]:
     """Squared errors of each group (a satellite pass, a day), in the order of their sorted labels.
 

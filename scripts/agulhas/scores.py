@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from oceanvar.baselines.linear import interpolate_linear
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.baselines.tuning import fit_lengths
-from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
+from oceanvar.metrics.intervals import bootstrap_difference
+from oceanvar.metrics.tables import root_mean_square
 from oceanvar.plots.panels import plot_comparison
 
 MEAN, LINEAR, OURS = "mean of the training months", "linear interpolation", "4DVarNet"
@@ -122,11 +123,8 @@ def table(truth: xr.DataArray, obs: xr.DataArray, maps: Mapping[str, xr.DataArra
         if int(errors.count()) != counts.sum():
             raise ValueError(f"{name} has no value at some withheld cells")
         squares[name] = np.add.reduceat(errors.sum(space).values.astype(np.float64), starts) / counts.mean()
-        low, high = bootstrap_interval(squares[name])
-        rows[name] = {
-            "rmse": float(np.sqrt(squares[name].mean())),
-            "interval": [float(np.sqrt(low)), float(np.sqrt(high))],
-        }
+        rmse, *interval = root_mean_square(squares[name])
+        rows[name] = {"rmse": rmse, "interval": interval}
     for name in {OI, OI_DAILY} & set(maps):
         rows[OURS][f"mse minus that of {name}"] = [
             float((squares[OURS] - squares[name]).mean()),

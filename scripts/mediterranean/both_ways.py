@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
-from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
-from oceanvar.metrics.tables import squares_by_group
+from oceanvar.metrics.intervals import bootstrap_difference
+from oceanvar.metrics.tables import root_mean_square, squares_by_group
 from oceanvar.observing.tracks import bin_with_errors, sample_field, withhold_passes
 from oceanvar.state.instruments import Instrument
 from oceanvar.variational.assimilators import Assimilator
@@ -94,14 +94,10 @@ def main(out: Path) -> None:
         squares[name] = squares_by_group(analysis.values - truth, passes)
     sums = {name: np.array([each.sum() for each in passes]) for name, passes in squares.items()}
     size = np.mean([len(each) for each in squares["binned"]])
-    rows = {
-        name: {
-            "rmse_cm": 100 * float(np.sqrt(values.mean() / size)),
-            "interval_cm": [100 * float(np.sqrt(bound)) for bound in bootstrap_interval(values / size)],
-            "chosen": chosen.get(name),
-        }
-        for name, values in sums.items()
-    }
+    rows = {}
+    for name, values in sums.items():
+        rmse, *interval = (100 * each for each in root_mean_square(values / size))
+        rows[name] = {"rmse_cm": rmse, "interval_cm": interval, "chosen": chosen.get(name)}
     difference = (sums["along track"] / size, sums["binned"] / size)
     rows["along track minus binned, cm2"] = [
         1e4 * float((difference[0] - difference[1]).mean()),

@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
-from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
-from oceanvar.metrics.tables import squares_by_group
+from oceanvar.metrics.intervals import bootstrap_difference
+from oceanvar.metrics.tables import root_mean_square, squares_by_group
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import bin_tracks, sample_field, withhold_passes
@@ -180,12 +180,8 @@ def table(result: dict) -> dict[str, dict]:
     sizes = np.array([np.size(u) for u in result["squares"]["oceanvar"]])
     weight = sizes / sizes.mean()
     for name, sums in units.items():
-        values = sums / sizes.mean()
-        low, high = bootstrap_interval(values)
-        rows[name] = {
-            "rmse_cm": 100 * np.sqrt(values.mean()),
-            "interval_cm": [100 * np.sqrt(low), 100 * np.sqrt(high)],
-        }
+        rmse, *interval = (100 * each for each in root_mean_square(sums / sizes.mean()))
+        rows[name] = {"rmse_cm": rmse, "interval_cm": interval}
     ours, oi = units["oceanvar"] / sizes.mean(), units["optimal interpolation"] / sizes.mean()
     rows["oceanvar"]["mse_minus_oi_cm2"] = [
         1e4 * (ours - oi).mean(),

@@ -25,8 +25,8 @@ from torch import Tensor
 
 import oceanvar
 from oceanvar.maps.base import AbstractMap, Pullback
-from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval
-from oceanvar.metrics.tables import squares_by_group
+from oceanvar.metrics.intervals import bootstrap_difference
+from oceanvar.metrics.tables import root_mean_square, squares_by_group
 from oceanvar.observing.samplers import RandomFraction
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import sample_field, withhold_passes
@@ -227,13 +227,12 @@ def learned(
     start = StartFromCells(LearnedStart(network, tracks=("nadir",)))
     nets = {name: model(operator(), start, sizes.n_steps) for name, operator in OPERATORS.items()}
     nets = {ALONE: model(AlongTrack(), start, 0), **nets}
-    file = out / "weights.pt"
 
     def trained() -> dict[str, dict[str, Tensor]]:
         train(nets, maps, tracks, out, sizes, seed)
         return {name: nets[name].assimilator.state_dict() for name in OPERATORS}
 
-    for name, weights in kept(file, trained).items():
+    for name, weights in kept(out / "weights.pt", trained).items():
         nets[name].assimilator.load_state_dict(weights)
     for name in OPERATORS:
         nets[name].assimilator.n_steps = sizes.n_steps_applied
@@ -241,14 +240,14 @@ def learned(
 
 
 def estimates(
-    nets: dict[str, oceanvar.VarNet], kept: xr.Dataset, checks: xr.Dataset, grid: xr.Dataset, scales: tuple
+    nets: dict[str, oceanvar.VarNet], seen: xr.Dataset, checks: xr.Dataset, grid: xr.Dataset, scales: tuple
 ) -> dict[str, np.ndarray]:
-    """Estimate of every method at the samples of `checks` from those of `kept`."""
-    by_oi = interpolate(kept, checks, *scales, float(kept["adt"].std()))
+    """Estimate of every method at the samples of `checks` from those of `seen`."""
+    by_oi = interpolate(seen, checks, *scales, float(seen["adt"].std()))
     found = {"mean map": 0 * checks["adt"].values, OI: by_oi}
     empty = xr.DataArray(np.nan, grid.coords, DIMS, attrs={"units": "m"}).to_dataset(name="adt")
     for name, net in nets.items():
-        analysis = empty.varnet.assimilate(net, along_track={"nadir": kept[["adt"]]}, mask=grid["sea"])
+        analysis = empty.varnet.assimilate(net, along_track={"nadir": seen[["adt"]]}, mask=grid["sea"])
         found[name] = sample_field(analysis["adt"], checks).values
     return found
 
@@ -261,10 +260,10 @@ def rows(found: dict[str, np.ndarray], checks: xr.Dataset) -> dict[str, dict[str
     means = {
         name: 1e4 * np.array([each.sum() for each in by_pass]) / size for name, by_pass in squares.items()
     }
-    table: dict[str, dict[str, Any]] = {
-        name: {"rmse_cm": np.sqrt(each.mean()), "interval_cm": np.sqrt(bootstrap_interval(each)).tolist()}
-        for name, each in means.items()
-    }
+    table: dict[str, dict[str, Any]] = {}
+    for name, each in means.items():
+        rmse, *interval = root_mean_square(each)
+        table[name] = {"rmse_cm": rmse, "interval_cm": interval}
     for other in (BINNED, OI, ALONE):
         pair = means[ALONG], means[other]
         table[f"{ALONG} minus {other}"] = {
@@ -288,13 +287,13 @@ def main(maps: Path, tracks: Path, out: Path, score: bool, seed: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     sea = read(maps, tracks)
     nets = learned(sea.anomaly[:N_LEARN], sea.kept, out, SIZES, seed)
-    kept_passes, checks, _ = above_mean(sea)
-    grid = sea.mean.notnull().to_dataset(name="sea").assign_coords(time=noons(kept_passes))
-    tuning, tuning_checks = withhold_passes(kept_passes, 0.2, seed=1)
-    scales = choose_scales(tuning, tuning_checks, float(kept_passes["adt"].std()))
+    seen, checks, _ = above_mean(sea)
+    grid = sea.mean.notnull().to_dataset(name="sea").assign_coords(time=noons(seen))
+    tuning, tuning_checks = withhold_passes(seen, 0.2, seed=1)
+    scales = choose_scales(tuning, tuning_checks, float(seen["adt"].std()))
     results = {"tuning": rows(estimates(nets, tuning, tuning_checks, grid, scales), tuning_checks)}
     if score:
-        results["withheld"] = rows(estimates(nets, kept_passes, checks, grid, scales), checks)
+        results["withheld"] = rows(estimates(nets, seen, checks, grid, scales), checks)
     results["optimal interpolation"] = {"scales_km_days": list(scales)}
     (out / "scores.json").write_text(json.dumps(results, indent=1))
     print(json.dumps(results, indent=1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oceanvar.errors import ConfigError
-from oceanvar.metrics.tables import score_table, squares_by_group
+from oceanvar.metrics.tables import root_mean_square, score_table, squares_by_group
 
 
 def test_ratios_pair_the_same_units() -> None:
@@ -60,3 +60,8 @@ def test_squares_come_apart_by_group_in_sorted_order() -> None:
     np.testing.assert_array_equal(found[1], [1.0, 9.0])
     with pytest.raises(ConfigError, match="as many groups"):
         squares_by_group([1.0], [1, 2])
+
+
+def test_a_root_mean_square_has_the_roots_of_the_interval_of_the_mean() -> None:
+    assert root_mean_square([9.0, 9.0, 9.0]) == (3.0, 3.0, 3.0)
+    assert root_mean_square([0.0, 8.0]) == (2.0, 0.0, pytest.approx(8**0.5))
