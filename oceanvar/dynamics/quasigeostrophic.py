@@ -111,7 +111,8 @@ class QuasiGeostrophic(AbstractMap):
         )
         # Complex even where they are real: torch multiplies like with like several times faster.
         stacked = torch.stack([symbol.to(torch.complex128) for symbol in symbols])
-        self.register_buffer("_symbols", stacked, persistent=False)
+        # As pairs of real numbers: a module that changes its precision would make complex ones real.
+        self.register_buffer("_symbols", torch.view_as_real(stacked), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tendency at the state `x`, shape (B, V, ..., latitude, longitude), per day."""
@@ -161,7 +162,8 @@ class QuasiGeostrophic(AbstractMap):
                 f"this ocean has states (batch, variable, ..., {self._shape[0]}, {self._shape[1]}); got "
                 f"{tuple(x.shape)}"
             )
-        return _Symbols(*self._symbols.to(torch.complex64 if x.dtype is torch.float32 else torch.complex128))
+        dtype = torch.float32 if x.dtype is torch.float32 else torch.float64
+        return _Symbols(*torch.view_as_complex(self._symbols.to(dtype)))
 
     def _flow(self, symbols: "_Symbols", spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Currents u and v in km/day, and what they carry: vorticity in 1/day, tracers."""

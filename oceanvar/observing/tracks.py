@@ -186,3 +186,26 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     smooth = field.interp(where)
     nearest = field.interp(where, method="nearest")
     return smooth.where(smooth.notnull(), nearest)
+
+
+def anomalies(tracks: xr.Dataset, name: str, mean: xr.DataArray, offset: float = 0.0) -> xr.Dataset:
+    """Along-track values above a mean map, as a model of anomalies wants them.
+
+    Parameters
+    ----------
+    tracks : Dataset
+        Variables over ``sample`` with coordinates longitude, latitude, time.
+    name : str
+        Which of them.
+    mean : DataArray
+        Map over latitude and longitude, in the same units.
+    offset : float
+        Subtracted too: what all samples have in common, say, where the reference surfaces differ.
+
+    Returns
+    -------
+    Dataset
+        Without the samples of which something is unknown: those off the map, on land.
+    """
+    above = tracks[name] - sample_field(mean, tracks) - offset
+    return tracks.assign({name: above.assign_attrs(tracks[name].attrs)}).dropna("sample")
