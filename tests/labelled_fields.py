@@ -1,8 +1,5 @@
-"""Fields and helpers that the tests of the metrics share."""
+"""Labelled fields that several tests share."""
 
-from typing import Any
-
-import dask
 import numpy as np
 import xarray as xr
 
@@ -19,12 +16,3 @@ def field(seed: int = 0, sizes: tuple[int, int, int] = (30, 6, 40), std: float =
         "longitude": -65 + 0.25 * np.arange(sizes[2]),
     }
     return xr.DataArray(values, coords=coords, dims=list(coords), name="ssh", attrs={"units": "m"})
-
-
-class CountingScheduler:
-    def __init__(self) -> None:
-        self.n_calls = 0
-
-    def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
-        self.n_calls += 1
-        return dask.get(graph, keys, **options)
