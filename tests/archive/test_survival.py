@@ -1,7 +1,11 @@
 """What an archive run must survive: full disks, read-only folders, and grids and masks as they come."""
 
+import errno
+import fcntl
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,6 +125,28 @@ def test_a_read_only_folder_is_an_error_before_any_work(obs, model, monkeypatch)
         assert os.listdir(place / "results") == []
         (place / "results").chmod(0o755)
     assert calls == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_an_error_before_any_work(
+    number, folder, model, tmp_path, monkeypatch
+):
+    def refused(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(StoreError, match=f"cannot lock a file there.*{os.strerror(number)}"):
+        assimilate_archive(folder, model, tmp_path / "out.zarr")
+    assert not (run_folder(tmp_path / "out.zarr") / MANIFEST).exists()
+
+
+def test_a_lock_of_a_killed_process_is_free(tmp_path):
+    hold = "with locked(pathlib.Path(sys.argv[1])): os._exit(9)"
+    code = f"import os, pathlib, sys; from oceanvar.archive.manifest import locked\n{hold}"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
+    assert (tmp_path / manifest.LOCK).read_text().startswith("process ")
+    with manifest.locked(tmp_path):
+        assert (tmp_path / manifest.LOCK).read_text().startswith(f"process {os.getpid()} on ")
 
 
 def test_chunks_of_nan_are_finished_though_no_file_says_so(folder, obs, model, tmp_path, monkeypatch):
