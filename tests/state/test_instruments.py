@@ -264,7 +264,7 @@ def test_gridded_instruments_with_operators_of_their_own(space, obs):
     here = obs.assign_coords(lat=obs["lat"] + 40)
     level = 1 + 0.1 * (here["lat"] - 41) + 0 * here["ssh"].fillna(0)
     metre_per_degree = 6_371_000 * np.pi / 180
-    u = -9.80665 / (2 * 7.2921e-5 * np.sin(np.deg2rad(here["lat"]))) * 0.1 / metre_per_degree + 0 * level
+    u = -9.81 / (2 * 7.2921e-5 * np.sin(np.deg2rad(here["lat"]))) * 0.1 / metre_per_degree + 0 * level
     ds = here.assign(ssh=level.where(here["ssh"].notnull()), smooth=level, u=u, v=0 * u)
     ds["ssh"].attrs["units"] = "m"
     analysis = ds.varnet.assimilate(model, overlap={"lat": 4})["ssh"]
