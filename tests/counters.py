@@ -5,6 +5,9 @@ from typing import Any
 
 import dask
 import numpy as np
+import pytest
+
+from oceanvar.network.handles import PatchSolver
 
 
 class Recorder:
@@ -32,3 +35,22 @@ class CountingScheduler:
     def __call__(self, graph: Any, keys: Any, **options: Any) -> Any:
         self.n_calls += 1
         return dask.get(graph, keys, **options)
+
+
+def count_solves(
+    monkeypatch: pytest.MonkeyPatch,
+    fail_after: int | None = None,
+    error: type[BaseException] = KeyboardInterrupt,
+) -> list[int]:
+    """Give the list to which each call of a solver adds its number of patches; end one of them with an error."""
+    counts: list[int] = []
+    solve = PatchSolver.__call__
+
+    def counted(self: PatchSolver, patches: np.ndarray, *tracks: Any) -> np.ndarray:
+        if len(counts) == fail_after:
+            raise error("on purpose")
+        counts.append(len(patches))
+        return solve(self, patches, *tracks)
+
+    monkeypatch.setattr(PatchSolver, "__call__", counted)
+    return counts

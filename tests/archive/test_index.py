@@ -19,7 +19,7 @@ from oceanvar.archive.reading import Reading
 from oceanvar.archive.sources import find_files
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.mapping import assimilate
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 
 READING = Reading(["ssh"])
 

@@ -16,14 +16,14 @@ import pytest
 import xarray as xr
 
 from oceanvar.archive import manifest
-from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
 from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.writers import NetcdfWriter, ZarrWriter
 from oceanvar.errors import StoreError
 from oceanvar.mapping import assimilate
-from oceanvar.network.handles import PatchSolver
-from tests.conftest import gappy
+from tests.archive.archives import fields
+from tests.counters import count_solves
+from tests.labelled_fields import gappy
 
 NOBODY = 65534
 
@@ -39,11 +39,6 @@ def folder(obs, tmp_path) -> Path:
     for first in range(0, 24, 6):
         obs.isel(time=slice(first, first + 6)).to_netcdf(tmp_path / "obs" / f"obs_{first:02}.nc")
     return tmp_path / "obs"
-
-
-def fields(output: Path) -> np.ndarray:
-    with open_archive(output) as ds:
-        return ds["ssh"].values
 
 
 @contextmanager
@@ -106,8 +101,7 @@ def test_a_record_that_cannot_be_written_does_not_count(folder, model, tmp_path,
 
 
 def test_a_read_only_folder_is_an_error_before_any_work(obs, model, monkeypatch):
-    calls: list[int] = []
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, patches: calls.append(1))
+    calls = count_solves(monkeypatch)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         obs.to_netcdf(place / "obs.nc")
@@ -157,9 +151,7 @@ def test_chunks_of_nan_are_finished_though_no_file_says_so(folder, obs, model, t
         assimilate_archive(folder, model, tmp_path / "out.zarr", stop=lambda: next(answers, True), **options)
     chunks = run_folder(tmp_path / "out.zarr") / "out.zarr" / "ssh" / "c"
     assert sorted(each.name for each in chunks.iterdir()) == ["0", "1"], "two of four units have no file"
-    starts: list[int] = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: starts.append(len(p)) or solve(self, p))
+    starts = count_solves(monkeypatch)
     output = assimilate_archive(folder, model, tmp_path / "out.zarr", resume=True, **options)
     assert sum(starts) == 6 * len([start for start in range(0, 21, 2) if start + 4 > 16])
     np.testing.assert_allclose(fields(output), assimilate(obs, model, mask=mask)["ssh"], atol=1e-5)

@@ -18,7 +18,8 @@ from oceanvar.network.handles import PatchSolver
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import load
 from oceanvar.state.spaces import StateSpace
-from tests.conftest import gappy
+from tests.counters import count_solves
+from tests.labelled_fields import gappy
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "train.toml"
 
@@ -183,10 +184,7 @@ def test_failures_are_one_message_and_exit_code_1(folder, monkeypatch):
 
 
 def test_an_interrupt_exits_with_130_and_leaves_nothing_unfinished(folder, monkeypatch):
-    def interrupted(self, patches):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(PatchSolver, "__call__", interrupted)
+    count_solves(monkeypatch, fail_after=0)
     before = sorted(os.listdir(folder))
     result = run("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", folder / "out")
     assert result.exit_code == 130
@@ -245,9 +243,7 @@ def test_inspect_prints_what_the_model_is(folder, model):
 
 
 def test_plan_prints_the_numbers_of_the_solve(folder, obs40, model, monkeypatch):
-    counts: list[int] = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: counts.append(len(p)) or solve(self, p))
+    counts = count_solves(monkeypatch)
     result = run(
         "plan", folder / "obs_*.nc", "-m", folder / "model.varnet", "--overlap", "time=3", "--batch-size", 9
     )

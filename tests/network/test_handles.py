@@ -13,7 +13,7 @@ from oceanvar.network.bridge import on_device
 from oceanvar.network.handles import PatchSolver
 from oceanvar.network.varnet import VarNet
 from oceanvar.variational.observations import Observations
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 
 
 @pytest.fixture(autouse=True)
