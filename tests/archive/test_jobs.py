@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from oceanvar.archive import jobs
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.jobs import assimilate_archive, read_summary
 from oceanvar.archive.reading import Reading
@@ -285,3 +286,22 @@ def test_progress_writes_a_line_per_unit_where_there_is_no_terminal(pattern, mod
     assert lines[-1].endswith("about 0 s left")
     assimilate_archive(pattern, model, tmp_path / "quiet.zarr")
     assert capsys.readouterr().err == ""
+
+
+def test_an_output_that_another_job_completed_meanwhile_stays(pattern, model, tmp_path, monkeypatch):
+    """It may end between the first look at the output and the lock."""
+    other, output = tmp_path / "other.zarr", tmp_path / "out.zarr"
+    assimilate_archive(pattern, model, other)
+    (other / "of-the-other").touch()
+    real = jobs.locked
+
+    def locked(folder):
+        other.rename(output)
+        return real(folder)
+
+    monkeypatch.setattr(jobs, "locked", locked)
+    solves = count_solves(monkeypatch)
+    with pytest.raises(StoreError, match="out.zarr' exists"):
+        assimilate_archive(pattern, model, output)
+    assert (output / "of-the-other").exists()
+    assert solves == []

@@ -80,6 +80,42 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_finished(
     )
 
 
+def forced_to_the_disk(monkeypatch, record: Path) -> list[tuple[str, int]]:
+    """Give the list to which each fsync adds its file, and how many units the record of the run names by then."""
+    forced: list[tuple[str, int]] = []
+    fsync = os.fsync
+
+    def noted(stream):
+        manifest = Manifest.read(record)
+        forced.append((os.readlink(f"/proc/self/fd/{stream}"), len(manifest.units) if manifest else 0))
+        fsync(stream)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return forced
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out"])
+def test_data_are_forced_to_the_disk_before_their_line_and_that_before_more_data(
+    name, folder, model, tmp_path, monkeypatch
+):
+    record = run_folder(tmp_path / name) / MANIFEST
+    forced = forced_to_the_disk(monkeypatch, record)
+    output = assimilate_archive(folder, model, tmp_path / name, chunks={} if name == "out" else {"lat": 6})
+    n_units = read_summary(output)["n_units"]
+    assert n_units == (6 if name == "out.zarr" else 1)
+    assert [n for file, n in forced if file == str(record)] == [0, 0, 0, *range(1, n_units + 1), n_units]
+    for unit in range(n_units):
+        files = [Path(file) for file, n in forced if n == unit and file != str(record)]
+        if name == "out.zarr":
+            chunks = [each for each in (output / "ssh" / "c" / str(unit)).rglob("*") if each.is_file()]
+            assert sorted(each.parts[-4:] for each in files[-2:]) == sorted(
+                each.parts[-4:] for each in chunks
+            )
+        else:
+            assert files[-2].name.startswith("analysis_2020-01.nc."), "the file, before it gets its name"
+            assert files[-1].name == "out", "and the folder with its name"
+
+
 def test_a_record_that_cannot_be_written_does_not_count(folder, model, tmp_path, monkeypatch):
     whole = fields(assimilate_archive(folder, model, tmp_path / "whole.zarr"))
     write = manifest._write

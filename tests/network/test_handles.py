@@ -1,5 +1,8 @@
 """Solving patches on a device: what happens when its memory is too small, and how data get there."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -109,3 +112,23 @@ def test_models_of_own_classes_with_the_same_digest_stay_two_models(model):
         found.append(PatchSolver(model, "cpu", "float32", has_background=False)(patches))
     assert len(digests) == 1
     assert np.abs(found[0] - found[1]).max() > 1e-4
+
+
+def test_one_thread_of_a_process_solves_at_a_time(model, monkeypatch):
+    at_work, most = 0, 0
+    solve = VarNet.solve
+
+    def watched(self, *arguments):
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        time.sleep(0.02)
+        result = solve(self, *arguments)
+        at_work -= 1
+        return result
+
+    monkeypatch.setattr(VarNet, "solve", watched)
+    solver = PatchSolver(model, "cpu", "float32", has_background=False)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(solver, np.zeros((8, 1, 1, 4, 6, 8), np.float32)))
+    assert (at_work, most) == (0, 1)
