@@ -5,6 +5,7 @@ name is whole. That folder keeps the record of the run and the index of the file
 resumed.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -26,6 +27,8 @@ from oceanvar.network.varnet import VarNet, load
 
 if TYPE_CHECKING:
     from distributed import Client
+
+logger = logging.getLogger(__name__)
 
 
 def assimilate_archive(
@@ -259,6 +262,7 @@ def _begun(writer: AbstractWriter, description: Mapping[str, Any], resume: bool,
     if manifest is not None and manifest.is_prepared:
         writer.template.attrs["history"] = manifest.history
         writer.clean()
+        logger.info("%s is resumed: %d units are finished", folder, len(manifest.units))
         return manifest
     _remove(writer.folder)
     manifest = Manifest.create(folder / MANIFEST, description, writer.template.attrs["history"])

@@ -1,6 +1,7 @@
 """Runs that are broken off: what is kept, what is refused, and that the result is the same bit by bit."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -30,7 +31,7 @@ KILLED = Path(__file__).with_name("killed_runs.py")
     [("out.zarr", 9, 2), ("out.zarr", 101, 2), ("out.zarr", 6, 19), ("out", 80, 2)],
 )
 def test_resuming_gives_the_same_bits_and_says_what_was_solved_twice(
-    name, n_calls, batch_size, pattern, model, tmp_path, monkeypatch
+    name, n_calls, batch_size, pattern, model, tmp_path, monkeypatch, caplog
 ):
     options = {"batch_size": batch_size}
     whole = assimilate_archive(pattern, model, tmp_path / "whole" / name, **options)
@@ -46,7 +47,8 @@ def test_resuming_gives_the_same_bits_and_says_what_was_solved_twice(
     with pytest.raises(StoreError, match="broken off.*resume"):
         assimilate_archive(pattern, model, tmp_path / name, **options)
     counts = count_solves(monkeypatch)
-    result = assimilate_archive(pattern, model, tmp_path / name, resume=True, **options)
+    with caplog.at_level(logging.INFO, "oceanvar"):
+        result = assimilate_archive(pattern, model, tmp_path / name, resume=True, **options)
     np.testing.assert_array_equal(fields(result), fields(whole), strict=True)
     assert sorted(os.listdir(tmp_path / f"{name}.run")) == [INDEX, MANIFEST]
     summary = read_summary(result)
@@ -61,6 +63,11 @@ def test_resuming_gives_the_same_bits_and_says_what_was_solved_twice(
         len(group) for group in groups if group[0] < row < group[-1] + 4
     )
     assert summary["n_resumes"] == 1
+    n_again = summary["n_patches_again"]
+    assert caplog.messages == [
+        f"{tmp_path / name}.run is resumed: {len(begun.units)} units are finished",
+        *[f"{n_again} patches are solved again, at boundaries or because of a resume"] * bool(n_again),
+    ]
 
 
 def test_a_complete_output_is_left_as_it_is(pattern, model, tmp_path, monkeypatch):

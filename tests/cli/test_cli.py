@@ -1,6 +1,7 @@
 """The shell command: exit codes, messages, and that it does what the library does."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -9,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from click.testing import CliRunner, Result
 
 from oceanvar.cli.commands import main
 from oceanvar.mapping import assimilate
+from oceanvar.network import handles
 from oceanvar.network.handles import PatchSolver
 from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import load
+from oceanvar.network.varnet import VarNet, load
 from oceanvar.state.spaces import StateSpace
 from tests.counters import count_solves
 from tests.labelled_fields import gappy
@@ -240,6 +243,26 @@ def test_inspect_prints_what_the_model_is(folder, model):
     assert "assimilator: Assimilator(n_steps=2" in text
     assert "solver: LSTMSolver(" in text
     assert "start: LearnedStart(" in text
+
+
+def test_a_warning_is_a_line_of_its_own(folder, monkeypatch):
+    solve = VarNet.solve
+
+    def limited(self, values, *arguments):
+        if len(values) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return solve(self, values, *arguments)
+
+    monkeypatch.setattr(handles, "_COPIES", {})
+    monkeypatch.setattr(VarNet, "solve", limited)
+    result = run(
+        *("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", folder / "out.zarr"),
+        *("--batch-size", 18, "--quiet"),
+    )
+    assert result.stderr.splitlines() == [
+        "the memory of cpu is too small for 18 patches at once: 9 from now on"
+    ]
+    assert logging.getLogger("oceanvar").handlers == []
 
 
 def test_plan_prints_the_numbers_of_the_solve(folder, obs40, model, monkeypatch):

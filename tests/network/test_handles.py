@@ -41,7 +41,7 @@ def small_memory(monkeypatch, n_fit: int) -> list[int]:
 
 
 @pytest.mark.parametrize("has_background", [False, True])
-def test_a_batch_that_does_not_fit_is_halved_once_and_for_all(has_background, model, monkeypatch):
+def test_a_batch_that_does_not_fit_is_halved_once_and_for_all(has_background, model, monkeypatch, caplog):
     rng = np.random.default_rng(0)
     patches = rng.standard_normal((11, 1 + has_background, 4, 6, 8)).astype(np.float32)
     solver = PatchSolver(model, "cpu", "float32", has_background)
@@ -50,6 +50,10 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_for_all(has_background, mo
     tried = small_memory(monkeypatch, 3)
     np.testing.assert_allclose(solver(patches), expected, rtol=1e-5, atol=1e-5)
     assert tried == [11, 6, 3, 3, 3, 2]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "the memory of cpu is too small for 11 patches at once: 6 from now on"),
+        ("WARNING", "the memory of cpu is too small for 6 patches at once: 3 from now on"),
+    ]
     tried.clear()
     np.testing.assert_allclose(solver(patches), expected, rtol=1e-5, atol=1e-5)
     assert tried == [3, 3, 3, 2], "what does not fit is not tried again"
