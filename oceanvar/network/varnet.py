@@ -10,6 +10,7 @@ import torch
 
 from oceanvar import registry
 from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
+from oceanvar.files.writing import written_aside
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.network.files import FORMAT, fingerprint, packed, unpacked
 from oceanvar.state.samples import TrackPatches
@@ -209,10 +210,8 @@ class VarNet:
             Write the weights in half precision: half the size, rounded in the fourth digit. The loaded model
             computes in single precision like any other.
         """
-        path = Path(path)
-        aside = path.with_name(path.name + ".part")
-        aside.write_bytes(self.to_bytes(half))
-        aside.replace(path)
+        with written_aside(Path(path)) as aside:
+            aside.write_bytes(self.to_bytes(half))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         state = self.assimilator.state_dict()

@@ -12,7 +12,8 @@ from oceanvar.labels.coordinates import even_step, numbers, turned_longitude
 GAP_SECONDS = 120.0
 """A pause longer than this between two measurements begins a new pass."""
 
-EPOCH = "1950-01-01"
+FILE_EPOCH = "1950-01-01"
+"""Day 0 of the times in files of along-track data."""
 
 
 def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m") -> xr.Dataset:
@@ -57,7 +58,7 @@ def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m
         coords={
             "longitude": ("sample", longitude, {"units": "degrees_east"}),
             "latitude": ("sample", latitude, {"units": "degrees_north"}),
-            "time": ("sample", (np.datetime64(EPOCH, "ms") + seconds).astype("datetime64[ns]")),
+            "time": ("sample", (np.datetime64(FILE_EPOCH, "ms") + seconds).astype("datetime64[ns]")),
             "track": ("sample", track),
         },
     )
