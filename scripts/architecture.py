@@ -41,7 +41,13 @@ def table() -> str:
             own = {other.split(".")[1] for other in imported - modules if other.startswith("oceanvar.")}
             others = {other.split(".")[0] for other in imported} - {"oceanvar", *sys.stdlib_module_names}
             place = f"`{name}/`" if (ROOT / "oceanvar" / name).is_dir() else f"`{name}`"
-            cells = [number, place, about(name), ", ".join(sorted(own - {"errors"})), ", ".join(sorted(others))]
+            cells = [
+                number,
+                place,
+                about(name),
+                ", ".join(sorted(own - {"errors"})),
+                ", ".join(sorted(others)),
+            ]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 

@@ -37,6 +37,7 @@ from oceanvar.mapping import set_up
 from oceanvar.network.handles import PatchSolver
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import VarNet
+from oceanvar.options import Options
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.streaming import TimeStream, rows
@@ -150,7 +151,7 @@ def measure_overhead(folder: Path, scale: Scale) -> Iterator[str]:
     model = default_model(scale)
     with xr.open_mfdataset(pattern, combine="nested", concat_dim="time") as lazy:
         obs = lazy.load()
-    setup = set_up(obs, model)
+    setup = set_up(obs, model, Options())
     field, batches = obs["ssh"].values[None], []
     for group in TimeStream(setup.job).groups:
         places = itertools.product(group, *(setup.job.grid.starts[dim] for dim in ("lat", "lon")))

@@ -18,7 +18,7 @@ MISSIONS = ("jason", "sentinel3a", "sentinel3b", "altika")
 N_DAYS, N_PER_FILE, MARGIN, SEED = 50, 10, 10, 2026
 NOISE_STD = 0.02
 LENGTHS = {"time": 11.0, "latitude": 65.0, "longitude": 65.0}
-"""Days and km, chosen by scripts/ocean_osse.py on months that are neither its tests nor this one."""
+"""Days and km, chosen by `scripts.ocean` on months that are neither its tests nor this one."""
 
 SCORES = {"rmse": ("RMSE", 9), "mu": ("mu", 8), "sigma": ("sigma", 8), "lambda_x": ("lambda_x", 11),
           "lambda_t": ("lambda_t", 11)}  # fmt: skip

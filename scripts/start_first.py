@@ -10,20 +10,17 @@ from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.training.losses import LossWeights
 
 
-def train(
+def start_first(
     model: oceanvar.VarNet,
     truth: xr.Dataset,
     sampler: AbstractSampler,
-    file: Path,
+    out: Path,
     *,
     n_epochs: int,
     start_share: float,
     **settings: Any,
-) -> None:
-    """Train and write to `file`, with checkpoints and history beside it.
-
-    `start_share` of the epochs go without iterations.
-    """
+) -> oceanvar.VarNet:
+    """Train with checkpoints and history in a folder; `start_share` of the epochs go without iterations."""
     first_with_iterations = max(1, round(start_share * n_epochs))
     history = truth.varnet.fit(
         model,
@@ -33,11 +30,11 @@ def train(
         learning_rate=2e-3,
         n_steps={0: 0, first_with_iterations: model.assimilator.n_steps},
         weights=LossWeights(1.0, 0.05, 0.05, start=0.5),
-        precision="bf16-mixed",
-        checkpoint=file.parent / "checkpoints",
+        precision="bfloat16",
+        checkpoint=out / "checkpoints",
         resume=True,
         progress=True,
         **settings,
     )
-    history.to_netcdf(file.with_name("history.nc"))
-    model.save(file)
+    history.to_netcdf(out / "history.nc")
+    return model

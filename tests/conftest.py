@@ -1,6 +1,5 @@
 import signal
 
-import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -8,6 +7,7 @@ import xarray as xr
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import VarNet
 from oceanvar.state.spaces import StateSpace
+from tests.labelled_fields import gappy
 
 # The tests share two cores; more torch threads than that only fight each other.
 torch.set_num_threads(1)
@@ -35,20 +35,6 @@ def space() -> StateSpace:
 def model(space) -> VarNet:
     """A small untrained model."""
     return fourdvarnet(space, n_steps=2, n_features=3, n_hidden=4, start_widths=(4, 6))
-
-
-def gappy(sizes: dict[str, int], seed: int = 0, fraction: float = 0.4, name: str = "ssh") -> xr.Dataset:
-    """Random observations with NaN gaps on a labelled grid."""
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal(tuple(sizes.values())).astype(np.float32)
-    values[rng.random(values.shape) > fraction] = np.nan
-    coords = {dim: (dim, np.arange(n) / 4.0) for dim, n in sizes.items() if dim in ("lat", "lon")}
-    if "time" in sizes:
-        coords["time"] = (
-            "time",
-            np.datetime64("2020-01-01", "ns") + np.arange(sizes["time"]) * np.timedelta64(1, "D"),
-        )
-    return xr.Dataset({name: (tuple(sizes), values, {"units": "m", "long_name": "sea level"})}, coords)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from importlinter import cli
 
+from scripts import architecture
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "oceanvar").rglob("*.py"))
 
@@ -15,6 +17,10 @@ def test_rows_and_circles(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(ROOT)
     assert cli.lint_imports(no_cache=True) == cli.EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_the_table_of_the_architecture_is_that_of_today():
+    assert architecture.page() == architecture.PAGE.read_text(), "python -m scripts.architecture"
 
 
 def test_files_are_short_and_so_are_functions():

@@ -16,7 +16,8 @@ from oceanvar.errors import (
 )
 from oceanvar.mapping import assimilate
 from oceanvar.network.handles import PatchSolver
-from tests.conftest import gappy
+from tests.counters import count_solves
+from tests.labelled_fields import gappy
 
 
 def assert_same_field(a: xr.Dataset, b: xr.Dataset) -> None:
@@ -33,9 +34,7 @@ def test_accessor_gives_a_complete_field_on_the_same_grid(model, obs):
 
 
 def test_lazy_equals_eager_and_nothing_is_computed_early(model, obs, monkeypatch):
-    calls = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: calls.append(len(p)) or solve(self, p))
+    calls = count_solves(monkeypatch)
     lazy = obs.chunk(time=4, lat=6, lon=13).varnet.assimilate(model)
     assert dask.is_dask_collection(lazy)
     assert calls == []
@@ -68,9 +67,7 @@ def test_a_lazy_analysis_writes_itself_to_zarr(model, obs, tmp_path, chunks):
 
 def test_selection_computes_only_what_it_needs(model, monkeypatch):
     obs = gappy({"time": 40, "lat": 6, "lon": 8})
-    calls = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: calls.append(len(p)) or solve(self, p))
+    calls = count_solves(monkeypatch)
     lazy = obs.chunk(time=4).varnet.assimilate(model)
     first = lazy.isel(time=0).compute(scheduler="sync")
     assert sum(calls) <= 4

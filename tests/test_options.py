@@ -14,7 +14,7 @@ from oceanvar.mapping import assimilate
 from oceanvar.network.handles import resolve_device
 from oceanvar.options import Options
 from oceanvar.training.settings import TrainingSettings
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 
 
 def test_assimilate_shows_every_option_with_its_default():

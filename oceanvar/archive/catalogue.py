@@ -1,5 +1,6 @@
 """The files of an archive: each is checked before any work, and all that is wrong is told at once."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.reading import UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource, FileState, Paths, find_files
 from oceanvar.errors import StoreError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,10 @@ def check_files(
     skipped: dict[str, list[str]] = {}
     for file, reason in problems:
         skipped.setdefault(file.key, []).append(reason)
-    return Catalogue(good, states, {key: "; ".join(reasons) for key, reasons in skipped.items()})
+    left_out = {key: "; ".join(reasons) for key, reasons in skipped.items()}
+    for key, reason in left_out.items():
+        logger.warning("%s is left out: %s", key, reason)
+    return Catalogue(good, states, left_out)
 
 
 def _noted(

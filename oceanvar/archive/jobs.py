@@ -6,6 +6,7 @@ resumed.
 """
 
 import inspect
+import logging
 import os
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ from oceanvar.options import Options
 
 if TYPE_CHECKING:
     from distributed import Client
+
+logger = logging.getLogger(__name__)
 
 
 def assimilate_archive(
@@ -269,6 +272,7 @@ def _begun(writer: AbstractWriter, description: Mapping[str, Any], resume: bool,
     if manifest is not None and manifest.is_prepared:
         writer.template.attrs["history"] = manifest.history
         writer.clean()
+        logger.info("%s is resumed: %d units are finished", folder, len(manifest.units))
         return manifest
     _remove(writer.folder)
     manifest = Manifest.create(folder / MANIFEST, description, writer.template.attrs["history"])

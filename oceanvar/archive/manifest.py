@@ -4,15 +4,17 @@ A file of JSON lines. The first one describes the run; each further one is writt
 after the data it speaks of. A line that a kill cut short does not count.
 """
 
-import fcntl
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from oceanvar.errors import ModelMismatchError, StoreError
 
@@ -129,29 +131,34 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     StoreError
-        If another process holds it, or the folder cannot be written to.
+        If another process holds it, the folder cannot be written to, or its file system knows no locks.
     """
+    # A soft lock would outlive a killed process: better none at all.
+    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreError(f"cannot write to the folder {str(folder.parent)!r}: {error}") from error
+        lock.acquire()
+    except Timeout:
+        raise StoreError(_held(folder)) from None
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(
+            f"cannot write to the folder {str(folder.parent)!r}, or cannot lock a file there: {error}"
+        ) from error
     try:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(stream, 100).decode() or "unknown"
-            raise StoreError(
-                f"{str(folder)!r} is being written by another job ({holder}): "
-                "wait for it, or choose another output"
-            ) from None
-        if not (folder / LOCK).exists() or not os.path.samestat(os.fstat(stream), (folder / LOCK).stat()):
-            raise StoreError(f"another job has just finished with {str(folder)!r}: look at its output")
-        os.ftruncate(stream, 0)
-        os.write(stream, f"process {os.getpid()} on {os.uname().nodename}".encode())
+        (folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
-        os.close(stream)
+        lock.release()
+
+
+def _held(folder: Path) -> str:
+    try:
+        holder = (folder / LOCK).read_text() or "unknown"
+    except FileNotFoundError:
+        return f"another job has just finished with {str(folder)!r}: look at its output"
+    return (
+        f"{str(folder)!r} is being written by another job ({holder}): wait for it, or choose another output"
+    )
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.archive.sources import FileState
+from oceanvar.files.writing import written_aside
 
 FORMAT = "oceanvar-index-1"
 _MICROSECONDS = "microseconds since 1970-01-01"
@@ -131,14 +131,8 @@ class ArchiveNotes:
         """
         if self._now == self._before:
             return
-        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        try:
-            with aside.open("w") as file:
-                file.writelines(f"{line}\n" for line in (json.dumps(self._header), *self._now.values()))
-            aside.replace(self.path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+        with written_aside(self.path) as aside, aside.open("w") as file:
+            file.writelines(f"{line}\n" for line in (json.dumps(self._header), *self._now.values()))
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, FileState]:

@@ -1,5 +1,6 @@
 """One run over an archive: read ahead, solve in the order of time, write behind, note what is finished."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +21,10 @@ from oceanvar.mapping import Setup, stacked
 from oceanvar.network.handles import resolve_device
 from oceanvar.patching.streaming import TimeStream, regroup
 
+logger = logging.getLogger(__name__)
 Unit = tuple[int, np.ndarray]
 Record = dict[str, Any]
 Note = Callable[[Record], None]
-
 
 UNHEALTHY = 1.15
 """2J/n_obs above which a cell counts as poorly fitted: far from chance for some hundred observations."""
@@ -137,6 +138,8 @@ class ArchiveRun:
         finished = [self._rows((unit, unit + 1)) for unit in sorted(done)]
         stream = self._stream_of(self.setup.job.function)
         n_again = stream.n_solved_before([self._rows(each) for each in stretches], finished)
+        if n_again:
+            logger.info("%d patches are solved again, at boundaries or because of a resume", n_again)
         manifest.append(stretches=list(map(list, stretches)), n_done=len(done), n_patches_again=n_again)
 
     def _stream_of(self, function: Callable[..., np.ndarray]) -> TimeStream:

@@ -1,13 +1,11 @@
 """Where an analysis goes, unit of time by unit of time: a Zarr store, or NetCDF files."""
 
 import itertools
-import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -18,8 +16,7 @@ from zarr.codecs import BloscCodec
 from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.storage import PERIODS, Storage
 from oceanvar.errors import ConfigError
-
-_PART = ".part"
+from oceanvar.files.writing import PART, to_disk, written_aside
 
 
 class AbstractWriter(ABC):
@@ -54,7 +51,7 @@ class AbstractWriter(ABC):
 
     def clean(self) -> None:
         """Remove files that a killed run left half-written."""
-        for left in [*self.folder.glob(f"*.nc*{_PART}"), *self.folder.rglob("*.partial")]:
+        for left in [*self.folder.glob(f"*.nc*{PART}"), *self.folder.rglob("*.partial")]:
             left.unlink()
 
     @abstractmethod
@@ -136,7 +133,9 @@ class ZarrWriter(AbstractWriter):
             where = [slice(None)] * block.ndim
             where[axis] = slice(self.bounds[unit], self.bounds[unit + 1])
             array[tuple(where)] = self.storage.pack(name, block)
-            _to_disk(self._chunk_files(name, array, axis, unit))
+            for file in self._chunk_files(name, array, axis, unit):
+                if file.exists():  # a chunk without any value is not stored
+                    to_disk(file)
 
     def _chunk_files(self, name: str, array: Any, axis: int, unit: int) -> Iterator[Path]:
         sizes = array.shards or array.chunks
@@ -198,14 +197,8 @@ class NetcdfWriter(AbstractWriter):
             piece[name] = (piece[name].dims, self.storage.pack(name, block), attrs)
             compression = {"zlib": True, "complevel": level, "shuffle": True} if level else {}
             encoding[name] = {**compression, "_FillValue": self.storage.missing(name, block.dtype)}
-        file = self.folder / self.name(unit)
-        # A name of its own: on a cluster a worker that was given up may still be writing the same file.
-        aside = file.with_name(f"{file.name}.{uuid4().hex}{_PART}")
-        with NETCDF:
+        with written_aside(self.folder / self.name(unit)) as aside, NETCDF:
             piece.to_netcdf(aside, engine="netcdf4", encoding=encoding)
-        _to_disk([aside])
-        aside.replace(file)
-        _to_disk([self.folder])
 
 
 def _shard_sizes(chunks: Mapping[str, int], shards: Mapping[str, int]) -> dict[str, int]:
@@ -227,14 +220,3 @@ def _storable(template: xr.Dataset) -> xr.Dataset:
         times = {key: variable.encoding[key] for key in ("units", "calendar") if key in variable.encoding}
         variable.encoding = {**times, "_FillValue": None} if name in template.coords else {}
     return template
-
-
-def _to_disk(paths: Sequence[Path] | Iterator[Path]) -> None:
-    """Force files to the disk, as far as they exist: chunks without any value are not stored."""
-    for path in paths:
-        if path.exists():
-            stream = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(stream)
-            finally:
-                os.close(stream)

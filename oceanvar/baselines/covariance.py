@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from oceanvar.errors import ConfigError
-from oceanvar.labels.coordinates import EARTH_RADIUS, KM_PER_DEGREE, LATITUDE, LONGITUDE
+from oceanvar.labels import earth
+from oceanvar.labels.coordinates import KM_PER_DEGREE, LATITUDE, LONGITUDE
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class GaussianCovariance:
     def _sphere(self, points: np.ndarray) -> list[np.ndarray]:
         latitude = np.deg2rad(points[:, self._column(LATITUDE)])
         longitude = np.deg2rad(points[:, self._column(LONGITUDE)])
-        radius = EARTH_RADIUS / max(self.lengths[LATITUDE], self.lengths[LONGITUDE])
+        radius = earth.RADIUS / max(self.lengths[LATITUDE], self.lengths[LONGITUDE])
         return [
             radius * np.cos(latitude) * np.cos(longitude),
             radius * np.cos(latitude) * np.sin(longitude),

@@ -26,7 +26,7 @@ from oceanvar.observing.samplers import (
     RandomHoles,
 )
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import EPOCH, read_tracks
+from oceanvar.observing.tracks import FILE_EPOCH, read_tracks
 from oceanvar.options import check_keys
 from oceanvar.state.spaces import StateSpace
 from oceanvar.training.losses import LossWeights
@@ -186,7 +186,7 @@ def _training(given: Table) -> Table:
 def _track_positions(
     path: str,
     shift: float = 0.0,
-    epoch: str = EPOCH,
+    epoch: str = FILE_EPOCH,
     longitude_dim: str = "longitude",
     latitude_dim: str = "latitude",
     time_dim: str = "time",
@@ -206,7 +206,7 @@ def _shuffled_tracks(
     positions = TrackPositions(
         tracks["longitude"].values,
         tracks["latitude"].values,
-        (tracks["time"].values - np.datetime64(EPOCH)) / np.timedelta64(1, "D"),
+        (tracks["time"].values - np.datetime64(FILE_EPOCH)) / np.timedelta64(1, "D"),
         longitude_dim=longitude_dim,
         latitude_dim=latitude_dim,
         time_dim=time_dim,

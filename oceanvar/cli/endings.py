@@ -1,12 +1,15 @@
 """How a command ends: exit codes, messages, signals."""
 
+import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from oceanvar.errors import OceanVarError, StoppedError
 
@@ -23,7 +26,8 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with shown_warnings():
+                return super().invoke(ctx)
         except StoppedError as stopped:
             click.echo(str(stopped), err=True)
             ctx.exit(STOPPED)
@@ -32,6 +36,25 @@ class Group(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+class _Lines(logging.Handler):
+    """Writes messages on stderr as lines of their own, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(record.getMessage(), file=sys.stderr)
+
+
+@contextmanager
+def shown_warnings() -> Iterator[None]:
+    """Show what the package warns of, but not which files are left out: summaries and plans say that."""
+    package, lines = logging.getLogger("oceanvar"), _Lines(logging.WARNING)
+    lines.addFilter(lambda record: record.name != "oceanvar.archive.catalogue")
+    package.addHandler(lines)
+    try:
+        yield
+    finally:
+        package.removeHandler(lines)
 
 
 @contextmanager

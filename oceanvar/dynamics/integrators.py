@@ -1,38 +1,17 @@
-"""Integration of dx/dt = f(x): fixed and adaptive Runge-Kutta steps, and the flow as a differentiable map."""
+"""Integration of dx/dt = f(x): Runge-Kutta steps, and the flow as a differentiable map."""
 
-import itertools
-import math
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from oceanvar.dynamics.tableaus import (
-    DORMAND_PRINCE,
-    DORMAND_PRINCE_ERROR,
-    EULER,
-    RK4,
-    Tendency,
-    add_slopes,
-    linearize_step,
-    stage_slopes,
-    step,
-    tangent_step,
-)
+from oceanvar.dynamics.tableaus import EULER, RK4, Tendency, linearize_step, step, tangent_step
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
 
 _SCHEMES = {"euler": EULER, "rk4": RK4}
-
-
-def euler_step(tendency: Tendency, state: Tensor, dt: float) -> Tensor:
-    """State after one explicit Euler step of length `dt`; order 1."""
-    return step(EULER, tendency, state, dt)
 
 
 def rk4_step(tendency: Tendency, state: Tensor, dt: float) -> Tensor:
@@ -141,56 +120,6 @@ def iterate(step: AbstractMap, initial: np.ndarray, n_states: int) -> np.ndarray
     return torch.stack(states).numpy()
 
 
-def integrate_adaptive(
-    tendency: Tendency, state: Tensor, times: Sequence[float], rtol: float = 1e-6, atol: float = 1e-9
-) -> Tensor:
-    """Trajectory by the embedded pair of Dormand and Prince, with a step that follows the error.
-
-    The fifth-order solution is kept; the difference to the fourth-order one is the estimated error of a
-    step. Its root mean square over a sample, in units of ``atol + rtol * |x|``, stays below 1 for every
-    sample of the batch; the step is common to the batch. Gradients flow through the states, not
-    through the choice of the steps.
-
-    Parameters
-    ----------
-    tendency : callable
-        f of dx/dt = f(x), for tensors shaped like `state`.
-    state : Tensor
-        State at ``times[0]``, first axis the batch.
-    times : sequence of float
-        Increasing times of the wanted states; the steps are shortened to hit them.
-    rtol, atol : float
-        Relative and absolute tolerance of one step.
-
-    Returns
-    -------
-    Tensor
-        Shape (len(times), *state.shape).
-
-    Raises
-    ------
-    ConfigError
-        If the times do not increase, a tolerance is not positive, or the step becomes too small.
-
-    References
-    ----------
-    Dormand and Prince (1980), J. Comput. Appl. Math. 6, 19-26, doi:10.1016/0771-050X(80)90013-3, table 2
-    (RK5(4)7M). Step control: Hairer, Norsett and Wanner (1993), eqs. II.4.11 and II.4.13.
-    """
-    marks = [float(time) for time in times]
-    if any(end <= start for start, end in itertools.pairwise(marks)):
-        raise ConfigError(
-            "the times of an adaptive integration must increase; sort them and drop repetitions"
-        )
-    tolerance = _Tolerance(rtol, atol)
-    dt = _first_dt(tendency, state, tolerance)
-    states = [state]
-    for start, end in itertools.pairwise(marks):
-        state, dt = _advance(tendency, state, (start, end), dt, tolerance)
-        states.append(state)
-    return torch.stack(states)
-
-
 @final
 @registered
 class FlowStep(AbstractMap):
@@ -252,60 +181,3 @@ class FlowStep(AbstractMap):
         for _ in range(self._n_substeps):
             x, tangent = tangent_step(self._tableau, self.tendency, x, tangent, self._substep)
         return tangent
-
-
-@dataclass(frozen=True)
-class _Tolerance:
-    rtol: float
-    atol: float
-
-    def __post_init__(self) -> None:
-        if self.rtol <= 0 or self.atol <= 0:
-            raise ConfigError(f"rtol and atol must be positive; got {self.rtol} and {self.atol}")
-
-    def norm(self, increment: Tensor, state: Tensor) -> float:
-        """Largest root mean square over the samples, in units of the tolerance at `state`."""
-        scaled = (increment / (self.atol + self.rtol * state.abs())).detach()
-        return float(scaled.reshape(len(scaled), -1).square().mean(dim=1).sqrt().max())
-
-
-def _first_dt(tendency: Tendency, state: Tensor, tolerance: _Tolerance) -> float:
-    # An explicit Euler step that moves the state by a hundredth of itself; the control does the rest.
-    speed = tolerance.norm(tendency(state), state)
-    size = tolerance.norm(state, state)
-    return 0.01 * size / speed if size > 0 and speed > 0 else 1e-6
-
-
-def _advance(
-    tendency: Tendency, state: Tensor, span: tuple[float, float], dt: float, tolerance: _Tolerance
-) -> tuple[Tensor, float]:
-    """State at the end of `span`, and the step to try next."""
-    time, end = span
-    smallest = 16 * sys.float_info.epsilon * max(abs(time), abs(end))
-    while time < end:
-        if dt < smallest:
-            raise ConfigError(
-                f"the step of the adaptive integration fell to {dt:.1e} at time {time:.6g}; the solution "
-                "blows up there, or the tolerances are too small for the precision of the state"
-            )
-        remaining = end - time
-        # A last step that would leave a sliver is stretched over it.
-        trial = remaining if remaining <= 1.01 * dt else dt
-        slopes = stage_slopes(DORMAND_PRINCE, tendency, state, trial)
-        candidate = add_slopes(state, slopes, DORMAND_PRINCE.weights, trial)
-        error = add_slopes(torch.zeros_like(state), slopes, DORMAND_PRINCE_ERROR, trial)
-        norm = tolerance.norm(error, torch.maximum(state.abs(), candidate.abs()))
-        if norm <= 1:
-            time = end if trial == remaining else time + trial
-            state = candidate
-            dt = max(dt if trial < dt else 0.0, trial * _growth(norm))
-        else:
-            dt = trial * _growth(norm)
-    return state, dt
-
-
-def _growth(norm: float) -> float:
-    """Factor of the next step; a fifth where the step was far too long or met a value that is not finite."""
-    if not math.isfinite(norm):
-        return 0.2
-    return min(5.0, max(0.2, 0.9 * max(norm, 1e-10) ** -0.2))

@@ -8,18 +8,12 @@ import torch
 from torch import Tensor
 
 from oceanvar.errors import ConfigError, GridMismatchError
+from oceanvar.labels import earth
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
 
-GRAVITY = 9.81
-"""m/s^2"""
-
-ROTATION = 7.2921e-5
-"""Angular velocity of the Earth, rad/s."""
-
 SECONDS_PER_DAY = 86_400.0
 
-_EARTH_RADIUS = 6371.0  # km
 _LEAST_SPEED = 1e-3  # km/day: keeps the derivative of the speed finite where the water is at rest
 _GROWING = (0.8, 1.8)  # wavenumbers times deformation radius between which eddies are fed
 
@@ -111,7 +105,8 @@ class QuasiGeostrophic(AbstractMap):
         )
         # Complex even where they are real: torch multiplies like with like several times faster.
         stacked = torch.stack([symbol.to(torch.complex128) for symbol in symbols])
-        self.register_buffer("_symbols", stacked, persistent=False)
+        # As pairs of real numbers: a module that changes its precision would make complex ones real.
+        self.register_buffer("_symbols", torch.view_as_real(stacked), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tendency at the state `x`, shape (B, V, ..., latitude, longitude), per day."""
@@ -161,7 +156,8 @@ class QuasiGeostrophic(AbstractMap):
                 f"this ocean has states (batch, variable, ..., {self._shape[0]}, {self._shape[1]}); got "
                 f"{tuple(x.shape)}"
             )
-        return _Symbols(*self._symbols.to(torch.complex64 if x.dtype is torch.float32 else torch.complex128))
+        dtype = torch.float32 if x.dtype is torch.float32 else torch.float64
+        return _Symbols(*torch.view_as_complex(self._symbols.to(dtype)))
 
     def _flow(self, symbols: "_Symbols", spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Currents u and v in km/day, and what they carry: vorticity in 1/day, tracers."""
@@ -249,16 +245,16 @@ def _check(
 
 def stream_function_per_metre(latitude: float) -> float:
     """Geostrophic stream function g / f of one metre of sea level, km^2/day."""
-    return GRAVITY / _coriolis(latitude) * SECONDS_PER_DAY * 1e-6
+    return earth.GRAVITY / _coriolis(latitude) * SECONDS_PER_DAY * 1e-6
 
 
 def planetary_vorticity_gradient(latitude: float) -> float:
     """Beta, the derivative of the Coriolis parameter to the north, 1/(km day)."""
-    return 2 * ROTATION * math.cos(math.radians(latitude)) / _EARTH_RADIUS * SECONDS_PER_DAY
+    return 2 * earth.ROTATION * math.cos(math.radians(latitude)) / earth.RADIUS * SECONDS_PER_DAY
 
 
 def _coriolis(latitude: float) -> float:
-    return 2 * ROTATION * math.sin(math.radians(latitude))
+    return 2 * earth.ROTATION * math.sin(math.radians(latitude))
 
 
 def shortest_scale(shape: Sequence[int], lengths: Sequence[float]) -> float:

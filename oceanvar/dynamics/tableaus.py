@@ -35,25 +35,6 @@ class Tableau:
 
 EULER = Tableau(stages=((),), weights=(1.0,))
 RK4 = Tableau(stages=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6))
-DORMAND_PRINCE = Tableau(
-    stages=(
-        (),
-        (1 / 5,),
-        (3 / 40, 9 / 40),
-        (44 / 45, -56 / 15, 32 / 9),
-        (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-        (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
-    ),
-    weights=(35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
-)
-
-
-_FOURTH_ORDER = (5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40)
-# Weights of the difference between the solutions of order 5 and 4.
-DORMAND_PRINCE_ERROR = tuple(
-    high - low for high, low in zip(DORMAND_PRINCE.weights, _FOURTH_ORDER, strict=True)
-)
 
 
 def add_slopes(state: Tensor, slopes: Sequence[Tensor], coefficients: Sequence[float], dt: float) -> Tensor:

@@ -9,11 +9,9 @@ import xarray as xr
 from cf_xarray.criteria import coordinate_criteria
 
 from oceanvar.errors import GridMismatchError, MissingVariableError
+from oceanvar.labels import earth
 
-EARTH_RADIUS = 6371.0
-"""Mean radius of the Earth, in km."""
-
-KM_PER_DEGREE = EARTH_RADIUS * np.pi / 180
+KM_PER_DEGREE = earth.RADIUS * np.pi / 180
 
 LATITUDE, LONGITUDE, TIME = "latitude", "longitude", "time"
 

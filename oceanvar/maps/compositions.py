@@ -149,3 +149,35 @@ class Concatenate(AbstractMap):
     def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
         """Concatenate the tangents."""
         return torch.cat((self.left.jvp(x, tangent), self.right.jvp(x, tangent)), dim=1)
+
+
+@final
+class Shifted(AbstractMap):
+    """A map of the departure from a given state: ``Shifted(f, b)(x) = f(x + b)``.
+
+    No model file names it: b belongs to the windows that are being solved.
+
+    Parameters
+    ----------
+    inner : AbstractMap
+        f.
+    state : Tensor
+        b, one for each window.
+    """
+
+    def __init__(self, inner: AbstractMap, state: Tensor):
+        super().__init__()
+        self.inner = inner
+        self.state = state
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f(x + b)."""
+        return self.inner(x + self.state)
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back of the inner map at ``x + b``."""
+        return self.inner.linearize(x + self.state)
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Tangent of the inner map at ``x + b``."""
+        return self.inner.jvp(x + self.state, tangent)

@@ -1,7 +1,10 @@
 """Confidence intervals of mean scores over independent units (windows, patches, years) by bootstrap."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import bootstrap
 
 from oceanvar.errors import ConfigError
 
@@ -37,10 +40,9 @@ def bootstrap_interval(
     Notes
     -----
     The interval is somewhat too narrow for few units: for ten normal values it covers about 90 % at
-    level 0.95.
+    level 0.95. The bias-corrected interval (BCa) is no wider there, and its cost grows with the square of n.
     """
-    means = _resampled_means(_checked(values)[:, None], n_resamples, seed)
-    return _interval(means[:, 0], level)
+    return _interval((_checked(values),), np.mean, level, n_resamples, seed)
 
 
 def bootstrap_difference(
@@ -51,8 +53,8 @@ def bootstrap_difference(
     Parameters, returns and errors are those of `bootstrap_interval`, with `reference` of the same shape
     (n,) and in the same order as `values`.
     """
-    pairs = _checked_pairs(values, reference)
-    return bootstrap_interval(pairs[:, 0] - pairs[:, 1], level, n_resamples, seed)
+    first, second = _checked_pairs(values, reference)
+    return bootstrap_interval(first - second, level, n_resamples, seed)
 
 
 def bootstrap_ratio(
@@ -63,13 +65,7 @@ def bootstrap_ratio(
     Parameters, returns and errors are those of `bootstrap_interval`, with `reference` of the same shape
     (n,) and in the same order as `values`; its resampled means must be positive.
     """
-    means = _resampled_means(_checked_pairs(values, reference), n_resamples, seed)
-    if means[:, 1].min() <= 0:
-        raise ConfigError(
-            f"a resampled mean of the reference is {means[:, 1].min():.3g}, and a ratio needs positive ones: "
-            "use bootstrap_difference"
-        )
-    return _interval(means[:, 0] / means[:, 1], level)
+    return _interval(_checked_pairs(values, reference), _ratio, level, n_resamples, seed)
 
 
 def _checked(values: ArrayLike) -> np.ndarray:
@@ -82,32 +78,47 @@ def _checked(values: ArrayLike) -> np.ndarray:
     return units
 
 
-def _checked_pairs(values: ArrayLike, reference: ArrayLike) -> np.ndarray:
+def _checked_pairs(values: ArrayLike, reference: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     first, second = _checked(values), _checked(reference)
     if first.size != second.size:
         raise ConfigError(
             f"{first.size} values cannot be paired with {second.size} of the reference: "
             "give both for the same units"
         )
-    return np.stack([first, second], axis=1)
+    return first, second
 
 
-def _resampled_means(units: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
-    """Means of resampled rows, ``(n, k)`` to ``(n_resamples, k)``; a row is drawn whole."""
+def _ratio(values: np.ndarray, reference: np.ndarray, axis: int) -> np.ndarray:
+    below = reference.mean(axis)
+    if below.min() <= 0:
+        raise ConfigError(
+            f"a resampled mean of the reference is {below.min():.3g}, and a ratio needs positive ones: "
+            "use bootstrap_difference"
+        )
+    return values.mean(axis) / below
+
+
+def _interval(
+    units: tuple[np.ndarray, ...],
+    statistic: Callable[..., np.ndarray],
+    level: float,
+    n_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic; the arrays are resampled alike."""
     if n_resamples < 1:
         raise ConfigError(f"n_resamples is {n_resamples} and must be at least 1")
-    rng = np.random.default_rng(seed)
-    n = len(units)
-    block = max(1, _MAX_DRAWS // n)
-    means = []
-    for start in range(0, n_resamples, block):
-        drawn = rng.integers(n, size=(min(block, n_resamples - start), n))
-        means.append(units[drawn].mean(axis=1))
-    return np.concatenate(means)
-
-
-def _interval(statistics: np.ndarray, level: float) -> tuple[float, float]:
     if not 0 < level < 1:
         raise ConfigError(f"level is {level} and must lie between 0 and 1, for instance 0.95")
-    low, high = np.quantile(statistics, [(1 - level) / 2, (1 + level) / 2])
+    low, high = bootstrap(
+        units,
+        statistic,
+        n_resamples=n_resamples,
+        batch=max(1, _MAX_DRAWS // len(units[0])),
+        vectorized=True,
+        paired=True,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
     return float(low), float(high)

@@ -1,6 +1,7 @@
 """Models as dask tasks see them: a small handle, one copy per process, one solve at a time."""
 
 import copy
+import logging
 import sys
 import threading
 import uuid
@@ -15,6 +16,8 @@ from oceanvar import registry
 from oceanvar.errors import ConfigError, DeviceMemoryError
 from oceanvar.network.varnet import VarNet, from_bytes
 from oceanvar.state.samples import TrackPatches
+
+logger = logging.getLogger(__name__)
 
 _LOCK = threading.RLock()
 """Guards the copies and lets one thread of a process solve at a time: torch uses the cores itself."""
@@ -150,6 +153,12 @@ class _WorkingCopy:
         # Not before the error is gone: its traceback holds the tensors of the failed solve.
         torch.cuda.empty_cache()
         self.n_most = (len(batch) + 1) // 2
+        logger.warning(
+            "the memory of %s is too small for %d patches at once: %d from now on",
+            self.device,
+            len(batch),
+            self.n_most,
+        )
         return None
 
 

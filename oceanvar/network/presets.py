@@ -1,22 +1,29 @@
 """Standard models in one call."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.compositions import Chain
+from oceanvar.maps.fourier import Filtered, OnGrid, gaussian_spread
 from oceanvar.maps.layers import Conv, SiLU
 from oceanvar.network.varnet import VarNet
 from oceanvar.options import check_keys
-from oceanvar.state.spaces import StateSpace
+from oceanvar.state.instruments import Instrument
+from oceanvar.state.spaces import STATE, StateSpace
+from oceanvar.truths.oceans import day_of_box
 from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.controls import ClimateMean, ControlSpace, ForecastControl
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.operators.base import Operator
 from oceanvar.variational.operators.sensors import Select
 from oceanvar.variational.operators.tracks import AlongTrack
+from oceanvar.variational.priors.flow import PhysicalUnits
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
+from oceanvar.variational.solvers.lbfgs import LBFGS
 from oceanvar.variational.solvers.lstm import LSTMSolver
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import InterpolatedStart
@@ -138,3 +145,73 @@ def _shared_features(space: StateSpace, covariates: Sequence[str], n_shared: int
         covariates,
         gate=Conv(n_inputs, n_shared, kernels, periodic, bias=True),
     )
+
+
+def quasigeostrophic_4dvar(
+    space: StateSpace,
+    lengths: Sequence[float],
+    *,
+    obs_variance: float | str,
+    background_std: float,
+    correlation: float,
+    model_error_std: float = 0.0,
+    n_steps: int = 20,
+    shape: Sequence[int] | None = None,
+    latitude: float = 35.0,
+    deformation_radius: float = 30.0,
+    surface: bool = False,
+) -> VarNet:
+    """4D-Var of daily sea level with a quasi-geostrophic model in a box that is periodic in both directions.
+
+    Nothing is learned. L-BFGS minimises over the first day of a window and the errors of the model on the later
+    ones (`oceanvar.variational.controls`). The first day of the first guess is the background: the mean, or that of
+    ``background=`` of `assimilate`, an optimal interpolation say.
+
+    Parameters
+    ----------
+    space : StateSpace
+        One variable, sea level in m, with its `mean` and `std`; a patch is the whole box, and as many days as
+        make a window.
+    lengths : (float, float)
+        Size of the box along latitude and longitude, km.
+    obs_variance : float or str
+        Error variance of the observations, m^2, or the variable that holds it.
+    background_std : float
+        Standard deviation of the error of the background, m; that of the sea level itself where it is the mean.
+    correlation : float
+        Length of the Gaussian covariances of that error and of the model's, km.
+    model_error_std : float
+        Standard deviation of what the model gets wrong in a day, m. Default: none, the strong constraint.
+    n_steps : int
+        Iterations.
+    shape : (int, int), optional
+        Points of the model along latitude and longitude. Default: those of the patch.
+    latitude, deformation_radius, surface
+        Of the model, as for `oceanvar.quasigeostrophic`.
+
+    Raises
+    ------
+    ConfigError
+        If the space is not one of sea level alone with its normalisation, or a number is out of range.
+    """
+    others = space.instruments or space.covariates
+    if space.n_variables != 1 or len(space.dims) != 3 or others or space.std is None:
+        raise ConfigError(
+            "quasi-geostrophic 4D-Var maps one variable over time, latitude and longitude, from its own "
+            f"observations, with mean= and std= known beforehand; got {space}"
+        )
+    n_times, *box = (space.patch[dim] for dim in space.dims)
+    grid = tuple(shape or box)
+    std = space.std[space.variables[0]]
+    physics = {"latitude": latitude, "deformation_radius": deformation_radius, "surface": surface}
+    stds = [background_std / std, *[model_error_std / std] * (n_times - 1)]
+    spread = torch.stack([gaussian_spread(grid, lengths, each, correlation) for each in stds])
+    control = ForecastControl(
+        PhysicalUnits(day_of_box(grid, lengths, physics), 1),
+        Filtered.of(spread.float()),
+        OnGrid(box, grid),
+        OnGrid(grid, box),
+    )
+    space = replace(space, instruments={STATE: Instrument(space.variables, variance=obs_variance)})
+    cost = VariationalCost(ObservationTerm())
+    return VarNet(Assimilator(cost, ControlSpace(LBFGS(), control), n_steps, ClimateMean()), space)

@@ -10,6 +10,7 @@ import torch
 
 from oceanvar import registry
 from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
+from oceanvar.files.writing import written_aside
 from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import FoldTime
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
@@ -235,10 +236,8 @@ class VarNet:
             Write the weights in half precision: half the size, rounded in the fourth digit. The loaded model
             computes in single precision like any other.
         """
-        path = Path(path)
-        aside = path.with_name(path.name + ".part")
-        aside.write_bytes(self.to_bytes(half))
-        aside.replace(path)
+        with written_aside(Path(path)) as aside:
+            aside.write_bytes(self.to_bytes(half))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         state = self.assimilator.state_dict()

@@ -7,14 +7,10 @@ from typing import NamedTuple, final
 import numpy as np
 
 from oceanvar.errors import ConfigError
+from oceanvar.labels import earth
 
-EPOCH = "2000-01-01"
+ORBIT_EPOCH = "2000-01-01"
 """Day at whose start every orbit here crosses the equator northward."""
-
-EARTH_RADIUS = 6371.0
-"""km"""
-
-FLATTENING = 1 / 298.257
 
 STRETCHES = (240.0, 30.0)
 """Stretches of a track, s: a search for a box looks at long ones, then at the short parts of those near it."""
@@ -30,7 +26,7 @@ class Positions(NamedTuple):
     longitude, latitude : ndarray
         Degrees east, counted on from the western border of the box, and geodetic degrees north.
     days : ndarray
-        Days since `EPOCH`.
+        Days since `ORBIT_EPOCH`.
     passes : ndarray of int
         Number of the pass: half a revolution from one turning latitude to the other.
     cross_track : ndarray
@@ -90,7 +86,7 @@ class Orbit:
         Parameters
         ----------
         days : ndarray
-            Days since `EPOCH`, any shape.
+            Days since `ORBIT_EPOCH`, any shape.
         cross_track : float or ndarray
             Distances to the right of the track, km; broadcast against `days`.
         """
@@ -100,15 +96,15 @@ class Orbit:
             ahead = self._unit_vector(days + second) - self._unit_vector(days - second)
             right = np.cross(ahead, below, axis=0)
             right /= np.linalg.norm(right, axis=0)
-            angle = np.asarray(cross_track) / EARTH_RADIUS
+            angle = np.asarray(cross_track) / earth.RADIUS
             below = np.cos(angle) * below + np.sin(angle) * right
         longitude = np.rad2deg(np.arctan2(below[1], below[0])) % 360
         # The vertical of the ellipsoid, on which latitudes are counted, does not point to its centre.
-        height = below[2] / (1 - FLATTENING) ** 2
+        height = below[2] / (1 - earth.FLATTENING) ** 2
         return longitude, np.rad2deg(np.arctan2(height, np.hypot(below[0], below[1])))
 
     def passes(self, days: np.ndarray) -> np.ndarray:
-        """Number of the pass at `days` since `EPOCH`."""
+        """Number of the pass at `days` since `ORBIT_EPOCH`."""
         return np.floor(2 * self.n_revolutions * days / self.cycle_days + 0.5).astype(int)
 
     def over(
@@ -126,7 +122,7 @@ class Orbit:
         longitude, latitude : (float, float)
             Western and eastern, southern and northern border, degrees; the box may lie anywhere on the circle.
         days : (float, float)
-            First and last time, days since `EPOCH`.
+            First and last time, days since `ORBIT_EPOCH`.
         cross_track : sequence of float
             Distances to the track, km.
         step : float

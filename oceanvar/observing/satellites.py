@@ -9,7 +9,7 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import KM_PER_DEGREE, numbers
-from oceanvar.observing.orbits import EPOCH, Orbit, Positions, orbit_of
+from oceanvar.observing.orbits import ORBIT_EPOCH, Orbit, Positions, orbit_of
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.observing.track_samplers import TrackPositions, coordinate_numbers
 from oceanvar.observing.tracks import sample_field
@@ -33,7 +33,8 @@ class Nadirs(AbstractSampler):
     missions : sequence of str or Orbit
         Names of `oceanvar.observing.orbits.MISSIONS`, or orbits.
     longitude_dim, latitude_dim, time_dim : str
-        Names of the dimensions. Times are dates, or numbers that count days since `oceanvar.observing.orbits.EPOCH`.
+        Names of the dimensions. Times are dates, or numbers that count days since
+        `oceanvar.observing.orbits.ORBIT_EPOCH`.
 
     Raises
     ------
@@ -164,7 +165,7 @@ def ground_tracks(
         in the list: what `oceanvar.observing.tracks` works on.
     """
     east, north = (_ends(grid[name].values.astype(float)) for name in ("longitude", "latitude"))
-    origin = xr.DataArray(np.datetime64(EPOCH, "ns"))
+    origin = xr.DataArray(np.datetime64(ORBIT_EPOCH, "ns"))
     days = _ends(numbers(grid["time"], origin).values)
     parts = []
     for number, mission in enumerate(missions):
@@ -225,7 +226,7 @@ def observe_tracks(
 
 def _correlated(tracks: xr.Dataset, length: float, rng: np.random.Generator) -> np.ndarray:
     """Unit-variance error of every sample: an autoregression along each pass."""
-    seconds = (tracks["time"].values - np.datetime64(EPOCH)) / np.timedelta64(1, "s")
+    seconds = (tracks["time"].values - np.datetime64(ORBIT_EPOCH)) / np.timedelta64(1, "s")
     order = np.lexsort((seconds, tracks["track"].values))
     passes, times = tracks["track"].values[order], seconds[order]
     is_new = np.concatenate(([True], (np.diff(passes) != 0) | (np.diff(times) > 0)))[: len(order)]
@@ -241,7 +242,7 @@ def _correlated(tracks: xr.Dataset, length: float, rng: np.random.Generator) -> 
 
 
 def _as_samples(found: Positions, mission: int, tracks: np.ndarray) -> xr.Dataset:
-    times = np.datetime64(EPOCH, "ns") + (found.days * 86_400e9).astype("timedelta64[ns]")
+    times = np.datetime64(ORBIT_EPOCH, "ns") + (found.days * 86_400e9).astype("timedelta64[ns]")
     return xr.Dataset(
         coords={
             "longitude": ("sample", found.longitude, {"units": "degrees_east"}),
@@ -262,7 +263,7 @@ def _seen(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Mask of the cells nearest to what instruments, given by orbit and distances to the track, see."""
-    axes = [coordinate_numbers(coords, dim, EPOCH) for dim in dims]
+    axes = [coordinate_numbers(coords, dim, ORBIT_EPOCH) for dim in dims]
     box, band, period = (_cell_borders(axis) for axis in axes)
     # Once a second as the real ones measure, and often enough for a finer grid.
     step = abs(np.diff(axes[1][:2])[0]) * KM_PER_DEGREE / GROUND_SPEED / 2
@@ -271,7 +272,7 @@ def _seen(
         np.concatenate([getattr(one, name) for one in found]) for name in Positions._fields[:3]
     )
     positions = TrackPositions(
-        east, north, days, epoch=EPOCH, longitude_dim=dims[0], latitude_dim=dims[1], time_dim=dims[2]
+        east, north, days, epoch=ORBIT_EPOCH, longitude_dim=dims[0], latitude_dim=dims[1], time_dim=dims[2]
     )
     return positions.mask(sizes, coords, rng)
 

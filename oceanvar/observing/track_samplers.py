@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.labels.coordinates import index_coordinate
 from oceanvar.observing.samplers import AbstractSampler, size_of, spread
+from oceanvar.observing.tracks import FILE_EPOCH
 
 
 class AbstractTrackSampler(AbstractSampler):
@@ -80,7 +81,7 @@ class TrackPositions(AbstractTrackSampler):
     latitude: ArrayLike
     time: ArrayLike
     shift: float = 0.0
-    epoch: str = "1950-01-01"
+    epoch: str = FILE_EPOCH
     longitude_dim: str = "longitude"
     latitude_dim: str = "latitude"
     time_dim: str = "time"

@@ -12,7 +12,8 @@ from oceanvar.labels.coordinates import even_step, numbers, turned_longitude
 GAP_SECONDS = 120.0
 """A pause longer than this between two measurements begins a new pass."""
 
-EPOCH = "1950-01-01"
+FILE_EPOCH = "1950-01-01"
+"""Day 0 of the times in files of along-track data."""
 
 
 def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m") -> xr.Dataset:
@@ -57,7 +58,7 @@ def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m
         coords={
             "longitude": ("sample", longitude, {"units": "degrees_east"}),
             "latitude": ("sample", latitude, {"units": "degrees_north"}),
-            "time": ("sample", (np.datetime64(EPOCH, "ms") + seconds).astype("datetime64[ns]")),
+            "time": ("sample", (np.datetime64(FILE_EPOCH, "ms") + seconds).astype("datetime64[ns]")),
             "track": ("sample", track),
         },
     )
@@ -186,3 +187,26 @@ def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.D
     smooth = field.interp(where)
     nearest = field.interp(where, method="nearest")
     return smooth.where(smooth.notnull(), nearest)
+
+
+def anomalies(tracks: xr.Dataset, name: str, mean: xr.DataArray, offset: float = 0.0) -> xr.Dataset:
+    """Along-track values above a mean map, as a model of anomalies wants them.
+
+    Parameters
+    ----------
+    tracks : Dataset
+        Variables over ``sample`` with coordinates longitude, latitude, time.
+    name : str
+        Which of them.
+    mean : DataArray
+        Map over latitude and longitude, in the same units.
+    offset : float
+        Subtracted too: what all samples have in common, say, where the reference surfaces differ.
+
+    Returns
+    -------
+    Dataset
+        Without the samples of which something is unknown: those off the map, on land.
+    """
+    above = tracks[name] - sample_field(mean, tracks) - offset
+    return tracks.assign({name: above.assign_attrs(tracks[name].attrs)}).dropna("sample")

@@ -155,6 +155,17 @@ def add_patches(
             progress(len(batch))
 
 
+def normalise(total: np.ndarray, sums: Factors, out: np.ndarray | None = None) -> np.ndarray:
+    """Divide a weighted sum (..., *sizes) by the product of the weight sums of its axes.
+
+    In place, unless `out` is given. Returns the array with the result.
+    """
+    out = total if out is None else out
+    for axis, weight_sum in enumerate(reversed(sums)):
+        total = np.divide(total, weight_sum.reshape(-1, *(1,) * axis), out=out)
+    return out
+
+
 def batch_memory(box: np.ndarray, n_patches: int, job: PatchJob) -> np.ndarray:
     """Memory for the patches of a batch, so that not every batch asks the system for new pages."""
     n_channels = box.shape[-len(job.grid.dims) - 1]

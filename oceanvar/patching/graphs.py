@@ -15,10 +15,9 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.batches import PatchJob, Progress, check_shape, weighted_sum
+from oceanvar.patching.batches import PatchJob, Progress, check_shape, normalise, weighted_sum
 from oceanvar.patching.grids import PatchGrid, common_boxes
 from oceanvar.patching.groups import Blocks, Chunk, Division, Group, even_chunk
-from oceanvar.patching.stitching import normalise
 
 Array = TypeVar("Array", np.ndarray, da.Array)
 

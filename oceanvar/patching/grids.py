@@ -126,11 +126,6 @@ class PatchGrid:
     def __iter__(self) -> Iterator[Origin]:
         return itertools.product(*self.starts.values())
 
-    def __contains__(self, origin: object) -> bool:
-        if not isinstance(origin, tuple) or len(origin) != len(self.dims):
-            return False
-        return all(start in starts for start, starts in zip(origin, self.starts.values(), strict=True))
-
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return (
             "oceanvar.PatchGrid",
@@ -140,19 +135,8 @@ class PatchGrid:
             self.periodic,
         )
 
-    def index(self, origin: Origin) -> list[tuple[Box, Box]]:
-        """Find the boxes of the grid that the patch at `origin` covers.
-
-        Returns
-        -------
-        list of (index, index)
-            Pairs (index into the patch, index into the grid): one, or more where the patch wraps. Each is an
-            Ellipsis and one slice per dimension, so that leading axes are carried along.
-        """
-        return wrapped_boxes(origin, self.patch_shape, self.shape)
-
     def gather(self, array: np.ndarray, origin: Origin) -> np.ndarray:
-        """Cut the patch at `origin` out of an array.
+        """Cut the patch at `origin` out of the trailing axes of an array.
 
         Parameters
         ----------
@@ -165,26 +149,14 @@ class PatchGrid:
         -------
         ndarray
             Shape (..., *grid.patch_shape); a view, or a copy where the patch wraps.
-
-        Raises
-        ------
-        PatchError
-            If the trailing axes are not the grid's, or no patch starts at `origin`.
         """
-        if array.shape[-len(self.shape) :] != self.shape:
-            raise PatchError(
-                f"an array of shape {array.shape} does not end with the axes {self.dims} "
-                f"of sizes {self.shape}: transpose it, or make the PatchGrid from its sizes"
-            )
-        self.check_origin(origin)
-        return cut(array, origin, self.patch_shape)
-
-    def check_origin(self, origin: Origin) -> None:
-        """Raise PatchError unless a patch starts at `origin`."""
-        if origin not in self:
-            raise PatchError(
-                f"no patch of the grid starts at {origin}: use the origins that PatchGrid yields"
-            )
+        boxes = wrapped_boxes(origin, self.patch_shape, self.shape)
+        if len(boxes) == 1:
+            return array[boxes[0][1]]
+        patch = np.empty((*array.shape[: -len(self.shape)], *self.patch_shape), array.dtype)
+        for inside, where in boxes:
+            patch[inside] = array[where]
+        return patch
 
 
 def crossings(start: int, n: int, first: int, n_other: int, size: int) -> list[tuple[slice, slice]]:
@@ -235,18 +207,6 @@ def wrapped_boxes(origin: Origin, shape: Sequence[int], sizes: Sequence[int]) ->
     if not any(map(operator.gt, ends, sizes)):  # nearly all: this is done for every patch
         return [((...,), (..., *map(slice, origin, ends)))]
     return common_boxes(origin, shape, (0,) * len(sizes), sizes, sizes)
-
-
-def cut(array: np.ndarray, origin: Origin, shape: Sequence[int]) -> np.ndarray:
-    """Cut a wrapping box out of the trailing axes: a view, or a copy where the box wraps."""
-    n_axes = len(shape)
-    boxes = wrapped_boxes(origin, shape, array.shape[-n_axes:])
-    if len(boxes) == 1:
-        return array[boxes[0][1]]
-    patch = np.empty((*array.shape[:-n_axes], *shape), array.dtype)
-    for inside, where in boxes:
-        patch[inside] = array[where]
-    return patch
 
 
 def _starts(size: int, patch: int, overlap: int, periodic: bool) -> tuple[int, ...]:

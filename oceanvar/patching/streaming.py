@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from oceanvar.errors import PatchError
-from oceanvar.patching.batches import PatchJob, add_patches, batch_memory
-from oceanvar.patching.stitching import normalise
+from oceanvar.patching.batches import PatchJob, add_patches, batch_memory, normalise
 
 
 class TimeStream:

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 
 from oceanvar.errors import ModelMismatchError, StoreError
+from oceanvar.files.writing import written_aside
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint so that a kill leaves either the old one or the new one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    torch.save(content, aside)
-    aside.replace(path)
+    with written_aside(path) as aside:
+        torch.save(content, aside)
 
 
 def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:

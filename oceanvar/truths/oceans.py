@@ -152,14 +152,27 @@ def _simulated(
 
 
 def one_day(n_points: int, size: float, physics: Mapping[str, Any]) -> FlowStep:
-    """Model step of a day, in as many Runge-Kutta steps as the fastest current needs."""
+    """Model step of a day in a box of `size` degrees, as `day_of_box`."""
     north = size * KM_PER_DEGREE
     lengths = (north, north * math.cos(math.radians(physics["latitude"])))
+    return day_of_box((n_points, n_points), lengths, physics)
+
+
+def day_of_box(shape: Sequence[int], lengths: Sequence[float], physics: Mapping[str, Any]) -> FlowStep:
+    """Model step of a day, in as many Runge-Kutta steps as the fastest current needs.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Points along latitude and longitude.
+    lengths : (float, float)
+        Size of the periodic box along both, km.
+    physics : mapping
+        ``latitude``, ``deformation_radius`` and ``surface``, as for `quasigeostrophic`.
+    """
     friction = _SURFACE_FRICTION if physics["surface"] else _FRICTION
-    tendency = QuasiGeostrophic(
-        (n_points, n_points), lengths, friction=friction, gradient=GRADIENT, **physics
-    )
-    frequency = FASTEST * KM_PER_DAY * shortest_scale((n_points, n_points), lengths)
+    tendency = QuasiGeostrophic(shape, lengths, friction=friction, gradient=GRADIENT, **physics)
+    frequency = FASTEST * KM_PER_DAY * shortest_scale(shape, lengths)
     return FlowStep(tendency, dt=1.0, n_substeps=math.ceil(frequency / STABLE))
 
 

@@ -19,26 +19,15 @@ from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.stretches import divided, missing
 from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError, StoppedError, StoreError
-from oceanvar.network.handles import PatchSolver
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import VarNet
 from oceanvar.state.spaces import StateSpace
-from tests.conftest import gappy
+from tests.counters import count_solves
 
 distributed = pytest.importorskip("distributed")
 
 N_PATCHES = 34 * 6
 OPTIONS = {"batch_size": 18, "chunks": {"time": 5}}
-
-
-@pytest.fixture(scope="module")
-def pattern(tmp_path_factory) -> str:
-    """Seventy days from 2020-01-01 in files of ten: parts of three months."""
-    folder = tmp_path_factory.mktemp("obs")
-    obs = gappy({"time": 70, "lat": 11, "lon": 13})
-    for first in range(0, 70, 10):
-        obs.isel(time=slice(first, first + 10)).to_netcdf(folder / f"obs_{first:02}.nc")
-    return str(folder / "*.nc")
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +74,9 @@ def hook_that_heeds(folder: Path):
             return ds
         if (folder / "slow").exists():
             time.sleep(0.25)
-        if "obs_50" in ds.encoding["source"] and (folder / "fail").exists():
+        if "obs_94" in ds.encoding["source"] and (folder / "fail").exists():
             raise OSError(5, "Input/output error")
-        if "obs_50" in ds.encoding["source"] and (folder / "kill").exists():
+        if "obs_94" in ds.encoding["source"] and (folder / "kill").exists():
             (folder / "kill").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         return ds
@@ -145,7 +134,7 @@ def test_an_error_of_a_worker_is_raised_here_and_what_is_finished_is_kept(
     output, part = tmp_path / "out.zarr", tmp_path / "out.zarr.run"
     options = {"client": client, "preprocess": hook, **OPTIONS}
     (orders / "fail").touch()
-    with pytest.raises(StoreError, match="obs_50.nc' cannot be read.*Input/output"):
+    with pytest.raises(StoreError, match="obs_94.nc' cannot be read.*Input/output"):
         assimilate_archive(pattern, model, output, **options)
     (orders / "fail").unlink()
     assert 0 < n_units(part) < 14
@@ -176,9 +165,7 @@ def test_a_run_goes_on_with_any_number_of_processes(
     n_done = n_units(part)
     assert n_first < n_done < 14
     (part / TOKEN).write_text("of a run that was killed")
-    counts: list[int] = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: counts.append(len(p)) or solve(self, p))
+    counts = count_solves(monkeypatch)
     assimilate_archive(pattern, model, output, resume=True, **options)
     np.testing.assert_array_equal(field(output), whole, strict=True)
     assert 0 < sum(counts) < N_PATCHES

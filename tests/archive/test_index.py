@@ -19,7 +19,7 @@ from oceanvar.archive.reading import Reading
 from oceanvar.archive.sources import find_files
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.mapping import assimilate
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 
 READING = Reading(["ssh"])
 
@@ -99,7 +99,7 @@ def test_notes_of_any_kind_come_back_as_they_were(obs, tmp_path):
         assert (again.dims, again.grid) == (notes.dims, notes.grid)
 
 
-def test_what_most_files_are_is_right_and_the_odd_ones_are_named_once(folder, obs):
+def test_what_most_files_are_is_right_and_the_odd_ones_are_named_once(folder, obs, caplog):
     with xr.open_dataset(folder / "obs_9.nc") as ds:
         first = ds.load()
     first.assign_coords(lat=first["lat"][::-1]).to_netcdf(folder / "obs_9.nc")
@@ -108,6 +108,8 @@ def test_what_most_files_are_is_right_and_the_odd_ones_are_named_once(folder, ob
     found = check_files(find_files(folder), READING, skip_bad=True)
     assert len(found.notes) == 5
     assert list(found.skipped) == [str(folder / "obs_9.nc")]
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith(f"{folder / 'obs_9.nc'} is left out: ")
 
 
 def test_a_file_that_overlaps_a_long_one_is_found_behind_a_short_one(obs, tmp_path):

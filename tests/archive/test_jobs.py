@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from oceanvar.archive import jobs
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.jobs import assimilate_archive, read_summary
 from oceanvar.archive.reading import Reading
@@ -15,28 +16,8 @@ from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ConfigError, GridMismatchError, PatchError, StoreError
 from oceanvar.mapping import assimilate
 from oceanvar.network.handles import PatchSolver
-from tests.conftest import gappy
-
-
-@pytest.fixture(scope="module")
-def long_obs() -> xr.Dataset:
-    """Seventy days from 2020-01-01: parts of three months."""
-    return gappy({"time": 70, "lat": 11, "lon": 13})
-
-
-def write_files(obs: xr.Dataset, folder: Path, days: int = 10, **options) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    # Names do not sort like times.
-    for i, first in enumerate(range(0, obs.sizes["time"], days)):
-        piece = obs.isel(time=slice(first, first + days))
-        piece.to_netcdf(folder / f"obs_{99 - i}.nc", engine="netcdf4", **options)
-    return str(folder / "*.nc")
-
-
-@pytest.fixture(scope="module")
-def pattern(long_obs, tmp_path_factory) -> str:
-    hours = {"time": {"units": "hours since 1950-01-01", "dtype": "float64"}}
-    return write_files(long_obs, tmp_path_factory.mktemp("obs"), encoding=hours)
+from tests.archive.archives import write_files
+from tests.counters import count_solves
 
 
 @pytest.fixture
@@ -48,107 +29,6 @@ def assert_same_field(a: xr.Dataset, b: xr.Dataset) -> None:
     for name in ("time", "lat", "lon"):
         np.testing.assert_array_equal(a[name], b[name])
     np.testing.assert_allclose(a["ssh"].values, b["ssh"].values, rtol=1e-5, atol=1e-5)
-
-
-def count_solves(monkeypatch) -> list[int]:
-    counts: list[int] = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: counts.append(len(p)) or solve(self, p))
-    return counts
-
-
-def test_open_archive_sorts_files_in_time_and_is_lazy(pattern, long_obs):
-    with open_archive(pattern, ["ssh"]) as ds:
-        assert ds["ssh"].chunks is not None
-        xr.testing.assert_equal(ds.load(), long_obs)
-
-
-def test_open_archive_takes_lists_folders_and_stores(pattern, long_obs, tmp_path):
-    long_obs.chunk(time=20).to_zarr(tmp_path / "obs.zarr", zarr_format=2)
-    folder = Path(pattern).parent
-    for paths in (folder, sorted(folder.glob("*.nc")), [pattern, folder], tmp_path / "obs.zarr"):
-        with open_archive(paths) as ds:
-            xr.testing.assert_equal(ds.load(), long_obs)
-
-
-def test_blocks_are_bounded_and_follow_the_chunks_of_the_file(long_obs, tmp_path, monkeypatch):
-    monkeypatch.setattr("oceanvar.archive.reading.BLOCK_BYTES", 17 * 11 * 13 * 4)
-    plain = write_files(long_obs, tmp_path / "plain", days=70)
-    chunked = write_files(
-        long_obs, tmp_path / "chunked", days=70, encoding={"ssh": {"chunksizes": (7, 11, 13)}}
-    )
-    for paths, size in ((plain, 17), (chunked, 14)):
-        with open_archive(paths) as ds:
-            assert ds.chunksizes["time"][0] == size
-            xr.testing.assert_equal(ds.load(), long_obs)
-
-
-def test_all_broken_files_are_reported_together(long_obs, tmp_path):
-    folder = tmp_path / "obs"
-    write_files(long_obs, folder)  # obs_99 (first days) ... obs_93
-    good = (folder / "obs_98.nc").read_bytes()
-    (folder / "obs_10.nc").write_bytes(b"")
-    (folder / "obs_11.nc").write_bytes(good[: len(good) // 2])
-    later = long_obs.isel(time=slice(0, 5)).assign_coords(
-        time=long_obs["time"][:5] + np.timedelta64(1000, "D")
-    )
-    later.to_netcdf(folder / "classic.nc", format="NETCDF3_64BIT")
-    classic = (folder / "classic.nc").read_bytes()
-    (folder / "obs_94b.nc").write_bytes(classic[: len(classic) // 2])
-    (folder / "classic.nc").unlink()
-    later.rename(ssh="sla").to_netcdf(folder / "obs_94c.nc")
-    later.assign_coords(lat=later["lat"] + 0.125).to_netcdf(folder / "obs_94d.nc")
-    centimetres = later.copy()
-    centimetres["ssh"].attrs["units"] = "cm"
-    centimetres.to_netcdf(folder / "obs_94e.nc")
-    later.isel(time=[0, 1, 1, 2]).to_netcdf(folder / "obs_94f.nc")
-    long_obs.isel(time=slice(35, 37)).to_netcdf(folder / "obs_94g.nc")
-    long_obs.isel(time=[19]).to_netcdf(folder / "obs_94h.nc")
-    with pytest.raises(StoreError) as caught:
-        open_archive(str(folder / "*.nc"), ["ssh"])
-    lines = {Path(line.split(": ")[0].strip()).name: line for line in str(caught.value).splitlines()[1:-1]}
-    broken = ("10", "11", "94b", "94c", "94d", "94e", "94f", "94g", "94h")
-    assert set(lines) == {f"obs_{number}.nc" for number in broken}
-    assert "truncated" in lines["obs_94b.nc"]
-    assert "['sla'], not ['ssh']" in lines["obs_94c.nc"]
-    assert "0.125" in lines["obs_94d.nc"]
-    assert "'cm'" in lines["obs_94e.nc"]
-    assert "1 are repeated" in lines["obs_94f.nc"]
-    assert "goes on to 2020-02-09" in lines["obs_94g.nc"]
-    assert "preprocess" in str(caught.value)
-
-
-def test_a_problem_that_many_files_share_is_not_told_of_each(long_obs, tmp_path):
-    pattern = write_files(long_obs, tmp_path, days=2)
-    with pytest.raises(StoreError, match="35 problem") as caught:
-        open_archive(pattern, ["sst"])
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 23
-    assert lines[-2] == "  and 15 more files: the same"
-
-
-def test_two_dimensional_coordinates_and_calendars_must_agree(long_obs, tmp_path):
-    first, last = long_obs.isel(time=slice(0, 5)), long_obs.isel(time=slice(5, 9))
-    nav = xr.Variable(("lat", "lon"), np.zeros((11, 13)))
-    first.assign_coords(nav=nav).to_netcdf(tmp_path / "a.nc")
-    last.assign_coords(nav=nav + 1).to_netcdf(tmp_path / "b.nc")
-    last.convert_calendar("noleap").to_netcdf(tmp_path / "c.nc")
-    with pytest.raises(StoreError, match="'nav' differs"):
-        open_archive([tmp_path / "a.nc", tmp_path / "b.nc"])
-    with pytest.raises(StoreError, match="calendar"):
-        open_archive([tmp_path / "a.nc", tmp_path / "c.nc"])
-
-
-def test_preprocess_runs_before_the_check(pattern, long_obs):
-    with open_archive(pattern, ["sla"], preprocess=lambda ds: ds.rename(ssh="sla") * 100) as ds:
-        np.testing.assert_allclose(ds["sla"], 100 * long_obs["ssh"])
-
-
-def test_nothing_found(tmp_path):
-    with pytest.raises(StoreError, match="no file matches"):
-        open_archive(str(tmp_path / "*.nc"))
-    with pytest.raises(StoreError, match="empty"):
-        open_archive([])
 
 
 def test_zarr_equals_memory_and_each_patch_is_solved_once(pattern, model, expected, tmp_path, monkeypatch):
@@ -237,7 +117,7 @@ def test_existing_output_is_replaced_only_when_asked_and_by_a_whole_one(
     with pytest.raises(StoreError, match="exists"):
         assimilate_archive(pattern, model, output)
     with monkeypatch.context() as patched:
-        interrupt_after(patched, 3)
+        count_solves(patched, fail_after=3)
         with pytest.raises(KeyboardInterrupt):
             assimilate_archive(pattern, model, output, overwrite=True, batch_size=1)
     with open_archive(output) as ds:
@@ -248,21 +128,8 @@ def test_existing_output_is_replaced_only_when_asked_and_by_a_whole_one(
     assert sorted(os.listdir(tmp_path)) == [name, f"{name}.run"]
 
 
-def interrupt_after(monkeypatch, n: int) -> None:
-    calls: list[int] = []
-    solve = PatchSolver.__call__
-
-    def interrupted(self, patches):
-        calls.append(1)
-        if len(calls) > n:
-            raise KeyboardInterrupt
-        return solve(self, patches)
-
-    monkeypatch.setattr(PatchSolver, "__call__", interrupted)
-
-
 def test_a_run_that_ends_before_its_first_unit_leaves_its_index_only(pattern, model, tmp_path, monkeypatch):
-    interrupt_after(monkeypatch, 0)
+    count_solves(monkeypatch, fail_after=0)
     n_threads = threading.active_count()
     for name in ("out.zarr", "out"):
         with pytest.raises(KeyboardInterrupt):
@@ -419,3 +286,22 @@ def test_progress_writes_a_line_per_unit_where_there_is_no_terminal(pattern, mod
     assert lines[-1].endswith("about 0 s left")
     assimilate_archive(pattern, model, tmp_path / "quiet.zarr")
     assert capsys.readouterr().err == ""
+
+
+def test_an_output_that_another_job_completed_meanwhile_stays(pattern, model, tmp_path, monkeypatch):
+    """It may end between the first look at the output and the lock."""
+    other, output = tmp_path / "other.zarr", tmp_path / "out.zarr"
+    assimilate_archive(pattern, model, other)
+    (other / "of-the-other").touch()
+    real = jobs.locked
+
+    def locked(folder):
+        other.rename(output)
+        return real(folder)
+
+    monkeypatch.setattr(jobs, "locked", locked)
+    solves = count_solves(monkeypatch)
+    with pytest.raises(StoreError, match="out.zarr' exists"):
+        assimilate_archive(pattern, model, output)
+    assert (output / "of-the-other").exists()
+    assert solves == []

@@ -20,7 +20,7 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.operators.tracks import AlongTrack
 from oceanvar.variational.solvers.descent import ConjugateGradients
 from oceanvar.variational.terms.observations import ObservationTerm
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 from tests.state.test_instruments import tracks_on
 
 SIZES = {"time": 12, "lat": 11, "lon": 13}

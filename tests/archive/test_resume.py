@@ -1,6 +1,7 @@
 """Runs that are broken off: what is kept, what is refused, and that the result is the same bit by bit."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -13,46 +14,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.sources import LocalSource
 from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ModelMismatchError, StoppedError, StoreError
-from oceanvar.network.handles import PatchSolver
 from oceanvar.network.presets import fourdvarnet
-from tests.conftest import gappy
+from tests.archive.archives import fields
+from tests.counters import count_solves
 
 KILLED = Path(__file__).with_name("killed_runs.py")
-
-
-@pytest.fixture(scope="module")
-def pattern(tmp_path_factory) -> str:
-    """Seventy days from 2020-01-01 in files of ten: parts of three months."""
-    folder = tmp_path_factory.mktemp("obs")
-    obs = gappy({"time": 70, "lat": 11, "lon": 13})
-    for first in range(0, 70, 10):
-        obs.isel(time=slice(first, first + 10)).to_netcdf(folder / f"obs_{first:02}.nc")
-    return str(folder / "*.nc")
-
-
-def fields(output: Path) -> np.ndarray:
-    with open_archive(output) as ds:
-        return ds["ssh"].values
-
-
-def counted(monkeypatch, fail_after: int | None = None, error: type[BaseException] = KeyboardInterrupt):
-    counts: list[int] = []
-    solve = PatchSolver.__call__
-
-    def called(self, patches):
-        if fail_after is not None and len(counts) == fail_after:
-            raise error("on purpose")
-        counts.append(len(patches))
-        return solve(self, patches)
-
-    monkeypatch.setattr(PatchSolver, "__call__", called)
-    return counts
 
 
 @pytest.mark.parametrize(
@@ -60,7 +31,7 @@ def counted(monkeypatch, fail_after: int | None = None, error: type[BaseExceptio
     [("out.zarr", 9, 2), ("out.zarr", 101, 2), ("out.zarr", 6, 19), ("out", 80, 2)],
 )
 def test_resuming_gives_the_same_bits_and_says_what_was_solved_twice(
-    name, n_calls, batch_size, pattern, model, tmp_path, monkeypatch
+    name, n_calls, batch_size, pattern, model, tmp_path, monkeypatch, caplog
 ):
     options = {"batch_size": batch_size}
     whole = assimilate_archive(pattern, model, tmp_path / "whole" / name, **options)
@@ -68,15 +39,16 @@ def test_resuming_gives_the_same_bits_and_says_what_was_solved_twice(
     assert read_summary(whole)["n_patches"] == n_patches
     assert read_summary(whole)["n_patches_again"] == 0
     with monkeypatch.context() as patched:
-        counted(patched, n_calls)
+        count_solves(patched, n_calls)
         with pytest.raises(KeyboardInterrupt):
             assimilate_archive(pattern, model, tmp_path / name, **options)
     assert sorted(os.listdir(tmp_path)) == [f"{name}.run", "whole"]
     begun = Manifest.read(tmp_path / f"{name}.run" / MANIFEST)
     with pytest.raises(StoreError, match="broken off.*resume"):
         assimilate_archive(pattern, model, tmp_path / name, **options)
-    counts = counted(monkeypatch)
-    result = assimilate_archive(pattern, model, tmp_path / name, resume=True, **options)
+    counts = count_solves(monkeypatch)
+    with caplog.at_level(logging.INFO, "oceanvar"):
+        result = assimilate_archive(pattern, model, tmp_path / name, resume=True, **options)
     np.testing.assert_array_equal(fields(result), fields(whole), strict=True)
     assert sorted(os.listdir(tmp_path / f"{name}.run")) == [INDEX, MANIFEST]
     summary = read_summary(result)
@@ -91,11 +63,16 @@ def test_resuming_gives_the_same_bits_and_says_what_was_solved_twice(
         len(group) for group in groups if group[0] < row < group[-1] + 4
     )
     assert summary["n_resumes"] == 1
+    n_again = summary["n_patches_again"]
+    assert caplog.messages == [
+        f"{tmp_path / name}.run is resumed: {len(begun.units)} units are finished",
+        *[f"{n_again} patches are solved again, at boundaries or because of a resume"] * bool(n_again),
+    ]
 
 
 def test_a_complete_output_is_left_as_it_is(pattern, model, tmp_path, monkeypatch):
     output = assimilate_archive(pattern, model, tmp_path / "out.zarr", resume=True)
-    counts = counted(monkeypatch)
+    counts = count_solves(monkeypatch)
     manifest = run_folder(output) / MANIFEST
     before = manifest.read_bytes()
     assert assimilate_archive(pattern, model, output, resume=True) == output
@@ -114,7 +91,7 @@ def test_a_complete_output_is_left_as_it_is(pattern, model, tmp_path, monkeypatc
 
 def broken_off(pattern, model, output, monkeypatch, **options) -> None:
     with monkeypatch.context() as patched:
-        counted(patched, 30)
+        count_solves(patched, 30)
         with pytest.raises(KeyboardInterrupt):
             assimilate_archive(pattern, model, output, batch_size=6, **options)
     assert (run_folder(output) / MANIFEST).is_file()
@@ -142,10 +119,10 @@ def test_another_run_is_not_continued_and_what_differs_is_named(pattern, model, 
     refused(StoreError, "mask: ", "then, None now", mask=None)
     other = fourdvarnet(space, n_steps=2, n_features=3, n_hidden=4, start_widths=(4, 6), seed=3)
     refused(ModelMismatchError, f"model: {model.digest} then, {other.digest} now", model=other)
-    os.utime(folder / "obs_10.nc", (0, 0))
-    refused(StoreError, "obs_10.nc", "1970-01-01", "overwrite")
+    os.utime(folder / "obs_98.nc", (0, 0))
+    refused(StoreError, "obs_98.nc", "1970-01-01", "overwrite")
     assert (tmp_path / "out.zarr.run" / MANIFEST).is_file()
-    counts = counted(monkeypatch)
+    counts = count_solves(monkeypatch)
     assimilate_archive(folder, model, output, resume=True, overwrite=True, batch_size=6, **options)
     assert sum(counts) == 34 * 2 * 3
 
@@ -157,13 +134,13 @@ def test_failures_name_the_file_or_unit_and_keep_what_is_finished(pattern, model
     real = LocalSource.open
 
     def unreadable(self, in_blocks):
-        if self.path.name == "obs_30.nc" and threading.current_thread().name == "oceanvar-reader":
+        if self.path.name == "obs_96.nc" and threading.current_thread().name == "oceanvar-reader":
             raise OSError(5, "Input/output error")
         return real(self, in_blocks)
 
     with monkeypatch.context() as patched:
         patched.setattr(LocalSource, "open", unreadable)
-        with pytest.raises(StoreError, match="obs_30.nc' cannot be read.*Input/output"):
+        with pytest.raises(StoreError, match="obs_96.nc' cannot be read.*Input/output"):
             assimilate_archive(folder, model, output, batch_size=6)
     write = ZarrWriter.write
 
@@ -177,7 +154,7 @@ def test_failures_name_the_file_or_unit_and_keep_what_is_finished(pattern, model
         with pytest.raises(StoreError, match="cannot write time 2020-02-18.*No space left.*resume"):
             assimilate_archive(folder, model, output, batch_size=6, resume=True)
     with monkeypatch.context() as patched:
-        counted(patched, 6, RuntimeError)
+        count_solves(patched, 6, RuntimeError)
         with pytest.raises(RuntimeError) as caught:
             assimilate_archive(folder, model, output, batch_size=6, resume=True)
     assert "patches that start at ('time', 'lat', 'lon') = [(58, 0, 0)" in caught.value.__notes__[0]

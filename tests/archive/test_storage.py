@@ -16,7 +16,7 @@ from oceanvar.archive.jobs import assimilate_archive, run_folder
 from oceanvar.archive.manifest import MANIFEST
 from oceanvar.archive.storage import MISSING, Packing, Storage
 from oceanvar.errors import ConfigError, StoreError
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 
 
 @pytest.fixture(scope="module")

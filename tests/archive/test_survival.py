@@ -1,7 +1,11 @@
 """What an archive run must survive: full disks, read-only folders, and grids and masks as they come."""
 
+import errno
+import fcntl
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +16,14 @@ import pytest
 import xarray as xr
 
 from oceanvar.archive import manifest
-from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
 from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.writers import NetcdfWriter, ZarrWriter
 from oceanvar.errors import StoreError
 from oceanvar.mapping import assimilate
-from oceanvar.network.handles import PatchSolver
-from tests.conftest import gappy
+from tests.archive.archives import fields
+from tests.counters import count_solves
+from tests.labelled_fields import gappy
 
 NOBODY = 65534
 
@@ -35,11 +39,6 @@ def folder(obs, tmp_path) -> Path:
     for first in range(0, 24, 6):
         obs.isel(time=slice(first, first + 6)).to_netcdf(tmp_path / "obs" / f"obs_{first:02}.nc")
     return tmp_path / "obs"
-
-
-def fields(output: Path) -> np.ndarray:
-    with open_archive(output) as ds:
-        return ds["ssh"].values
 
 
 @contextmanager
@@ -81,6 +80,42 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_finished(
     )
 
 
+def forced_to_the_disk(monkeypatch, record: Path) -> list[tuple[str, int]]:
+    """Give the list to which each fsync adds its file, and how many units the record of the run names by then."""
+    forced: list[tuple[str, int]] = []
+    fsync = os.fsync
+
+    def noted(stream):
+        manifest = Manifest.read(record)
+        forced.append((os.readlink(f"/proc/self/fd/{stream}"), len(manifest.units) if manifest else 0))
+        fsync(stream)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return forced
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out"])
+def test_data_are_forced_to_the_disk_before_their_line_and_that_before_more_data(
+    name, folder, model, tmp_path, monkeypatch
+):
+    record = run_folder(tmp_path / name) / MANIFEST
+    forced = forced_to_the_disk(monkeypatch, record)
+    output = assimilate_archive(folder, model, tmp_path / name, chunks={} if name == "out" else {"lat": 6})
+    n_units = read_summary(output)["n_units"]
+    assert n_units == (6 if name == "out.zarr" else 1)
+    assert [n for file, n in forced if file == str(record)] == [0, 0, 0, *range(1, n_units + 1), n_units]
+    for unit in range(n_units):
+        files = [Path(file) for file, n in forced if n == unit and file != str(record)]
+        if name == "out.zarr":
+            chunks = [each for each in (output / "ssh" / "c" / str(unit)).rglob("*") if each.is_file()]
+            assert sorted(each.parts[-4:] for each in files[-2:]) == sorted(
+                each.parts[-4:] for each in chunks
+            )
+        else:
+            assert files[-2].name.startswith("analysis_2020-01.nc."), "the file, before it gets its name"
+            assert files[-1].name == "out", "and the folder with its name"
+
+
 def test_a_record_that_cannot_be_written_does_not_count(folder, model, tmp_path, monkeypatch):
     whole = fields(assimilate_archive(folder, model, tmp_path / "whole.zarr"))
     write = manifest._write
@@ -102,8 +137,7 @@ def test_a_record_that_cannot_be_written_does_not_count(folder, model, tmp_path,
 
 
 def test_a_read_only_folder_is_an_error_before_any_work(obs, model, monkeypatch):
-    calls: list[int] = []
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, patches: calls.append(1))
+    calls = count_solves(monkeypatch)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         obs.to_netcdf(place / "obs.nc")
@@ -123,6 +157,28 @@ def test_a_read_only_folder_is_an_error_before_any_work(obs, model, monkeypatch)
     assert calls == []
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_an_error_before_any_work(
+    number, folder, model, tmp_path, monkeypatch
+):
+    def refused(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(StoreError, match=f"cannot lock a file there.*{os.strerror(number)}"):
+        assimilate_archive(folder, model, tmp_path / "out.zarr")
+    assert not (run_folder(tmp_path / "out.zarr") / MANIFEST).exists()
+
+
+def test_a_lock_of_a_killed_process_is_free(tmp_path):
+    hold = "with locked(pathlib.Path(sys.argv[1])): os._exit(9)"
+    code = f"import os, pathlib, sys; from oceanvar.archive.manifest import locked\n{hold}"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
+    assert (tmp_path / manifest.LOCK).read_text().startswith("process ")
+    with manifest.locked(tmp_path):
+        assert (tmp_path / manifest.LOCK).read_text().startswith(f"process {os.getpid()} on ")
+
+
 def test_chunks_of_nan_are_finished_though_no_file_says_so(folder, obs, model, tmp_path, monkeypatch):
     mask = xr.DataArray((np.arange(24) < 8) | (np.arange(24) > 15), dims="time")
     options = {"mask": mask, "batch_size": 6}
@@ -131,9 +187,7 @@ def test_chunks_of_nan_are_finished_though_no_file_says_so(folder, obs, model, t
         assimilate_archive(folder, model, tmp_path / "out.zarr", stop=lambda: next(answers, True), **options)
     chunks = run_folder(tmp_path / "out.zarr") / "out.zarr" / "ssh" / "c"
     assert sorted(each.name for each in chunks.iterdir()) == ["0", "1"], "two of four units have no file"
-    starts: list[int] = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: starts.append(len(p)) or solve(self, p))
+    starts = count_solves(monkeypatch)
     output = assimilate_archive(folder, model, tmp_path / "out.zarr", resume=True, **options)
     assert sum(starts) == 6 * len([start for start in range(0, 21, 2) if start + 4 > 16])
     np.testing.assert_allclose(fields(output), assimilate(obs, model, mask=mask)["ssh"], atol=1e-5)

@@ -1,6 +1,7 @@
 """The shell command: exit codes, messages, and that it does what the library does."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from click.testing import CliRunner, Result
 
 from oceanvar.cli.commands import main
 from oceanvar.mapping import assimilate
 from oceanvar.maps.compositions import Identity
+from oceanvar.network import handles
 from oceanvar.network.handles import PatchSolver
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import VarNet, load
@@ -27,7 +30,8 @@ from oceanvar.variational.operators.tracks import AlongTrack
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-from tests.conftest import gappy
+from tests.counters import count_solves
+from tests.labelled_fields import gappy
 from tests.state.test_instruments import tracks_on
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "train.toml"
@@ -225,10 +229,7 @@ def test_failures_are_one_message_and_exit_code_1(folder, monkeypatch):
 
 
 def test_an_interrupt_exits_with_130_and_leaves_nothing_unfinished(folder, monkeypatch):
-    def interrupted(self, patches):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(PatchSolver, "__call__", interrupted)
+    count_solves(monkeypatch, fail_after=0)
     before = sorted(os.listdir(folder))
     result = run("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", folder / "out")
     assert result.exit_code == 130
@@ -286,10 +287,28 @@ def test_inspect_prints_what_the_model_is(folder, model):
     assert "start: LearnedStart(" in text
 
 
+def test_a_warning_is_a_line_of_its_own(folder, monkeypatch):
+    solve = VarNet.solve
+
+    def limited(self, values, *arguments):
+        if len(values) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return solve(self, values, *arguments)
+
+    monkeypatch.setattr(handles, "_COPIES", {})
+    monkeypatch.setattr(VarNet, "solve", limited)
+    result = run(
+        *("assimilate", folder / "obs_*.nc", "-m", folder / "model.varnet", "-o", folder / "out.zarr"),
+        *("--batch-size", 18, "--quiet"),
+    )
+    assert result.stderr.splitlines() == [
+        "the memory of cpu is too small for 18 patches at once: 9 from now on"
+    ]
+    assert logging.getLogger("oceanvar").handlers == []
+
+
 def test_plan_prints_the_numbers_of_the_solve(folder, obs40, model, monkeypatch):
-    counts: list[int] = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p: counts.append(len(p)) or solve(self, p))
+    counts = count_solves(monkeypatch)
     result = run(
         "plan", folder / "obs_*.nc", "-m", folder / "model.varnet", "--overlap", "time=3", "--batch-size", 9
     )

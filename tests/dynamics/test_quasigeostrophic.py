@@ -18,6 +18,9 @@ from oceanvar.dynamics.quasigeostrophic import (
 )
 from oceanvar.errors import ConfigError, GridMismatchError
 from oceanvar.registry import build, describe
+from oceanvar.truths.oceans import one_day
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.operators.geostrophy import GeostrophicCurrents
 
 # Forward-mode differentiation makes torch import a deprecated part of itself.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -66,6 +69,27 @@ def test_pullback_and_tangent_equal_automatic_differentiation(surface: bool, n_v
     torch.testing.assert_close(value, ocean(x), rtol=0, atol=0)
     torch.testing.assert_close(pullback(cotangent), vjp(cotangent)[0], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(ocean.jvp(x, tangent), jvp, rtol=1e-10, atol=1e-12)
+
+
+def test_currents_derived_from_the_sea_level_are_those_of_the_ocean() -> None:
+    """Two waves, for which a central difference is the derivative times a number that is known."""
+    n, size, latitude = 48, 4.8, 35.0
+    north, east = (torch.arange(n, dtype=torch.float64) * 2 * math.pi * waves / n for waves in (3, 2))
+    level = (0.1 * torch.sin(north)[:, None] + 0.2 * torch.cos(east)).expand(1, 1, 1, n, n)
+    ocean = one_day(n, size, {"latitude": latitude, "deformation_radius": RADIUS, "surface": False}).tendency
+    own = torch.cat(ocean._flow(ocean._for(level), torch.fft.rfft2(level))[:2], dim=1)
+    own = own * 1000 / 86_400 * torch.tensor([np.sinc(6 / n), np.sinc(4 / n)]).view(1, 2, 1, 1, 1)
+
+    degrees = size / n * (torch.arange(n, dtype=torch.float64) - n // 2)
+    covariates = {
+        "latitude": (latitude + degrees)[:, None].expand(1, 1, 1, n, n),
+        "longitude": degrees.expand(1, 1, 1, n, n),
+    }
+    obs = Observations({}, {}, covariates)
+    derived = GeostrophicCurrents().double().bind(obs, "")(level)
+    middle = (..., n // 2, slice(1, -1))  # the row at whose latitude the ocean has its plane
+    torch.testing.assert_close(derived[middle], own[middle], rtol=1e-11, atol=1e-14)
+    assert own[middle].abs().amax((0, 2, 3)).min() > 0.1
 
 
 def test_a_model_step_has_an_exact_adjoint() -> None:

@@ -1,11 +1,15 @@
 import pytest
 import torch
 
+from oceanvar.dynamics.quasigeostrophic import QuasiGeostrophic
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Sum
+from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Shifted, Sum
 from oceanvar.maps.dense import Dense, Flattened
+from oceanvar.maps.fourier import Filtered, OnGrid, gaussian_spread, spread_of
 from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
 from oceanvar.maps.padding import FoldSteps, FoldTime, PadToMultiple
+from oceanvar.variational.controls import Forecast
 from oceanvar.variational.operators.averages import BeamAverage, BlockAverage
 from oceanvar.variational.operators.geostrophy import SpeedAndDirection
 from oceanvar.variational.operators.sensors import Calibration, Select, ToPhysical
@@ -71,6 +75,13 @@ MAPS = {
     ),
     "fold_steps": (lambda: FoldSteps(Conv(6, 6, [3, 3]), 3), (2, 6, 4)),
     "fold_time": (lambda: FoldTime(Conv(6, 6, [3])), (2, 3, 5)),
+    "shifted": (lambda: Shifted(SiLU(), torch.randn(3, 2, 7)), (2, 7)),
+    "filtered": (lambda: Filtered.of(torch.rand(6, 4)), (2, 6, 7)),
+    "filtered_by_time": (lambda: Filtered.of(torch.rand(3, 6, 5)), (1, 3, 6, 8)),
+    "on_finer_grid": (lambda: OnGrid((6, 7), (9, 10)), (1, 2, 6, 7)),
+    "on_coarser_grid": (lambda: OnGrid((8, 6), (5, 4)), (1, 2, 8, 6)),
+    "on_a_grid_finer_one_way": (lambda: OnGrid((8, 6), (5, 9)), (1, 8, 6)),
+    "forecast": (lambda: Forecast(Chain(Conv(2, 2, [1, 3]), SiLU())), (2, 4, 5)),
     "dense": (lambda: Dense(4, 3), (4,)),
     "flattened": (lambda: Flattened(Chain(Dense(12, 5), SiLU(), Dense(5, 12))), (1, 3, 4)),
     "autoencoder": (lambda: autoencoder_prior((1, 3, 4), (8, 2), (7,)), (1, 3, 4)),
@@ -222,3 +233,53 @@ def test_eof_projection_reproduces_its_own_span():
     few = EOFPrior((1, 2, 5), 3).fit_(fields)
     torch.testing.assert_close(few(few(fields)), few(fields), rtol=1e-4, atol=1e-4)
     assert (few(fields) - fields).norm() < fields.norm()
+
+
+@pytest.mark.parametrize(("fine", "coarse"), [((16, 18), (8, 9)), ((9, 12), (7, 7))])
+def test_waves_survive_a_finer_grid_and_the_way_back(fine, coarse):
+    def wave(shape):
+        y, x = (2 * torch.pi * torch.arange(n).double() / n for n in shape)
+        return 2 + torch.sin(2 * y)[:, None] + torch.cos(3 * x) + torch.cos(y[:, None] + 2 * x)
+
+    torch.testing.assert_close(OnGrid(coarse, fine)(wave(coarse)), wave(fine))
+    torch.testing.assert_close(OnGrid(fine, coarse)(wave(fine)), wave(coarse))
+
+
+def test_grids_without_a_wave_are_refused():
+    with pytest.raises(ConfigError, match="at least 3 points"):
+        OnGrid((8, 2), (8, 8))
+
+
+def test_filtered_noise_has_the_spread_of_the_errors_it_was_made_of():
+    torch.manual_seed(1)
+    smooth = Filtered.of(torch.exp(-((torch.fft.fftfreq(16)[:, None] * 8) ** 2).expand(16, 9)))
+    errors = 3 * smooth(torch.randn(200, 16, 16))
+    again = Filtered.of(spread_of(errors))(torch.randn(200, 16, 16))
+    torch.testing.assert_close(again.std(), errors.std(), rtol=0.05, atol=0.0)
+
+
+def test_noise_with_a_gaussian_spread_has_its_covariance():
+    torch.manual_seed(2)
+    spread = gaussian_spread((48, 32), (960.0, 800.0), std=0.3, correlation=50.0)
+    fields = Filtered.of(spread)(torch.randn(2000, 48, 32, dtype=torch.float64))
+    covariance = (fields[:, :1, :1] * fields).mean(0)
+    north, east = 20.0 * torch.arange(10), 25.0 * torch.arange(8)
+    for found, distance in ((covariance[:10, 0], north), (covariance[0, :8], east)):
+        expected = 0.09 * torch.exp(-((distance / 50.0) ** 2) / 2)
+        torch.testing.assert_close(found, expected.double(), rtol=0, atol=0.01)
+    assert gaussian_spread((8, 8), (1.0, 1.0), std=0.0, correlation=0.1).abs().max() == 0
+
+
+@pytest.mark.parametrize("wrong", [{"std": -1.0}, {"correlation": 0.0}, {"lengths": (1.0, -1.0)}])
+def test_a_spread_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ConfigError, match="positive lengths"):
+        gaussian_spread(**{"shape": (8, 8), "lengths": (9.0, 9.0), "std": 1.0, "correlation": 2.0, **wrong})
+
+
+def test_a_change_of_precision_leaves_the_ocean_as_it_is():
+    """A module that is cast made real numbers of complex multipliers, and the currents stood still."""
+    torch.manual_seed(4)
+    x = 0.1 * torch.randn(1, 1, 1, 8, 8)
+    ocean = QuasiGeostrophic((8, 8), (800.0, 800.0))
+    expected = ocean(x)
+    torch.testing.assert_close(ocean.to(torch.float32)(x), expected)

@@ -13,7 +13,8 @@ import xarray as xr
 from oceanvar.errors import ConfigError, GridMismatchError, ScoreError
 from oceanvar.metrics.errors import ErrorSums
 from oceanvar.metrics.scores import score
-from tests.labelled_fields import CountingScheduler, field, line
+from tests.counters import CountingScheduler
+from tests.labelled_fields import field, line
 
 STATISTICS = (
     "n", "mse", "rmse", "bias", "correlation", "normalised_error", "variance_normalised_error", "rms_score",

@@ -7,7 +7,8 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError, ScoreError, UnitsMismatchError
 from oceanvar.metrics.scores import score
-from tests.labelled_fields import CountingScheduler, field, line
+from tests.counters import CountingScheduler
+from tests.labelled_fields import field, line
 
 
 def test_an_analysis_equal_to_the_truth_is_perfect() -> None:

@@ -13,7 +13,7 @@ from oceanvar.state.instruments import Instrument
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.operators.sensors import Calibration, Select
 from oceanvar.variational.operators.tracks import AlongTrack
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 from tests.state.test_instruments import tracks_on
 
 SMALL = {"n_steps": 2, "n_features": 3, "n_hidden": 4}

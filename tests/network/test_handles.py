@@ -1,5 +1,8 @@
 """Solving patches on a device: what happens when its memory is too small, and how data get there."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from oceanvar.network.bridge import on_device
 from oceanvar.network.handles import PatchSolver
 from oceanvar.network.varnet import VarNet
 from oceanvar.variational.observations import Observations
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,7 @@ def small_memory(monkeypatch, n_fit: int) -> list[int]:
 
 
 @pytest.mark.parametrize("has_background", [False, True])
-def test_a_batch_that_does_not_fit_is_halved_once_and_for_all(has_background, model, monkeypatch):
+def test_a_batch_that_does_not_fit_is_halved_once_and_for_all(has_background, model, monkeypatch, caplog):
     rng = np.random.default_rng(0)
     patches = rng.standard_normal((11, 1 + has_background, 4, 6, 8)).astype(np.float32)
     solver = PatchSolver(model, "cpu", "float32", has_background)
@@ -47,6 +50,10 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_for_all(has_background, mo
     tried = small_memory(monkeypatch, 3)
     np.testing.assert_allclose(solver(patches), expected, rtol=1e-5, atol=1e-5)
     assert tried == [11, 6, 3, 3, 3, 2]
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "the memory of cpu is too small for 11 patches at once: 6 from now on"),
+        ("WARNING", "the memory of cpu is too small for 6 patches at once: 3 from now on"),
+    ]
     tried.clear()
     np.testing.assert_allclose(solver(patches), expected, rtol=1e-5, atol=1e-5)
     assert tried == [3, 3, 3, 2], "what does not fit is not tried again"
@@ -109,3 +116,23 @@ def test_models_of_own_classes_with_the_same_digest_stay_two_models(model):
         found.append(PatchSolver(model, "cpu", "float32", has_background=False)(patches))
     assert len(digests) == 1
     assert np.abs(found[0] - found[1]).max() > 1e-4
+
+
+def test_one_thread_of_a_process_solves_at_a_time(model, monkeypatch):
+    at_work, most = 0, 0
+    solve = VarNet.solve
+
+    def watched(self, *arguments):
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        time.sleep(0.02)
+        result = solve(self, *arguments)
+        at_work -= 1
+        return result
+
+    monkeypatch.setattr(VarNet, "solve", watched)
+    solver = PatchSolver(model, "cpu", "float32", has_background=False)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(solver, np.zeros((8, 1, 1, 4, 6, 8), np.float32)))
+    assert (at_work, most) == (0, 1)

@@ -18,6 +18,7 @@ from oceanvar.maps.compositions import Identity
 from oceanvar.network.varnet import VarNet
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
+from oceanvar.variational.controls import ForecastControl
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.terms.dynamics import PriorTerm
@@ -28,6 +29,7 @@ PACKAGE = Path(oceanvar.__file__).parent
 ARGUMENTS = {
     "axis": 2,
     "channels": [0],
+    "control": ForecastControl(Identity(), Identity()),
     "cost": VariationalCost(ObservationTerm()),
     "covariate_features": Identity(),
     "covariates": ["sst"],
@@ -58,9 +60,12 @@ ARGUMENTS = {
     "prior": Identity(),
     "right": Identity(),
     "shape": (8, 8),
+    "shape_from": (8, 6),
+    "shape_to": (12, 6),
     "share": 0.5,
     "solver": GradientDescent(0.5),
     "stages": ((GradientDescent(0.5), 2), (GradientDescent(0.25), 1)),
+    "spread": Identity(),
     "state_features": Identity(),
     "step": Identity(),
     "step_size": 0.5,

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.observing.orbits import EPOCH, MISSIONS, Orbit, orbit_of
+from oceanvar.observing.orbits import MISSIONS, ORBIT_EPOCH, Orbit, orbit_of
 from oceanvar.observing.satellites import (
     GROUND_SPEED,
     Nadirs,
@@ -182,7 +182,9 @@ def test_the_swath_has_its_gap_and_its_width() -> None:
 
 def test_numbers_count_days_since_the_epoch_and_mistakes_are_named() -> None:
     dated = box(5)
-    numbered = dated.assign_coords(time=(dated.time.values - np.datetime64(EPOCH)) / np.timedelta64(1, "D"))
+    numbered = dated.assign_coords(
+        time=(dated.time.values - np.datetime64(ORBIT_EPOCH)) / np.timedelta64(1, "D")
+    )
     sampler = Nadirs(("altika",))
     np.testing.assert_array_equal(observe(dated, sampler).notnull(), observe(numbered, sampler).notnull())
     with pytest.raises(ConfigError, match="no mission 'seasat'"):

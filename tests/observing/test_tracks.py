@@ -7,6 +7,7 @@ import xarray as xr
 from oceanvar.errors import GridMismatchError, StoreError
 from oceanvar.observing.tracks import (
     GAP_SECONDS,
+    anomalies,
     bin_tracks,
     bin_with_errors,
     read_tracks,
@@ -221,3 +222,20 @@ def test_counts_and_error_variances_of_cells() -> None:
     xr.testing.assert_identical(binned["adt"], bin_tracks(tracks, grid()))
     total = float((binned["adt"] * binned["count"]).sum())
     assert total == pytest.approx(float(tracks.sum()), abs=1e-4)
+
+
+def test_anomalies_are_above_the_map_and_leave_out_what_lies_off_it() -> None:
+    axis = np.arange(4.0)
+    values = axis[:, None] + 10 * axis
+    values[0, 0] = np.nan
+    mean = xr.DataArray(values, {"latitude": axis, "longitude": axis}, ("latitude", "longitude"))
+    at = {
+        "latitude": ("sample", [1.5, 0.0, 2.0]),
+        "longitude": ("sample", [2.0, 0.0, 7.0]),
+        "track": ("sample", [0, 0, 1]),
+    }
+    tracks = xr.Dataset({"adt": ("sample", [30.0, 1.0, 2.0], {"units": "m"})}, at)
+    found = anomalies(tracks, "adt", mean, offset=0.5)
+    np.testing.assert_allclose(found["adt"], [30 - 21.5 - 0.5])
+    assert found["adt"].attrs == {"units": "m"}
+    assert found["track"].values.tolist() == [0]

@@ -1,6 +1,6 @@
 import itertools
+import math
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,8 +15,10 @@ from oceanvar.errors import PatchError
 from oceanvar.patching import graphs
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.grids import PatchGrid
-from oceanvar.patching.stitching import Stitch
-from oceanvar.patching.tapers import taper_factors
+from oceanvar.patching.tapers import TAPERS, taper_factors
+from tests.counters import Recorder
+from tests.patching.oracle import mapped, points
+from tests.strategies import partitions, patch_grids
 
 theorem = settings(deadline=None, max_examples=40)
 
@@ -39,24 +41,6 @@ def demeaned(patches: np.ndarray) -> np.ndarray:
     return np.concatenate([first, patches.sum(1, keepdims=True)], axis=1)
 
 
-class Recorder:
-    """The identity, remembering the first value and the number of patches of each call."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.firsts: list[float] = []
-        self.batches: list[int] = []
-
-    def __call__(self, patches: np.ndarray) -> np.ndarray:
-        with self.lock:
-            self.firsts.extend(patches.reshape(len(patches), -1)[:, 0].tolist())
-            self.batches.append(len(patches))
-        return patches
-
-    def __dask_tokenize__(self) -> str:
-        return "recorder"
-
-
 def numbered(*shape: int) -> np.ndarray:
     """A field whose values name their cells."""
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
@@ -66,32 +50,18 @@ def random_field(*shape: int) -> np.ndarray:
     return np.random.default_rng(3).uniform(-1, 1, shape).astype(np.float32)
 
 
-def reference(array: np.ndarray, grid: PatchGrid, function: Callable, factors: tuple) -> np.ndarray:
-    """One patch at a time, one batch member at a time."""
-    fields = []
-    for member in np.ndindex(array.shape[: -len(grid.shape) - 1]):
-        stitch = Stitch(grid, factors)
-        for origin in grid:
-            stitch.add(origin, function(grid.gather(array[member], origin)[None])[0])
-        fields.append(stitch.mean())
-    return np.reshape(fields, (*array.shape[: -len(grid.shape) - 1], *fields[0].shape))
-
-
-def partitions(n: int) -> st.SearchStrategy[tuple[int, ...]]:
-    cuts = st.sets(st.integers(1, n - 1)) if n > 1 else st.just(set())
-    return cuts.map(lambda inner: tuple(np.diff([0, *sorted(inner), n]).tolist()))
+def rounding(grid: PatchGrid) -> float:
+    """2e-6 for up to 64 patches at a cell; float32 sums of more grow like the root of their number."""
+    n_sharing = math.prod(math.ceil(n / (n - grid.overlap[dim])) + 1 for dim, n in grid.patch.items())
+    return 2e-6 * max(1.0, math.sqrt(n_sharing / 64))
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[PatchGrid, tuple, dict, tuple]:
-    dims = ["time", "lat", "lon"][: draw(st.integers(1, 3))]
-    sizes = {dim: draw(st.integers(1, 11)) for dim in dims}
-    patch = {dim: draw(st.integers(1, n)) for dim, n in sizes.items()}
-    overlap = {dim: draw(st.integers(0, n // 2)) if n > 1 else 0 for dim, n in patch.items()}
-    grid = PatchGrid(sizes, patch, overlap, tuple(dim for dim in dims if draw(st.booleans())))
+    grid = draw(patch_grids(max_size=11))
     batch = draw(st.sampled_from([(), (3,), (2, 2)]))
     in_chunks = tuple(draw(partitions(n)) for n in (*batch, 2, *grid.shape))
-    out_chunks = {dim: draw(partitions(n)) for dim, n in sizes.items() if draw(st.booleans())}
+    out_chunks = {dim: draw(partitions(n)) for dim, n in grid.sizes.items() if draw(st.booleans())}
     return grid, batch, out_chunks, in_chunks
 
 
@@ -101,7 +71,7 @@ def test_chunks_batches_and_laziness_do_not_change_the_field(problem: tuple, bat
     grid, batch, out_chunks, in_chunks = problem
     factors = taper_factors("triangle", grid)
     field = random_field(*batch, 2, *grid.shape)
-    expected = reference(field, grid, demeaned, factors)
+    expected = mapped(field, grid, demeaned, factors)
     eager = map_patches(field, grid, demeaned, factors, n_out=2, batch_size=batch_size)
     lazy = map_patches(
         da.from_array(field, chunks=in_chunks),
@@ -117,8 +87,41 @@ def test_chunks_batches_and_laziness_do_not_change_the_field(problem: tuple, bat
     assert eager.dtype == lazy.dtype == computed.dtype == np.float32
     assert eager.shape == lazy.shape == computed.shape == expected.shape
     assert all(lazy.chunks[len(batch) + 1 + grid.dims.index(dim)] == c for dim, c in out_chunks.items())
-    np.testing.assert_allclose(eager, expected, atol=2e-6, rtol=0)
-    np.testing.assert_allclose(computed, expected, atol=2e-6, rtol=0)
+    np.testing.assert_allclose(eager, expected, atol=rounding(grid), rtol=0)
+    np.testing.assert_allclose(computed, expected, atol=rounding(grid), rtol=0)
+
+
+@theorem
+@given(patch_grids(), st.sampled_from(sorted(TAPERS)))
+def test_the_identity_restores_the_field(grid: PatchGrid, taper: str) -> None:
+    field = random_field(2, *grid.shape)
+    result = map_patches(field, grid, Recorder(), taper_factors(taper, grid), n_out=2, batch_size=50)
+    np.testing.assert_allclose(result, field, atol=rounding(grid), rtol=0)
+
+
+def test_the_mean_is_weighted() -> None:
+    grid = PatchGrid({"x": 4}, {"x": 3}, {"x": 2})
+
+    def answer(patches: np.ndarray) -> np.ndarray:
+        return np.full_like(patches, 6) * (patches[..., :1] > 0)
+
+    # triangle(3) = 1/2, 1, 1/2: at x=1 the weights of 0 and 6 are 1 and 1/2, at x=2 they are 1/2 and 1.
+    result = map_patches(numbered(1, 4), grid, answer, taper_factors("triangle", grid), n_out=1, batch_size=1)
+    np.testing.assert_allclose(result, [[0, 2, 4, 6]], rtol=1e-6)
+
+
+def test_a_nan_stays_visible_in_the_cells_of_its_patches_only() -> None:
+    grid = PatchGrid({"y": 9, "x": 8}, {"y": 4, "x": 3}, {"y": 1, "x": 1}, ("x",))
+    field = numbered(1, *grid.shape)
+    spoilt = field[0][points(grid, (3, 6))]
+
+    def answer(patches: np.ndarray) -> np.ndarray:
+        return np.where((patches == spoilt).all((-1, -2), keepdims=True), np.nan, patches)
+
+    result = map_patches(field, grid, answer, taper_factors("hann", grid), n_out=1, batch_size=5)
+    expected = np.zeros(grid.shape, bool)
+    expected[points(grid, (3, 6))] = True
+    np.testing.assert_array_equal(np.isnan(result[0]), expected)
 
 
 @theorem
@@ -257,7 +260,7 @@ def test_on_a_distributed_cluster() -> None:
     cluster = {"processes": False, "n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
     with distributed.Client(**cluster) as client:
         computed = client.compute(lazy).result()
-    np.testing.assert_allclose(computed, reference(field, grid, demeaned, factors), atol=2e-6, rtol=0)
+    np.testing.assert_allclose(computed, mapped(field, grid, demeaned, factors), atol=2e-6, rtol=0)
 
 
 def test_progress_counts_every_patch() -> None:

@@ -11,6 +11,7 @@ from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.streaming import TimeStream, regroup, rows
 from oceanvar.patching.tapers import taper_factors
+from tests.strategies import patch_grids
 
 theorem = settings(deadline=None, max_examples=50)
 
@@ -28,12 +29,8 @@ def batch_dependent(patches: np.ndarray) -> np.ndarray:
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[PatchGrid, tuple[int, ...]]:
-    dims = ["time", "lat", "lon"][: draw(st.integers(1, 3))]
-    sizes = {dim: draw(st.integers(1, 23 if dim == "time" else 7)) for dim in dims}
-    patch = {dim: draw(st.integers(1, n)) for dim, n in sizes.items()}
-    overlap = {dim: draw(st.integers(0, n - 1)) for dim, n in patch.items()}
-    periodic = tuple(dim for dim in dims[1:] if draw(st.booleans()))
-    return PatchGrid(sizes, patch, overlap, periodic), draw(st.sampled_from([(), (2,), (2, 1)]))
+    grid = draw(patch_grids(max_size=7, max_time=23, may_close=("lat", "lon")))
+    return grid, draw(st.sampled_from([(), (2,), (2, 1)]))
 
 
 def field_for(grid: PatchGrid, batch: tuple[int, ...]) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The experiment on an archive of currents runs from end to end on its smallest scale."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import xarray as xr
 from click import ClickException
 from click.testing import CliRunner
 
-sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+from scripts.agulhas import __main__ as agulhas
 
 NAMES = ("eastward", "northward")
 UNITS = "days since 1900-01-01"
@@ -44,8 +43,6 @@ def archive(tmp_path: Path) -> Path:
 def test_simulated_currents_follow_the_contours_of_a_stream_function(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import agulhas
-
     monkeypatch.setattr(agulhas, "WINDS", [((1e-6, 1e-6), (1, 1), (400, 400))])
     days = agulhas.read(archive, list(NAMES), UNITS)
     east, north = agulhas.simulate(days, agulhas.SCALES["tiny"], np.random.default_rng(0)).values()
@@ -58,8 +55,6 @@ def test_simulated_currents_follow_the_contours_of_a_stream_function(
 
 
 def test_outputs_that_differ_in_one_bit_are_found(tmp_path: Path) -> None:
-    import agulhas
-
     field = xr.Dataset({"u": ("time", np.ones(3, np.float32))}, {"time": np.arange(3.0)})
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -72,8 +67,6 @@ def test_outputs_that_differ_in_one_bit_are_found(tmp_path: Path) -> None:
 def test_the_tiny_experiment_maps_an_archive_and_scores_what_was_withheld(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import agulhas
-
     command, commands = agulhas.oceanvar_command, []
 
     def without_workers(arguments: list[str], **options: bool) -> None:

@@ -1,12 +1,11 @@
 """The benchmark of archives runs, and prints a line for each thing it measures."""
 
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from scripts.benchmark_archive import main
 
 
 @pytest.mark.parametrize(
@@ -18,10 +17,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
         ("solves", ["solves: 1 a patch in one process"]),
     ],
 )
-def test_small_benchmarks_run(part, texts, monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    from benchmark_archive import main
-
+def test_small_benchmarks_run(part, texts):
     done = CliRunner().invoke(main, ["--small", "--part", part])
     assert done.exit_code == 0, done.output
     for text in (f"Python {sys.version.split()[0]}", "cores", *texts):

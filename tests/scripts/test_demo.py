@@ -1,16 +1,11 @@
 """The demo on a smaller ocean: simulate, assimilate with the packaged model, report."""
 
 import functools
-import sys
-from pathlib import Path
 
 from click.testing import CliRunner
 
 import oceanvar
-
-sys.path.append(str(Path(__file__).parents[2] / "scripts"))
-
-import demo
+from scripts import demo
 
 
 def test_the_demo_scores_and_draws_and_the_packaged_model_beats_the_interpolations(tmp_path, monkeypatch):

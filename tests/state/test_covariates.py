@@ -21,7 +21,7 @@ from oceanvar.variational.solvers.descent import ConjugateGradients, GradientDes
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.features import FeatureTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-from tests.conftest import gappy
+from tests.labelled_fields import gappy
 
 SHAPE = (2, 3, 4, 5)
 

@@ -10,7 +10,6 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
-from oceanvar.network.handles import PatchSolver
 from oceanvar.network.varnet import VarNet
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.state.instruments import Instrument
@@ -25,7 +24,8 @@ from oceanvar.variational.solvers.descent import ConjugateGradients
 from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-from tests.conftest import gappy
+from tests.counters import count_solves
+from tests.labelled_fields import gappy
 
 DAY = np.timedelta64(1, "D")
 NADIR = {"nadir": Instrument(("ssh",), along_track=True)}
@@ -116,9 +116,7 @@ def test_each_patch_gets_its_samples_at_their_places(tracked, obs):
 
 def test_lazy_eager_any_batch_and_any_order_of_samples_agree(nadir_model, obs, monkeypatch):
     tracks = tracks_on(obs)
-    calls = []
-    solve = PatchSolver.__call__
-    monkeypatch.setattr(PatchSolver, "__call__", lambda self, p, t: calls.append(len(p)) or solve(self, p, t))
+    calls = count_solves(monkeypatch)
     eager = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks})
     n_eager = sum(calls)
     calls.clear()
@@ -264,7 +262,7 @@ def test_gridded_instruments_with_operators_of_their_own(space, obs):
     here = obs.assign_coords(lat=obs["lat"] + 40)
     level = 1 + 0.1 * (here["lat"] - 41) + 0 * here["ssh"].fillna(0)
     metre_per_degree = 6_371_000 * np.pi / 180
-    u = -9.80665 / (2 * 7.2921e-5 * np.sin(np.deg2rad(here["lat"]))) * 0.1 / metre_per_degree + 0 * level
+    u = -9.81 / (2 * 7.2921e-5 * np.sin(np.deg2rad(here["lat"]))) * 0.1 / metre_per_degree + 0 * level
     ds = here.assign(ssh=level.where(here["ssh"].notnull()), smooth=level, u=u, v=0 * u)
     ds["ssh"].attrs["units"] = "m"
     analysis = ds.varnet.assimilate(model, overlap={"lat": 4})["ssh"]

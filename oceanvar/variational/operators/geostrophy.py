@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from oceanvar.errors import ConfigError
+from oceanvar.labels import earth
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.compositions import Chain, Identity
 from oceanvar.registry import registered
@@ -14,14 +15,7 @@ from oceanvar.variational.observations import Observations
 from oceanvar.variational.operators.base import AbstractOperator
 from oceanvar.variational.operators.sensors import Select, ToPhysical
 
-GRAVITY = 9.80665
-"""Standard acceleration of gravity, m s-2."""
-
-ROTATION = 7.2921e-5
-"""Angular speed of the Earth, s-1."""
-
-EARTH_RADIUS_M = 6_371_000.0
-"""Mean radius of the Earth, m."""
+_METRES_PER_DEGREE = math.radians(1) * (1000 * earth.RADIUS)
 
 
 @registered
@@ -66,13 +60,13 @@ class GeostrophicCurrents(AbstractOperator):
         """Currents on the grid of these windows."""
         del name
         latitude, longitude = obs.covariates[self.latitude], obs.covariates[self.longitude]
-        north = math.radians(1) * EARTH_RADIUS_M * _difference(latitude, -2)
+        north = _METRES_PER_DEGREE * _difference(latitude, -2)
         # Across the date line, or from 359 to 0, the difference is still the short way round.
         degrees = (_difference(longitude, -1) + 180) % 360 - 180
-        east = math.radians(1) * EARTH_RADIUS_M * torch.cos(torch.deg2rad(latitude)) * degrees
+        east = _METRES_PER_DEGREE * torch.cos(torch.deg2rad(latitude)) * degrees
         size = latitude.abs().clamp(min=self.min_latitude)
-        coriolis = 2 * ROTATION * torch.sin(torch.deg2rad(size)) * torch.where(latitude < 0, -1, 1)
-        factor = GRAVITY / coriolis
+        coriolis = 2 * earth.ROTATION * torch.sin(torch.deg2rad(size)) * torch.where(latitude < 0, -1, 1)
+        factor = earth.GRAVITY / coriolis
         return Chain(self.level, _Rotated(-factor / north, factor / east), self.then)
 
 

@@ -1,0 +1,251 @@
+"""4D-Var in control space: the first state and the errors of the model, made white, decide a whole window.
+
+The forcing formulation of Tremolet (2006, Q. J. R. Meteorol. Soc. 132, 2483-2504) with the change of variables of
+Courtier (1997, J. Meteorol. Soc. Japan 75, 211-218): a control v makes the states
+
+    x_0 = x^b_0 + B^{1/2} v_0,    x_t = M(x_(t-1)) + Q^{1/2} v_t,
+
+and U(x(v)) + |v|^2 / N is minimised, U being a cost of the states with weights that are inverse error variances. No
+covariance has to be inverted, and the conditioning is that of the observations. Q = 0 is the strong constraint.
+"""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.compositions import Chain, Identity, Shifted
+from oceanvar.registry import registered
+from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.observations import Observations
+from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.starts.base import AbstractStart
+from oceanvar.variational.terms.backgrounds import given_background
+from oceanvar.variational.terms.base import AbstractTerm
+
+
+@registered
+@final
+class Forecast(AbstractMap):
+    """All times of a window from its first one and the errors of the model: ``x_t = M(x_(t-1)) + eta_t``.
+
+    Parameters
+    ----------
+    step : AbstractMap
+        Model step M of one time on ``(B, V, 1, *S)``.
+    """
+
+    def __init__(self, step: AbstractMap):
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States ``(B, V, T, *S)`` from ``(B, V, T, *S)``: the first state, then the error at every later time."""
+        state, *errors = x.split(1, dim=2)
+        states = [state]
+        for error in errors:
+            states.append(self.step(states[-1]) + error)
+        return torch.cat(states, dim=2)
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back: the adjoint model, from the last time to the first."""
+        state, *errors = x.split(1, dim=2)
+        states, pullbacks = [state], []
+        for error in errors:
+            following, pullback = self.step.linearize(states[-1])
+            states.append(following + error)
+            pullbacks.append(pullback)
+
+        def adjoint(cotangent: Tensor) -> Tensor:
+            *earlier, last = cotangent.split(1, dim=2)
+            totals = [last]
+            for pullback, of_time in zip(reversed(pullbacks), reversed(earlier), strict=True):
+                totals.append(pullback(totals[-1]) + of_time)
+            return torch.cat(totals[::-1], dim=2)
+
+        return torch.cat(states, dim=2), adjoint
+
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Tangent-linear forecast."""
+        *states, _ = self(x).split(1, dim=2)
+        first, *errors = tangent.split(1, dim=2)
+        tangents = [first]
+        for state, error in zip(states, errors, strict=True):
+            tangents.append(self.step.jvp(state, tangents[-1]) + error)
+        return torch.cat(tangents, dim=2)
+
+
+@registered
+@final
+class ForecastControl(nn.Module):
+    """What a control makes: forecasts from about a background, with errors of the model on their way.
+
+    Parameters
+    ----------
+    step : AbstractMap
+        Model step M on its own grid, in the units of the state.
+    spread : AbstractMap
+        Symmetric linear map of a control ``(B, V, T, *S')``: B^{1/2} at its first time, Q^{1/2} at the others.
+    to_model, to_state : AbstractMap, optional
+        From the grid of the background to that of the model, S to S', and from there to that of the state. Default:
+        one grid serves all.
+    """
+
+    def __init__(
+        self,
+        step: AbstractMap,
+        spread: AbstractMap,
+        to_model: AbstractMap | None = None,
+        to_state: AbstractMap | None = None,
+    ):
+        super().__init__()
+        self.step = step
+        self.spread = spread
+        self.to_model = to_model or Identity()
+        self.to_state = to_state or Identity()
+
+    def trajectory(self, background: Tensor) -> tuple[AbstractMap, Tensor]:
+        """Map from controls to states about a background.
+
+        Parameters
+        ----------
+        background : Tensor
+            ``(B, V, T, *S)``; of its values only those of the first time matter.
+
+        Returns
+        -------
+        trajectory : AbstractMap
+            From ``(B, V, T, *S')`` to ``(B, V, T, *S)``.
+        control : Tensor
+            The control 0, of which it makes the forecast from the background.
+        """
+        first = self.to_model(background[:, :, :1])
+        undisturbed = functional.pad(first, (0, 0) * (first.ndim - 3) + (0, background.shape[2] - 1))
+        forecast = Chain(Forecast(self.step), self.to_state)
+        return Chain(self.spread, Shifted(forecast, undisturbed)), torch.zeros_like(undisturbed)
+
+
+@registered
+@final
+class ClimateMean(AbstractStart):
+    """The climatological mean as the first guess, 0 in normalised units.
+
+    Smooth, as a background with smooth errors has to be; observations interpolated in time are not.
+    """
+
+    @property
+    def uses_observations(self) -> bool:
+        """False."""
+        return False
+
+    def forward(self, obs: Observations) -> Tensor:
+        """0 where there are points of the state, ``(B, V, T, *S)``."""
+        return torch.zeros_like(obs.values["state"])
+
+
+@registered
+@final
+class ControlSpace(AbstractSolver):
+    """Another solver, put to minimise over a control instead of the state.
+
+    The control may live on another grid than the state, so it cannot be the state of an `Assimilator`, whose
+    result goes straight back to the labelled grid. Here it stays in the carry of the solver: cost, first guess
+    and every iterate are of the state, and nothing else has to know of a control. What this costs is one forecast
+    an iteration, to show the iterate.
+
+    It begins at the control 0 about the background of the observations, whatever the state that it is given; an
+    `Assimilator` gives its first guess as both.
+
+    Parameters
+    ----------
+    solver : AbstractSolver
+        What minimises: `LBFGS` or `GaussNewton`, say.
+    control : ForecastControl
+        How a control makes the states.
+    """
+
+    def __init__(self, solver: AbstractSolver, control: ForecastControl):
+        super().__init__()
+        self.solver = solver
+        self.control = control
+
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> tuple[Tensor, Any]:
+        """The control 0, and the carry of the inner solver there."""
+        del state
+        trajectory, control = self.control.trajectory(given_background(obs))
+        return control, self.solver.init(of_control(cost, trajectory), obs, control)
+
+    def step(
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: tuple[Tensor, Any]
+    ) -> tuple[Tensor, tuple[Tensor, Any]]:
+        """One iteration on the control, and the states that it makes."""
+        del state
+        control, inner = carry
+        trajectory, _ = self.control.trajectory(given_background(obs))
+        control, inner = self.solver.step(of_control(cost, trajectory), obs, control, inner)
+        return trajectory(control), (control, inner)
+
+
+def of_control(cost: VariationalCost, trajectory: AbstractMap) -> VariationalCost:
+    """Cost U(x(v)) + |v|^2 / N of a white control v, N being the points of the control in all terms.
+
+    Parameters
+    ----------
+    cost : VariationalCost
+        U; its weights, those of observations among them, are inverse error variances.
+    trajectory : AbstractMap
+        x, from controls to states.
+    """
+    return VariationalCost(*(_OfTrajectory(term, trajectory) for term in cost.terms), _White())
+
+
+@final
+class _OfTrajectory(AbstractTerm):
+    """View of a term of states as one of the control that makes them; shares its parameters."""
+
+    def __init__(self, term: AbstractTerm, trajectory: AbstractMap):
+        super().__init__(penalty=term.penalty)
+        self.log_weight, self.factor, self.precision = term.log_weight, term.factor, term.precision
+        self.term = term
+        self.trajectory = trajectory
+
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """r(x(v))."""
+        return self.term.residual(self.trajectory(state), obs)
+
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """Residual and x'^T r'^T."""
+        states, onto_control = self.trajectory.linearize(state)
+        residual, onto_states = self.term.linearize(states, obs)
+        return residual, lambda u: onto_control(onto_states(u))
+
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """r' x' w."""
+        pushed = self.trajectory.jvp(state, tangent)
+        return self.term.jvp(self.trajectory(state), obs, pushed)
+
+    def residual_weights(self, obs: Observations) -> Tensor | None:
+        """Those of the term."""
+        return self.term.residual_weights(obs)
+
+
+@final
+class _White(AbstractTerm):
+    """The control itself: its errors are independent and of variance 1."""
+
+    def residual(self, state: Tensor, obs: Observations) -> Tensor:
+        """v."""
+        del obs
+        return state
+
+    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
+        """v, and the identity."""
+        del obs
+        return state, lambda u: u
+
+    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+        """w itself."""
+        del state, obs
+        return tangent

@@ -1,0 +1,1 @@
+"""An archive of daily currents through the command line."""

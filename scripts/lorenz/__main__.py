@@ -1,0 +1,21 @@
+"""Table 2 of the 4DVarNet paper: train the models with `train` and `table2`, score all methods with `osse`.
+
+python -m scripts.lorenz osse lorenz63 --n-windows 4000
+"""
+
+import click
+
+from scripts.lorenz import osse, table2, train
+
+
+@click.group()
+def main() -> None:
+    """Train models of Lorenz-63 and Lorenz-96, and score them beside other methods."""
+
+
+main.add_command(train.main, "train")
+main.add_command(table2.main, "table2")
+main.add_command(osse.main, "osse")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Sea level of the Mediterranean from maps and real tracks."""

@@ -1,0 +1,1 @@
+"""Sea level of a simulated ocean from satellites."""

@@ -1,0 +1,107 @@
+"""Map the sea level of a simulated ocean from satellites: learn on some oceans, score on others.
+
+    python -m scripts.ocean altimeters --out runs/ocean --package oceanvar/models
+    python -m scripts.ocean dynamics --out runs/ocean
+    python -m scripts.ocean temperature --out runs/ocean
+    python -m scripts.ocean iterations --out runs/ocean
+    python -m scripts.ocean sampling --out runs/ocean
+
+Every ocean comes from `oceanvar.quasigeostrophic` with a seed of its own. All methods are scored on months that none of
+them has seen, each from another seed; intervals are over these months.
+
+altimeters: a U-Net learns direct inversion from what four nadir altimeters see of simulated years with and without
+SWOT; beside it linear and optimal interpolation, whose scales are chosen on two further months. `--package`
+writes it as the model ``ocean`` with its card.
+
+iterations: a prior and an LSTM solver learn to go on from the analysis of that U-Net (4DVarNet).
+
+dynamics: 4D-Var with the model of the ocean on a coarser grid, strong and weak constraint, minimised by L-BFGS in one
+window of every month, from optimal interpolation and from the analysis of that U-Net.
+
+sampling: a network learns which 6 % of the cells to observe today, given what was known yesterday; beside it the same
+number of cells at random, on a lattice and under nadirs.
+
+temperature: U-Nets of the same size learn to map what one nadir altimeter sees, alone, with the temperature
+beside it, and with the temperature between clouds.
+
+Each step leaves files in --out and is skipped where they are: a run that was broken off goes on where it stopped.
+`--scale tiny` runs all of it in seconds.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import click
+import torch
+
+from scripts.keeping import claim
+from scripts.ocean import altimeters, dynamics, iterations, sampling, temperature
+from scripts.ocean.cases import ALTIMETERS, NOISE, SCALES, Scale
+from scripts.ocean.models import n_parameters
+from scripts.ocean.tables import as_markdown
+
+ROWS = {
+    "altimeters": (altimeters.run, as_markdown),
+    "dynamics": (dynamics.run, dynamics.as_markdown),
+    "iterations": (iterations.run, as_markdown),
+    "sampling": (sampling.run, as_markdown),
+    "temperature": (temperature.run, as_markdown),
+}
+"""What computes a row of the table, and what writes it for a page."""
+
+
+def package(out: Path, result: Mapping, folder: Path, scale: Scale, seed: int) -> None:
+    """Write the U-Net and its card."""
+    model = altimeters.train(out, scale, seed)
+    card = {
+        "command": f"python -m scripts.ocean altimeters --package oceanvar/models --seed {seed}",
+        "method": altimeters.UNET,
+        "data": f"{scale.n_years} simulated years of 10 x 10 degrees and their mirror images",
+        "observed by": " or ".join(ALTIMETERS) + f", white noise of {NOISE} m",
+        "test": f"{scale.n_months} months of {scale.n_month} days of other seeds, every second cell",
+    }
+    for fleet in ALTIMETERS:
+        row = result["scores"][f"{fleet}: {altimeters.UNET}"]
+        card[f"rmse, {fleet}"] = "{mean:.4f} m (95 % {interval[0]:.4f} to {interval[1]:.4f})".format(
+            **row["rmse"]
+        )
+        card[f"mu, {fleet}"] = "{mean:.3f} (95 % {interval[0]:.3f} to {interval[1]:.3f})".format(**row["mu"])
+    card["date"] = date.today().isoformat()
+    card["minutes of training"] = model.provenance["minutes of training"]
+    card["parameters"] = n_parameters(model)
+    model.provenance["card"] = card
+    model.save(folder / "ocean.varnet", half=True)
+    lines = ["# ocean", "", "Sea level from altimeters, learned on a simulated quasi-geostrophic ocean.", ""]
+    lines += [f"- {key}: {value}" for key, value in card.items()]
+    (folder / "ocean.md").write_text("\n".join(lines) + "\n")
+
+
+@click.command()
+@click.argument("row", type=click.Choice(list(ROWS)))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/ocean"), show_default=True)
+@click.option("--scale", "name", type=click.Choice(list(SCALES)), default="full", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the weights and of the training.")
+@click.option("--n-threads", default=1, show_default=True)
+@click.option(
+    "--package", "folder", type=click.Path(path_type=Path, exists=True), help="Folder of the model."
+)
+def main(row: str, out: Path, name: str, seed: int, n_threads: int, folder: Path | None) -> None:
+    """Train for one ROW of the table on simulated years, then score on months of other seeds."""
+    if folder is not None and row != "altimeters":
+        raise click.UsageError("the packaged model is that of the row altimeters")
+    torch.set_num_threads(n_threads)
+    scale = SCALES[name]
+    claim(out, {"scale": dataclasses.asdict(scale), "seed": seed})
+    run, page = ROWS[row]
+    result = run(out, scale, seed)
+    (out / f"{row}.json").write_text(json.dumps(result, indent=1))
+    print(page(result))
+    if folder is not None:
+        package(out, result, folder, scale, seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""Optimal interpolation of points and of fields."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+from oceanvar.baselines.covariance import GaussianCovariance
+from oceanvar.baselines.linear import interpolate_linear
+from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.baselines.points import interpolate_points, interpolate_tracks
+from oceanvar.baselines.tuning import fit_lengths
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
+from oceanvar.labels.coordinates import KM_PER_DEGREE
+from tests.labelled_fields import sea_level
+
+LENGTHS = {"time": 4.0, "latitude": 150.0, "longitude": 150.0}
+
+
+# ---- optimal interpolation of points
+
+
+def textbook(targets, points, values, noise, std, scales, mean):
+    """Bretherton's formula written densely, for coordinates without a metric."""
+
+    def covariance(a, b):
+        return std**2 * np.exp(-0.5 * (((a[:, None] - b[None]) / scales) ** 2).sum(-1))
+
+    inverse = np.linalg.inv(covariance(points, points) + noise**2 * np.eye(len(points)))
+    gain = covariance(targets, points) @ inverse
+    variance = std**2 - np.einsum("nk,nk->n", gain, covariance(targets, points))
+    return mean + gain @ (values - mean), np.sqrt(variance)
+
+
+def scattered(n_obs=40, n_targets=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 3, (n_targets, 2)), rng.uniform(0, 3, (n_obs, 2)), rng.standard_normal(n_obs)
+
+
+PLAIN = GaussianCovariance(1.5, {"time": 1.1, "x": 1.7})
+
+
+def test_points_equal_the_dense_formula():
+    targets, points, values = scattered()
+    expected = textbook(targets, points, values, 0.3, 1.5, [1.1, 1.7], 0.4)
+    for n_nearest in (40, 1000):
+        result = interpolate_points(targets, points, values, 0.3, PLAIN, n_nearest, mean=0.4)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-10)
+
+
+def test_few_neighbours_are_the_nearest_ones():
+    targets, points, values = scattered()
+    scaled = ((targets[:, None] - points[None]) / [1.1, 1.7]) ** 2
+    for number, target in enumerate(targets):
+        near = np.argsort(scaled[number].sum(-1))[:7]
+        expected = textbook(target[None], points[near], values[near], 0.3, 1.5, [1.1, 1.7], 0.0)
+        result = interpolate_points(target[None], points, values, 0.3, PLAIN, n_nearest=7)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-10)
+
+
+def test_blocks_of_targets_do_not_matter(monkeypatch):
+    targets, points, values = scattered()
+    expected = interpolate_points(targets, points, values, 0.3, PLAIN)
+    monkeypatch.setattr("oceanvar.baselines.points.BLOCK_BYTES", 8 * 40**2 * 7)
+    np.testing.assert_allclose(
+        interpolate_points(targets, points, values, 0.3, PLAIN), expected, rtol=0, atol=1e-13
+    )
+
+
+def test_observations_are_reproduced_as_noise_vanishes():
+    points = np.stack(np.meshgrid(np.arange(4.0), np.arange(4.0)), -1).reshape(-1, 2) * 3
+    values = np.random.default_rng(1).standard_normal(16)
+    analysis, error_std = interpolate_points(points, points, values, 1e-7, PLAIN)
+    np.testing.assert_allclose(analysis, values, rtol=0, atol=1e-10)
+    assert error_std.max() < 1e-6
+
+
+def test_far_away_the_prior_returns():
+    far = np.array([[100.0, 0.0], [0.0, -300.0]])
+    _, points, values = scattered()
+    for seen in (slice(None), slice(0)):
+        analysis, error_std = interpolate_points(far, points[seen], values[seen], 0.3, PLAIN, mean=0.7)
+        assert (analysis == 0.7).all()
+        assert (error_std == 1.5).all()
+
+
+def test_shifting_everything_changes_nothing():
+    targets, points, values = scattered()
+    shift = np.array([1000.0, -4000.0])
+    expected = interpolate_points(targets, points, values, 0.3, PLAIN, n_nearest=9)
+    shifted = interpolate_points(targets + shift, points + shift, values, 0.3, PLAIN, n_nearest=9)
+    np.testing.assert_allclose(shifted, expected, rtol=0, atol=1e-9)
+
+
+def test_noise_of_each_observation_counts():
+    target, points, values = np.zeros((1, 2)), np.zeros((2, 2)), np.array([1.0, 3.0])
+    analysis, error_std = interpolate_points(target, points, values, np.array([0.1, 0.2]), PLAIN)
+    precision = np.array([1 / 0.01, 1 / 0.04])
+    total = precision.sum() + 1 / 1.5**2
+    np.testing.assert_allclose(analysis, precision @ values / total)
+    np.testing.assert_allclose(error_std, total**-0.5)
+
+
+def test_periodic_axis_joins_its_ends():
+    covariance = GaussianCovariance(1.0, {"site": 2.0}, {"site": 40.0})
+    values = np.array([1.0, -2.0])
+    plain = interpolate_points(np.array([[5.0]]), np.array([[4.0], [7.0]]), values, 0.1, covariance)
+    for shift in (-5.0, 34.5, 400.0):
+        moved = np.mod(np.array([[5.0], [4.0], [7.0]]) + shift, 40)
+        result = interpolate_points(moved[:1], moved[1:], values, 0.1, covariance)
+        np.testing.assert_allclose(result, plain, rtol=0, atol=1e-12)
+
+
+def test_positions_on_the_sphere_are_in_km():
+    covariance = GaussianCovariance(1.0, {"latitude": 100.0, "longitude": 100.0})
+    degree = KM_PER_DEGREE
+    for target, point, distance in (
+        ([60.0, 10.0], [60.0, 11.0], degree / 2),
+        ([0.0, 179.8], [0.0, -179.6], 0.6 * degree),
+        ([40.0, 300.0], [41.0, -60.0], degree),
+    ):
+        analysis, _ = interpolate_points(np.array([target]), np.array([point]), np.ones(1), 1e-6, covariance)
+        np.testing.assert_allclose(analysis, np.exp(-0.5 * (distance / 100) ** 2), rtol=1e-9)
+
+
+def test_tracks_onto_a_grid():
+    rng = np.random.default_rng(0)
+    where = rng.uniform(0, 1, (3, 50)) * [[2], [2], [5]] + [[10], [40], [100]]
+    settings = {"length_km": 80.0, "length_days": 5.0, "noise_std": 0.02, "std": 0.1}
+    values = rng.normal(0, 0.1, 50)
+    grid = np.array([10.5, 11.5, 12.0]), np.array([40.2, 41.0])[:, None]
+    analysis, error_std = interpolate_tracks(*where, values, *grid, 102.0, **settings)
+    assert analysis.shape == error_std.shape == (2, 3)
+    one = interpolate_tracks(*where, values, 11.5, 41.0, 102.0, **settings)
+    np.testing.assert_allclose(one, (analysis[1, 1], error_std[1, 1]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("std", "lengths", "periods"),
+    [
+        (0.0, {"x": 1.0}, {}),
+        (1.0, {"x": -1.0}, {}),
+        (1.0, {"longitude": 1.0}, {}),
+        (1.0, {"x": 1.0}, {"y": 2.0}),
+    ],
+)
+def test_impossible_covariances(std, lengths, periods):
+    with pytest.raises(ConfigError):
+        GaussianCovariance(std, lengths, periods)
+
+
+def test_impossible_points():
+    targets, points, values = scattered()
+    for noise, n_nearest, first in ((0.0, 5, 1.0), (0.1, 0, 1.0), (0.1, 5, np.nan)):
+        values[0] = first
+        with pytest.raises(ConfigError):
+            interpolate_points(targets, points, values, noise, PLAIN, n_nearest)
+
+
+# ---- optimal interpolation of fields
+
+
+def test_fields_equal_points():
+    obs = sea_level()
+    result = optimal_interpolation(obs, LENGTHS, 0.02, std=0.1, mean=0.25)
+    time, lat, lon = np.meshgrid(np.arange(12.0), obs.latitude, obs.longitude, indexing="ij")
+    points = np.stack([time.ravel(), lat.ravel(), lon.ravel()], -1)
+    seen = obs.notnull().values.ravel()
+    values = obs.values.ravel()[seen]
+    covariance = GaussianCovariance(0.1, LENGTHS)
+    analysis, error_std = interpolate_points(points, points[seen], values, 0.02, covariance, mean=0.25)
+    np.testing.assert_allclose(result["ssh"].values.ravel(), analysis, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result["ssh_error"].values.ravel(), error_std, rtol=0, atol=1e-12)
+
+
+def test_fields_keep_their_labels():
+    obs = sea_level().transpose("latitude", "time", "longitude").astype(np.float32)
+    obs = obs.assign_coords(mask=(("latitude", "longitude"), np.ones((5, 6))), cycle=3)
+    result = optimal_interpolation(obs, LENGTHS, 0.02)
+    assert set(result.data_vars) == {"ssh", "ssh_error"}
+    for one in result.values():
+        assert one.dims == obs.dims
+        assert one.dtype == np.float32
+        assert set(one.coords) == set(obs.coords)
+        assert one.attrs["units"] == "m"
+    assert result["ssh"].attrs == obs.attrs
+    assert result["ssh_error"].attrs["standard_name"] == "sea_surface_height_above_geoid standard_error"
+    spread = float(obs.astype(float).std())
+    assert 0 < float(result["ssh_error"].min()) < float(result["ssh_error"].max()) < spread
+
+
+@pytest.mark.parametrize("chunks", [{"time": 1}, {"time": 5}, {"time": -1, "latitude": 2}])
+@pytest.mark.parametrize("n_nearest", [4, 150])
+def test_lazy_equals_eager(chunks, n_nearest):
+    obs = sea_level(n_time=20)
+    lengths = LENGTHS | {"time": 1.0}  # so that blocks really leave observations out
+    eager = optimal_interpolation(obs, lengths, 0.02, n_nearest=n_nearest)
+    lazy = optimal_interpolation(obs.chunk(chunks), lengths, 0.02, n_nearest=n_nearest)
+    assert all(isinstance(one.data, da.Array) for one in lazy.values())
+    if chunks["time"] > 0:
+        assert set(lazy["ssh"].chunksizes["time"][:-1]) == {chunks["time"]}
+    xr.testing.assert_allclose(lazy.compute(), eager, rtol=0, atol=1e-10)
+
+
+def test_a_lazy_block_reads_only_its_neighbourhood():
+    obs = sea_level(n_time=60)
+    read = []
+
+    def spy(block, block_info=None):
+        read.append(block_info[0]["chunk-location"][0])
+        return block
+
+    data = da.from_array(obs.values, chunks=(5, 5, 6)).map_blocks(spy, dtype=float, meta=np.empty((0, 0, 0)))
+    result = optimal_interpolation(obs.copy(data=data), LENGTHS | {"time": 1.0}, 0.02, std=0.1, mean=0.3)
+    result["ssh"].isel(time=31).compute()
+    assert set(read) == {5, 6, 7}
+
+
+def test_members_are_independent():
+    obs = xr.concat(
+        [sea_level(seed=s) for s in range(3)], "window", coords="minimal", compat="override", join="exact"
+    )
+    together = optimal_interpolation(obs, LENGTHS, 0.02, std=0.1, mean=0.3)
+    assert together["ssh"].dims == obs.dims
+    for window in range(3):
+        alone = optimal_interpolation(obs[window], LENGTHS, 0.02, std=0.1, mean=0.3)
+        xr.testing.assert_identical(alone, together.isel(window=window))
+    lazy = optimal_interpolation(obs.chunk({"window": 1}), LENGTHS, 0.02, std=0.1, mean=0.3)
+    xr.testing.assert_allclose(lazy.compute(), together, rtol=0, atol=1e-12)
+
+
+def test_what_is_out_of_reach_cannot_leak():
+    targets, points, values = scattered(n_obs=12)
+    far = points + 20.0
+    both = (
+        np.concatenate([targets, targets[:5] + 20.0]),
+        np.concatenate([far[:3], points]),
+        np.append([1e6] * 3, values),
+    )
+    expected = interpolate_points(targets, points, values, 0.3, PLAIN)
+    # The three come first: the holes in the rows of neighbours point at number 0.
+    result = interpolate_points(*both, 0.3, PLAIN)
+    np.testing.assert_array_equal([one[: len(targets)] for one in result], expected)
+
+
+def test_where_nothing_was_observed_the_arithmetic_meets_no_value():
+    lonely = sea_level()
+    lonely[:, 1, 1] = np.nan
+    lonely[:, 2, 2] = 1e6
+    assert (interpolate_linear(lonely, fill=-1.0)[:, 1, 1] == -1.0).all()
+
+
+def test_background_field_is_taken_off_and_put_back():
+    obs = sea_level()
+    background = xr.full_like(obs[0].drop_vars("time"), 0.0) + np.arange(30.0).reshape(5, 6)
+    plain = optimal_interpolation(obs, LENGTHS, 0.02, std=0.1, mean=0.0)
+    moved = optimal_interpolation(obs + background, LENGTHS, 0.02, std=0.1, mean=background)
+    np.testing.assert_allclose(moved["ssh"] - background, plain["ssh"], rtol=0, atol=1e-12)
+    land = background.where(background != 13)
+    result = optimal_interpolation(obs, LENGTHS, 0.02, std=0.1, mean=land)
+    assert (result.isnull().sum("time") == 12 * land.isnull()).all().to_array().all()
+    shifted = background.assign_coords(longitude=background.longitude + 1e-5)
+    with pytest.raises(GridMismatchError, match="longitude"):
+        optimal_interpolation(obs, LENGTHS, 0.02, mean=shifted)
+
+
+def test_targets_elsewhere():
+    obs = sea_level()
+    where = {
+        "time": ("p", obs.time.values[[2, 7]]),
+        "latitude": ("p", [35.5, 36.0]),
+        "longitude": ("p", [5.0, 6.5]),
+    }
+    full = optimal_interpolation(obs, LENGTHS, 0.02)
+    for source in (obs, obs.chunk({"time": 3})):
+        result = optimal_interpolation(source, LENGTHS, 0.02, targets=xr.Dataset(coords=where))
+        assert result["ssh"].dims == ("p",)
+        np.testing.assert_allclose(
+            result["ssh"], full["ssh"].values[[2, 7], [1, 2], [0, 3]], rtol=0, atol=1e-12
+        )
+        part = full.isel(time=[4, 9], longitude=slice(1, 3))
+        xr.testing.assert_allclose(
+            optimal_interpolation(source, LENGTHS, 0.02, targets=part).compute(), part, rtol=0, atol=1e-10
+        )
+
+
+def test_curvilinear_grid_equals_its_rectilinear_twin():
+    obs = sea_level()
+    lat, lon = xr.broadcast(obs.latitude.drop_vars("latitude"), obs.longitude.drop_vars("longitude"))
+    curved = obs.drop_vars(["latitude", "longitude"]).rename(latitude="y", longitude="x")
+    dims = ("y", "x")
+    curved = curved.assign_coords(
+        nav_lat=(dims, lat.values, {"units": "degrees_north"}),
+        nav_lon=(dims, lon.values, {"units": "degrees_east"}),
+    )
+    lengths = {"time": 4.0, "nav_lat": 150.0, "nav_lon": 150.0}
+    expected = optimal_interpolation(obs, LENGTHS, 0.02)["ssh"]
+    np.testing.assert_allclose(
+        optimal_interpolation(curved, lengths, 0.02)["ssh"], expected, rtol=0, atol=1e-12
+    )
+
+
+def test_calendars_and_plain_numbers_are_times_too():
+    obs = sea_level()
+    expected = optimal_interpolation(obs, LENGTHS, 0.02)["ssh"].values
+    other = obs.assign_coords(
+        time=xr.date_range("2001-01-01", periods=12, calendar="365_day", use_cftime=True)
+    )
+    elapsed = obs.assign_coords(time=np.arange(12) * np.timedelta64(24, "h"))
+    for one in (other, elapsed, obs.assign_coords(time=np.arange(12)), obs.drop_vars("time")):
+        np.testing.assert_allclose(
+            optimal_interpolation(one, LENGTHS, 0.02)["ssh"], expected, rtol=0, atol=1e-12
+        )
+        filled = interpolate_linear(one)
+        np.testing.assert_allclose(filled, interpolate_linear(obs), rtol=0, atol=1e-12)
+
+
+def test_nothing_observed():
+    obs = sea_level() * np.nan
+    result = optimal_interpolation(obs, LENGTHS, 0.02, std=0.1, mean=0.3)
+    assert (result["ssh"] == 0.3).all()
+    assert (result["ssh_error"] == 0.1).all()
+    with pytest.raises(ConfigError, match="no observation"):
+        optimal_interpolation(obs, LENGTHS, 0.02, std=0.1)
+    with pytest.raises(ConfigError, match="no observation"):
+        optimal_interpolation(obs.rename(None), LENGTHS, 0.02, mean=0.3)
+
+
+def test_mistakes_of_fields():
+    obs = sea_level()
+    with pytest.raises(MissingVariableError, match="'depth'"):
+        optimal_interpolation(obs, LENGTHS | {"depth": 1.0}, 0.02)
+    with pytest.raises(MissingVariableError, match="no variable"):
+        optimal_interpolation(xr.Dataset(coords=obs.coords), LENGTHS, 0.02)
+    with pytest.raises(ConfigError, match="background field"):
+        optimal_interpolation(obs, LENGTHS, 0.02, mean=obs[0].drop_vars("time"), targets=obs)
+    with pytest.raises(ConfigError, match="std"):
+        optimal_interpolation(obs * 0, LENGTHS, 0.02)
+
+
+def test_fitted_lengths_are_those_of_the_data():
+    rng = np.random.default_rng(4)
+    site = np.arange(150.0)
+    covariance = np.exp(-0.5 * ((site[:, None] - site) / 6.0) ** 2) + 1e-8 * np.eye(150)
+    truth = xr.DataArray(
+        (np.linalg.cholesky(covariance) @ rng.standard_normal((150, 4))).T, dims=("window", "site")
+    )
+    obs = (
+        (truth + 0.1 * rng.standard_normal(truth.shape))
+        .where(rng.random(truth.shape) < 0.4)
+        .assign_attrs(units="m")
+    )
+    candidates = [{"site": length} for length in (1.5, 6.0, 24.0)]
+    for known in (None, truth):
+        best, table = fit_lengths(obs, candidates, 0.1, truth=known, n_nearest=30)
+        assert best == {"site": 6.0}
+        assert table["rmse"].dims == ("candidate",)
+        assert table["rmse"].attrs == {"units": "m"}
+        assert list(table["site"].values) == [1.5, 6.0, 24.0]
+    with pytest.raises(ConfigError, match="candidate"):
+        fit_lengths(obs, [], 0.1)
+    with pytest.raises(ConfigError, match="no point"):
+        fit_lengths(obs * np.nan, candidates, 0.1)
