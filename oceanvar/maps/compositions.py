@@ -5,7 +5,7 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
 
 
@@ -30,7 +30,7 @@ class Identity(AbstractMap):
 
 @registered
 @final
-class Chain(AbstractMap):
+class Chain(AbstractComposition):
     """One map after the other: ``Chain(f, g)(x) = g(f(x))``."""
 
     def __init__(self, *maps: AbstractMap):
@@ -57,17 +57,25 @@ class Chain(AbstractMap):
 
         return x, chained
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """Push the tangent through map after map."""
-        for each in self.maps:
-            tangent = each.jvp(x, tangent)
-            x = each(x)
-        return tangent
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Through map after map."""
+        pushes = []
+        for i, each in enumerate(self.maps):
+            # The point is moved on only where another map waits for it.
+            x = self.maps[i - 1](x) if i else x
+            pushes.append(each.pushforward(x))
+
+        def chained(tangent: Tensor) -> Tensor:
+            for push in pushes:
+                tangent = push(tangent)
+            return tangent
+
+        return chained
 
 
 @registered
 @final
-class Sum(AbstractMap):
+class Sum(AbstractComposition):
     """Sum of the values of several maps: ``Sum(f, g)(x) = f(x) + g(x)``."""
 
     def __init__(self, *maps: AbstractMap):
@@ -83,9 +91,10 @@ class Sum(AbstractMap):
         values, pullbacks = zip(*(each.linearize(x) for each in self.maps), strict=True)
         return _total(values), lambda r: _total([pullback(r) for pullback in pullbacks])
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Sum of the tangents."""
-        return _total([each.jvp(x, tangent) for each in self.maps])
+        pushes = [each.pushforward(x) for each in self.maps]
+        return lambda v: _total([push(v) for push in pushes])
 
 
 def _total(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
@@ -97,7 +106,7 @@ def _total(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 @registered
 @final
-class Product(AbstractMap):
+class Product(AbstractComposition):
     """Pointwise product of two maps: ``Product(f, g)(x) = f(x) g(x)``."""
 
     def __init__(self, left: AbstractMap, right: AbstractMap):
@@ -115,14 +124,16 @@ class Product(AbstractMap):
         right, pull_right = self.right.linearize(x)
         return left * right, lambda r: pull_left(r * right) + pull_right(r * left)
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Product rule."""
-        return self.left.jvp(x, tangent) * self.right(x) + self.left(x) * self.right.jvp(x, tangent)
+        left, right = self.left(x), self.right(x)
+        push_left, push_right = self.left.pushforward(x), self.right.pushforward(x)
+        return lambda v: push_left(v) * right + left * push_right(v)
 
 
 @registered
 @final
-class Concatenate(AbstractMap):
+class Concatenate(AbstractComposition):
     """Values of two maps side by side along the channel axis."""
 
     def __init__(self, left: AbstractMap, right: AbstractMap):
@@ -146,6 +157,7 @@ class Concatenate(AbstractMap):
 
         return torch.cat((left, right), dim=1), pullback
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Concatenate the tangents."""
-        return torch.cat((self.left.jvp(x, tangent), self.right.jvp(x, tangent)), dim=1)
+        push_left, push_right = self.left.pushforward(x), self.right.pushforward(x)
+        return lambda v: torch.cat((push_left(v), push_right(v)), dim=1)

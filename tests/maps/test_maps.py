@@ -122,6 +122,9 @@ def test_adjoint_and_tangent_agree_with_automatic_differentiation(case):
     torch.testing.assert_close(pullback(cotangent), expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(each.vjp(x, cotangent), expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(each.jvp(x, tangent), pushed, rtol=1e-12, atol=1e-12)
+    push = each.pushforward(x)
+    for factor in (1.0, -2.0):
+        torch.testing.assert_close(push(factor * tangent), factor * pushed, rtol=1e-12, atol=1e-12)
 
 
 def test_dot_product(case):
@@ -162,6 +165,33 @@ def test_adjoints_train_with_first_order_differentiation(case):
         one = torch.zeros(()) if one is None else one
         other = torch.zeros(()) if other is None else other
         assert (one - other).abs().max() <= 1e-9 * (1 + other.abs().max())
+
+
+class Counted(AbstractMap):
+    """A square that counts how often its value is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_values = 0
+
+    def forward(self, x):
+        self.n_values += 1
+        return x**2
+
+    def linearize(self, x):
+        return self(x), lambda r: 2 * x * r
+
+    def jvp(self, x, tangent):
+        return 2 * x * tangent
+
+
+def test_many_tangents_at_one_point_share_the_values_inside():
+    counted = Counted()
+    x = torch.tensor([[1.0, 2.0]])
+    push = Chain(counted, SiLU(), Counted()).pushforward(x)
+    for _ in range(3):
+        push(torch.ones(1, 2))
+    assert counted.n_values == 1
 
 
 class CubeOfSum(AbstractMap):

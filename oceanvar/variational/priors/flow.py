@@ -5,13 +5,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
 
 
 @registered
 @final
-class FlowPrior(AbstractMap):
+class FlowPrior(AbstractComposition):
     """One-step forecast as a prior: Phi(x)(t + dt) = M(x(t)).
 
     Section 3.1 of Fablet, Drumetz and Rousseau (2020). The first time has no past: it is copied,
@@ -43,9 +43,10 @@ class FlowPrior(AbstractMap):
 
         return torch.cat((x[:, :, :1], forecast), dim=2), pullback
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Forecast the tangent."""
-        return torch.cat((tangent[:, :, :1], self.step.jvp(x[:, :, :-1], tangent[:, :, :-1])), dim=2)
+        push = self.step.pushforward(x[:, :, :-1])
+        return lambda v: torch.cat((v[:, :, :1], push(v[:, :, :-1])), dim=2)
 
 
 @registered
