@@ -10,6 +10,7 @@ import torch
 
 from oceanvar import registry
 from oceanvar.errors import ConfigError, ModelMismatchError, StoreError
+from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.network.files import FORMAT, fingerprint, packed, unpacked
 from oceanvar.state.samples import TrackPatches
@@ -17,9 +18,7 @@ from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.sensors import ToPhysical
 from oceanvar.variational.posterior import health, posterior_variance
-from oceanvar.variational.priors.flow import PhysicalUnits
 from oceanvar.variational.shapes import broadcast
 
 PACKAGED = Path(__file__).parents[1] / "models"
@@ -51,10 +50,9 @@ class VarNet:
         self.state_space = space
         if space.mean is None or space.std is None:
             return
-        for module in self.assimilator.modules():
-            if isinstance(module, PhysicalUnits | ToPhysical):
-                module.mean.copy_(torch.tensor([space.mean[name] for name in space.variables]))
-                module.std.copy_(torch.tensor([space.std[name] for name in space.variables]))
+        mean, std = ([scale[name] for name in space.variables] for scale in (space.mean, space.std))
+        for units in scaled_parts(self.assimilator):
+            units.set_(mean, std)
 
     def solve(
         self,

@@ -6,21 +6,25 @@ from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Su
 from oceanvar.maps.dense import Dense, Flattened
 from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
 from oceanvar.maps.padding import FoldSteps, FoldTime, PadToMultiple
+from oceanvar.maps.units import ToNormalised, ToPhysical, in_physical_units, scaled_parts
 from oceanvar.variational.operators.averages import BeamAverage, BlockAverage
 from oceanvar.variational.operators.geostrophy import SpeedAndDirection
-from oceanvar.variational.operators.sensors import Calibration, Select, ToPhysical
+from oceanvar.variational.operators.sensors import Calibration, Select
 from oceanvar.variational.operators.tracks import AtPositions
 from oceanvar.variational.priors.autoencoder import autoencoder_prior
 from oceanvar.variational.priors.eof import EOFPrior
-from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
 
 
 def physical_units() -> AbstractMap:
-    units = PhysicalUnits(Chain(Conv(2, 2, [1]), SiLU()), 2)
-    units.mean.copy_(torch.tensor([1.0, -2.0]))
-    units.std.copy_(torch.tensor([3.0, 0.5]))
+    return scaled(in_physical_units(Chain(Conv(2, 2, [1]), SiLU()), 2))
+
+
+def scaled(units: AbstractMap) -> AbstractMap:
+    for part in scaled_parts(units):
+        part.set_([1.0, -2.0], [3.0, 0.5])
     return units
 
 
@@ -29,13 +33,6 @@ def calibration() -> AbstractMap:
     sensor.gain.data.copy_(torch.tensor([1.5, -0.5]))
     sensor.bias.data.copy_(torch.tensor([0.3, 2.0]))
     return sensor
-
-
-def to_physical() -> AbstractMap:
-    units = ToPhysical(2)
-    units.mean.copy_(torch.tensor([1.0, -2.0]))
-    units.std.copy_(torch.tensor([3.0, 0.5]))
-    return units
 
 
 def scattered() -> AbstractMap:
@@ -78,7 +75,8 @@ MAPS = {
     "beam_average": (lambda: BeamAverage([0.0, 1.2, 0.7], [False, False, True]), (2, 3, 5, 6)),
     "select": (lambda: Select([2, 0]), (3, 5)),
     "calibration": (calibration, (2, 5)),
-    "to_physical": (to_physical, (2, 5)),
+    "to_physical": (lambda: scaled(ToPhysical(2)), (2, 5)),
+    "to_normalised": (lambda: scaled(ToNormalised(2)), (2, 5)),
     "scattered_positions": (scattered, (2, 3, 4, 5)),
     "positions_of_one_time": (lambda: AtPositions(torch.rand(3, 4, 2, dtype=torch.float64) * 4), (1, 1, 5)),
     "speed_and_direction": (lambda: SpeedAndDirection(0.1), (2, 3, 4)),

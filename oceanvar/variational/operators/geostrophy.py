@@ -9,10 +9,11 @@ from torch import Tensor
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.compositions import Chain, Identity
+from oceanvar.maps.units import ToPhysical
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.operators.base import AbstractOperator
-from oceanvar.variational.operators.sensors import Select, ToPhysical
+from oceanvar.variational.operators.sensors import Select
 
 GRAVITY = 9.80665
 """Standard acceleration of gravity, m s-2."""
