@@ -52,6 +52,11 @@ class AbstractMap(nn.Module, abc.ABC):
         """Map v -> J(x) v at x, for several tangents at one point: what they share is done once."""
         return lambda tangent: self.jvp(x, tangent)
 
+    @property
+    def one_step(self) -> "AbstractMap | None":
+        """Model M of one time step, where f(x) is x_0 and then M(x_0), M(x_1), ...; None where it is not."""
+        return None
+
     @final
     def vjp(self, x: Tensor, cotangent: Tensor) -> Tensor:
         """Product J(x)^T r of the transposed Jacobian with a cotangent shaped like f(x)."""

@@ -1,5 +1,8 @@
 """Ways to put maps together. The adjoint of a composition is the composition of the adjoints."""
 
+import functools
+import operator
+from collections.abc import Iterable
 from typing import cast, final
 
 import torch
@@ -84,24 +87,22 @@ class Sum(AbstractComposition):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the values."""
-        return _total([each(x) for each in self.maps])
+        return total(each(x) for each in self.maps)
 
     def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
         """Value and pull-back: the sum of the pull-backs."""
         values, pullbacks = zip(*(each.linearize(x) for each in self.maps), strict=True)
-        return _total(values), lambda r: _total([pullback(r) for pullback in pullbacks])
+        return total(values), lambda r: total(pullback(r) for pullback in pullbacks)
 
     def pushforward(self, x: Tensor) -> Pushforward:
         """Sum of the tangents."""
         pushes = [each.pushforward(x) for each in self.maps]
-        return lambda v: _total([push(v) for push in pushes])
+        return lambda v: total(push(v) for push in pushes)
 
 
-def _total(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = total + tensor
-    return total
+def total(tensors: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors, the first two first."""
+    return functools.reduce(operator.add, tensors)
 
 
 @registered

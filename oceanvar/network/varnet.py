@@ -18,7 +18,7 @@ from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.posterior import health, posterior_variance
+from oceanvar.variational.posterior import diagnosed
 from oceanvar.variational.shapes import broadcast
 
 PACKAGED = Path(__file__).parents[1] / "models"
@@ -116,9 +116,9 @@ class VarNet:
                 "diagnostics need a cost whose weights are error variances (weak_constraint_cost); the weights "
                 "of this model's cost are learned"
             )
-        variance = posterior_variance(cost, state, obs)
+        variance, scores = diagnosed(cost, state, obs)
         spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
-        fit = broadcast(health(cost, state, obs), state).expand_as(state[:, :1]).cpu().numpy()
+        fit = broadcast(scores, state).expand_as(state[:, :1]).cpu().numpy()
         return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
 
     def _solve(

@@ -1,5 +1,7 @@
 """The variational core against closed forms, dense algebra and its own invariances."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -68,14 +70,19 @@ def test_gradient_and_gauss_newton_product_of_each_term(name):
     term = TERMS[name]().double()
     obs = observations()
     x = torch.randn(3, *SHAPE, dtype=torch.float64, requires_grad=True)
-    cost, gradient = term.cost_and_gradient(x, obs)
+    point = term.at(x, obs)
     (expected,) = torch.autograd.grad(term.cost(x, obs).sum(), x)
-    torch.testing.assert_close(cost, term.cost(x, obs))
-    torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
-    v, w = torch.randn_like(x), torch.randn_like(x)
-    gv, gw = term.gauss_newton(x, obs, v), term.gauss_newton(x, obs, w)
-    torch.testing.assert_close((gv * w).sum(), (gw * v).sum(), rtol=1e-10, atol=1e-12)
-    assert (gv * v).sum() >= 0
+    torch.testing.assert_close(point.value, term.cost(x, obs))
+    torch.testing.assert_close(point.gradient, expected, rtol=1e-12, atol=1e-14)
+    # J^T W J v, with J and its transpose by automatic differentiation.
+    residual = partial(term.residual, obs=obs)
+    for v in (torch.randn_like(x), torch.randn_like(x)):
+        value, pushed = torch.func.jvp(residual, (x,), (v,))
+        curved = term.scaled(term.penalty.curvature(value) * pushed, x, obs)
+        (product,) = torch.func.vjp(residual, x)[1](curved)
+        torch.testing.assert_close(point.product(v), product, rtol=1e-11, atol=1e-13)
+        assert (point.product(v) * v).sum() >= 0
+    torch.testing.assert_close(point.curvatures, term.scaled(term.penalty.curvature(value), x, obs))
 
 
 @pytest.mark.parametrize("penalty", [Squared(), SmoothedL1(0.2)])
@@ -117,7 +124,7 @@ def quadratic_problem() -> tuple[VariationalCost, Observations, torch.Tensor]:
     eye = torch.eye(48, dtype=torch.float64).view(48, 1, *SHAPE)
     zero = torch.zeros(3, *SHAPE, dtype=torch.float64)
     with torch.no_grad():
-        columns = [cost.gauss_newton(zero, obs, e.expand(3, *SHAPE)).flatten(1) for e in eye]
+        columns = [cost.at(zero, obs).product(e.expand(3, *SHAPE)).flatten(1) for e in eye]
         hessian = torch.stack(columns, dim=2)
         minimiser = torch.linalg.solve(hessian, -cost.gradient(zero, obs).flatten(1))
     return cost, obs, minimiser.view(3, *SHAPE)
@@ -151,9 +158,10 @@ def test_fixed_point_keeps_observations_and_projects_the_rest():
 def test_dynamics_term_equals_prior_term_of_the_same_flow():
     model, obs = step().double(), observations()
     x = torch.randn(3, *SHAPE, dtype=torch.float64)
-    as_dynamics = DynamicsTerm(model).double().cost_and_gradient(x, obs)
-    as_prior = PriorTerm(FlowPrior(model)).double().cost_and_gradient(x, obs)
-    torch.testing.assert_close(as_dynamics, as_prior)
+    as_dynamics = DynamicsTerm(model).double().at(x, obs)
+    as_prior = PriorTerm(FlowPrior(model)).double().at(x, obs)
+    torch.testing.assert_close(as_dynamics.value, as_prior.value)
+    torch.testing.assert_close(as_dynamics.gradient, as_prior.gradient)
 
 
 def learned(n_steps: int = 4, unroll: Unroll | None = None, start=None) -> Assimilator:

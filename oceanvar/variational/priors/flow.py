@@ -28,6 +28,11 @@ class FlowPrior(AbstractComposition):
         super().__init__()
         self.step = step
 
+    @property
+    def one_step(self) -> AbstractMap:
+        """M."""
+        return self.step
+
     def forward(self, x: Tensor) -> Tensor:
         """Forecast every time of ``(B, V, T, *S)`` from the one before."""
         return torch.cat((x[:, :, :1], self.step(x[:, :, :-1])), dim=2)

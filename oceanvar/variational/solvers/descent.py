@@ -87,7 +87,7 @@ class ConjugateGradients(AbstractSolver):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Exact line search along the direction, then the next conjugate direction."""
         residual, direction = carry
-        curved = cost.gauss_newton(state, obs, direction)
+        curved = cost.at(state, obs).product(direction)
         size = dot(residual, residual)
         length = ratio(size, dot(direction, curved))
         next_residual = residual - length * curved

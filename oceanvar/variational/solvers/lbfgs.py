@@ -54,10 +54,10 @@ class LBFGS(AbstractSolver):
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
         """Empty memory; the scale is the exact length of a steepest descent on the quadratic model."""
-        value, gradient = cost.cost_and_gradient(state, obs)
-        curved = cost.gauss_newton(state, obs, gradient)
-        scale = ratio(dot(gradient, gradient), dot(gradient, curved))
-        return value, gradient, (), scale, torch.ones_like(value, dtype=torch.bool)
+        point = cost.at(state, obs)
+        gradient = point.gradient
+        scale = ratio(dot(gradient, gradient), dot(gradient, point.product(gradient)))
+        return point.value, gradient, (), scale, torch.ones_like(point.value, dtype=torch.bool)
 
     def step(
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory

@@ -6,8 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
+from oceanvar.variational.blocks import TermBlocks, step_blocks
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
 from oceanvar.variational.terms.base import AbstractTerm
@@ -45,10 +46,18 @@ class PriorTerm(AbstractTerm):
         value, pullback = self.prior.linearize(state)
         return state - value, lambda u: u - pullback(u)
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """v - Phi' v."""
         del obs
-        return tangent - self.prior.jvp(state, tangent)
+        push = self.prior.pushforward(state)
+        return lambda v: v - push(v)
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """Those of a one-step forecast, where Phi is one."""
+        if self.prior.one_step is None:
+            return super().blocks(state, curvatures)
+        # The first time is its own forecast: its residual is 0 and depends on nothing.
+        return step_blocks(self.prior.one_step, state, curvatures[:, :, 1:])
 
 
 @registered
@@ -97,7 +106,12 @@ class DynamicsTerm(AbstractTerm):
 
         return state[:, :, 1:] - forecast, pullback
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """v_t - M' v_{t-1}."""
         del obs
-        return tangent[:, :, 1:] - self.step.jvp(state[:, :, :-1], tangent[:, :, :-1])
+        push = self.step.pushforward(state[:, :, :-1])
+        return lambda v: v[:, :, 1:] - push(v[:, :, :-1])
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """Weights at both times, tied by the Jacobian of the step."""
+        return step_blocks(self.step, state, curvatures)
