@@ -1,5 +1,6 @@
 """The model a user builds, trains, saves, loads and applies."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.posterior import diagnosed
 from oceanvar.variational.shapes import broadcast
+from oceanvar.variational.verdicts import Verdict
+
+logger = logging.getLogger(__name__)
 
 PACKAGED = Path(__file__).parents[1] / "models"
 
@@ -132,7 +136,10 @@ class VarNet:
         dtype = torch.float64 if precision == "float64" else torch.float32
         obs = on_device(to_observations(values, self.state_space, background, dtype, tracks), device)
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
-            state = self.assimilator.solve(obs)
+            state, verdict = self.assimilator.solve(obs)
+        n_diverged = int((verdict == Verdict.DIVERGED).sum())
+        if n_diverged:
+            logger.warning("%d of %d windows diverged: state or cost is not finite", n_diverged, len(verdict))
         return state.to(dtype), obs
 
     @torch.no_grad()

@@ -129,8 +129,8 @@ def test_the_outer_gradient_of_the_features_agrees_with_finite_differences():
 
 def test_windows_are_solved_alike_in_any_batch():
     obs, model = observed(4), assimilator(3)
-    together = model.solve(obs)
-    alone = torch.cat([model.solve(obs[[i]]) for i in range(4)])
+    together = model.solve(obs).state
+    alone = torch.cat([model.solve(obs[[i]]).state for i in range(4)])
     torch.testing.assert_close(together, alone, rtol=1e-11, atol=1e-11)
 
 

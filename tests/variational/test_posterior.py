@@ -31,7 +31,7 @@ def test_posterior_variance_is_the_dense_inverse():
 
 def test_lorenz63_reaches_the_noise_and_knows_its_own_error():
     cost, obs, truth, std = lorenz63_problem()
-    analysis = Assimilator(cost, BlockTridiagonalGaussNewton(), n_steps=15).solve(obs)
+    analysis = Assimilator(cost, BlockTridiagonalGaussNewton(), n_steps=15).solve(obs).state
     scores = health(cost, analysis, obs)
     # 75 observations in each of 40 windows: the mean has a standard deviation of 0.026.
     assert scores.mean().item() == pytest.approx(1.0, abs=0.1)

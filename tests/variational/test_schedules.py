@@ -34,21 +34,21 @@ def test_annealing_views_leave_the_cost_alone():
 def test_annealing_is_solving_one_view_after_the_other():
     cost, obs = nonlinear_cost(), observations()
     annealed = Annealed(BlockTridiagonalGaussNewton(), [0.1, 1.0], 2)
-    state = Assimilator(cost.reweighted({1: 0.1}), BlockTridiagonalGaussNewton(), 2).solve(obs)
+    state = Assimilator(cost.reweighted({1: 0.1}), BlockTridiagonalGaussNewton(), 2).solve(obs).state
     obs.background, first_guess = state, obs.background
-    expected = Assimilator(cost, BlockTridiagonalGaussNewton(), 2).solve(obs)
+    expected = Assimilator(cost, BlockTridiagonalGaussNewton(), 2).solve(obs).state
     obs.background = first_guess
-    assert torch.equal(Assimilator(cost, annealed, annealed.n_steps).solve(obs), expected)
+    assert torch.equal(Assimilator(cost, annealed, annealed.n_steps).solve(obs).state, expected)
 
 
 def test_a_sequence_equals_its_solvers_one_after_the_other():
     cost, other, obs = nonlinear_cost(), nonlinear_cost(), without_background(observations())
     first, second = GradientDescent(1.0), WithCost(other, BlockTridiagonalGaussNewton())
     sequence = Sequential((first, 3), (second, 2))
-    half = Assimilator(cost, first, 3).solve(obs)
+    half = Assimilator(cost, first, 3).solve(obs).state
     after = Observations(obs.values, obs.weights, background=half)
-    expected = Assimilator(other, BlockTridiagonalGaussNewton(), 2).solve(after)
-    assert torch.equal(Assimilator(cost, sequence, sequence.n_steps).solve(obs), expected)
+    expected = Assimilator(other, BlockTridiagonalGaussNewton(), 2).solve(after).state
+    assert torch.equal(Assimilator(cost, sequence, sequence.n_steps).solve(obs).state, expected)
 
 
 def test_training_differentiates_through_a_classical_finish():

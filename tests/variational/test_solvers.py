@@ -44,7 +44,7 @@ SOLVERS = {
 def test_linear_gaussian_solvers_reach_the_dense_solution(name):
     make, n_steps = SOLVERS[name]
     cost, obs = linear_cost(), observations()
-    analysis = Assimilator(cost, make(), n_steps).solve(obs)
+    analysis = Assimilator(cost, make(), n_steps).solve(obs).state
     torch.testing.assert_close(analysis, dense_solution(cost, obs)[0], rtol=0, atol=1e-8)
 
 
@@ -68,30 +68,30 @@ def assimilator(request) -> Assimilator:
 
 def test_a_window_is_solved_alike_in_any_batch(assimilator):
     obs = without_background(observations(5))
-    together = assimilator.solve(obs)
-    alone = torch.cat([assimilator.solve(obs[[i]]) for i in range(5)])
+    together = assimilator.solve(obs).state
+    alone = torch.cat([assimilator.solve(obs[[i]]).state for i in range(5)])
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
     order = [3, 1, 4, 0, 2]
-    torch.testing.assert_close(assimilator.solve(obs[order]), together[order], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(assimilator.solve(obs[order]).state, together[order], rtol=1e-9, atol=1e-9)
 
 
 def test_unobserved_values_cannot_leak(assimilator):
     obs = without_background(observations())
     poisoned = obs.values["state"].masked_fill(obs.weights["state"] == 0, 1e6)
-    expected = assimilator.solve(obs)
-    assert torch.equal(assimilator.solve(Observations({"state": poisoned}, obs.weights)), expected)
+    expected = assimilator.solve(obs).state
+    assert torch.equal(assimilator.solve(Observations({"state": poisoned}, obs.weights)).state, expected)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 def test_empty_and_full_masks_give_finite_answers(assimilator, fraction):
-    assert torch.isfinite(assimilator.solve(without_background(observations(fraction=fraction)))).all()
+    assert torch.isfinite(assimilator.solve(without_background(observations(fraction=fraction))).state).all()
 
 
 def test_a_description_builds_the_same_solver(assimilator):
     again = registry.build(registry.describe(assimilator))
     again.load_state_dict(assimilator.state_dict())
     obs = without_background(observations())
-    torch.testing.assert_close(again.double().solve(obs), assimilator.solve(obs))
+    torch.testing.assert_close(again.double().solve(obs).state, assimilator.solve(obs).state)
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "gauss_newton", "block_tridiagonal"])
@@ -143,6 +143,6 @@ def test_solvers_agree_on_the_minimum_of_a_nonlinear_cost():
         (GaussNewton(tolerance=0.0), 30),
         (BlockTridiagonalGaussNewton(tolerance=0.0), 30),
     ]
-    minima = [Assimilator(cost, solver, n).solve(obs) for solver, n in solvers]
+    minima = [Assimilator(cost, solver, n).solve(obs).state for solver, n in solvers]
     torch.testing.assert_close(minima[1], minima[2], rtol=0, atol=1e-6)
     torch.testing.assert_close(minima[0], minima[2], rtol=0, atol=1e-6)

@@ -46,7 +46,7 @@ def test_the_first_guess_is_the_background_of_its_first_state():
         torch.testing.assert_close(analysis[[i]], expected.improve(guess[[i]], obs[[i]]))
     started = Assimilator(with_guess, solver, 8)
     again = Assimilator(with_guess, solver, 8).improve(started.first_guess(obs), obs)
-    assert torch.equal(started.solve(obs), again)
+    assert torch.equal(started.solve(obs).state, again)
     with pytest.raises(ValueError, match="no background was given"):
         with_guess(guess, obs)
 

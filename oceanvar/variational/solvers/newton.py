@@ -15,6 +15,7 @@ from oceanvar.variational.linearizations import Linearization
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import broadcast, dot, per_window, ratio
 from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.verdicts import judged
 
 Memory = tuple[Tensor, Tensor]
 """Damping of each window, and whether it still moves."""
@@ -71,6 +72,11 @@ class AbstractGaussNewton(AbstractSolver):
             moved, damping_left, still_active = self._move(cost, obs[index], state[index], damping[index])
         carry = (damping.index_copy(0, index, damping_left), active.index_copy(0, index, still_active))
         return state.index_copy(0, index, moved), carry
+
+    @final
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """Windows that stand still have converged."""
+        return judged(state, cost(state, obs), ~carry[1])
 
     def _move(
         self, cost: VariationalCost, obs: Observations, state: Tensor, damping: Tensor
@@ -159,6 +165,9 @@ def conjugate_gradients(
 ) -> Tensor:
     """Solve A x = b for each window by preconditioned conjugate gradients (Hestenes and Stiefel, 1952).
 
+    The inner loop of one Gauss-Newton step, at one point and up to a tolerance; the solver `ConjugateGradients`
+    moves the state itself, one step an iteration, and is made to be watched and unrolled.
+
     Parameters
     ----------
     product : callable
@@ -189,8 +198,8 @@ def conjugate_gradients(
         length = torch.where(active, ratio(size, dot(direction, curved)), 0.0)
         solution = solution + length * direction
         residual = residual - length * curved
-        improved = precondition(residual)
-        next_size = dot(residual, improved)
-        direction = improved + ratio(next_size, size) * direction
+        preconditioned = precondition(residual)
+        next_size = dot(residual, preconditioned)
+        direction = preconditioned + ratio(next_size, size) * direction
         size = torch.where(active, next_size, size)
     return solution

@@ -57,6 +57,11 @@ class Sequential(AbstractSolver):
         state, inner = solver.step(cost, obs, state, inner)
         return state, (n_done + 1, inner)
 
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """That of the solver that took the last step."""
+        n_done, inner = carry
+        return self.solvers[_stage(self.counts, n_done - 1)[0]].verdict(cost, obs, state, inner)
+
 
 def _stage(counts: Sequence[int], n_done: int) -> tuple[int, bool]:
     """Stage of the next step, and whether it is the first step of that stage."""
@@ -119,6 +124,12 @@ class Annealed(AbstractSolver):
         state, inner = self.solver.step(view, obs, state, inner)
         return state, (n_done + 1, inner)
 
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """That of the solver, on the cost of the stage of the last step."""
+        n_done, inner = carry
+        stage, _ = _stage([self.n_steps_each] * len(self.factors), n_done - 1)
+        return self.solver.verdict(self._view(cost, stage), obs, state, inner)
+
     def _view(self, cost: VariationalCost, stage: int) -> VariationalCost:
         return cost.reweighted({self.term: self.factors[stage]})
 
@@ -153,3 +164,8 @@ class WithCost(AbstractSolver):
         """One step of the solver on its own cost."""
         del cost
         return self.solver.step(self.cost, obs, state, carry)
+
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Any) -> Tensor:
+        """That of the solver on its own cost."""
+        del cost
+        return self.solver.verdict(self.cost, obs, state, carry)
