@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
+from oceanvar.maps.checks import require
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.designs.sampling import SamplingDesign
@@ -61,12 +62,14 @@ class Assimilator(nn.Module):
         restarts: Restarts | None = None,
     ):
         super().__init__()
+        require(solver, "the solver of an Assimilator", AbstractSolver)
         if n_steps < 0:
             raise ConfigError(f"n_steps must be at least 0, got {n_steps}")
         self.cost = cost
         self.solver = solver
         self.n_steps = n_steps
         self.start = start or InterpolatedStart()
+        require(self.start, "the start of an Assimilator", AbstractStart)
         self.unroll = unroll or Unroll()
         self.sampling = sampling
         self.restarts = restarts

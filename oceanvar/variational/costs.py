@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
+from oceanvar.maps.checks import require
 from oceanvar.maps.compositions import total
 from oceanvar.registry import registered
 from oceanvar.variational.linearizations import Linearization
@@ -34,6 +35,8 @@ class VariationalCost(nn.Module):
         super().__init__()
         if not terms:
             raise ConfigError("a variational cost needs at least one term")
+        for term in terms:
+            require(term, "a term of VariationalCost", AbstractTerm)
         self.terms = cast("list[AbstractTerm]", nn.ModuleList(terms))
 
     def forward(self, state: Tensor, obs: Observations) -> Tensor:

@@ -11,6 +11,7 @@ from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
+from oceanvar.variational.operators.sensors import Select
 from oceanvar.variational.restarts import Restarts
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
@@ -91,6 +92,13 @@ def test_a_finite_state_of_infinite_cost_has_diverged():
     analysis = Assimilator(VariationalCost(ObservationTerm()), GradientDescent(0.1), 1).solve(obs)
     assert analysis.state.isfinite().all()
     assert (analysis.verdict == Verdict.DIVERGED).all()
+
+
+def test_a_variable_that_no_term_sees_may_diverge_too():
+    obs = Observations.from_nan(torch.zeros(1, 1, 7), background=torch.tensor([[[0.0] * 7, [torch.nan] * 7]]))
+    cost = VariationalCost(ObservationTerm(Select([0])))
+    assert cost(obs.background, obs).isfinite().all()
+    assert Assimilator(cost, GradientDescent(0.1), 1).solve(obs).verdict.tolist() == [DIVERGED]
 
 
 def test_restarts_keep_the_verdict_of_the_better_state(caplog):

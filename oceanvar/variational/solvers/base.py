@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
+from oceanvar.maps.checks import shaped_like
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.verdicts import judged
@@ -49,8 +51,18 @@ def steps(
     """State and carry as given, and after each of `n_steps` iterations: the only loop over them."""
     yield state, carry
     for _ in range(n_steps):
-        state, carry = solver.step(cost, obs, state, carry)
+        state, carry = _checked(solver, solver.step(cost, obs, state, carry), state)
         yield state, carry
+
+
+def _checked(solver: AbstractSolver, result: object, before: Tensor) -> tuple[Tensor, Carry]:
+    name = f"{type(solver).__name__}.step"
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ConfigError(
+            f"{name} gave a {type(result).__name__}: it must give the next state and the next carry"
+        )
+    state, carry = result
+    return shaped_like(state, before, f"the next state of {name}", "the state before"), carry
 
 
 def advanced(

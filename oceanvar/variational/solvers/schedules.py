@@ -6,6 +6,7 @@ from typing import Any, cast, final
 from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
+from oceanvar.maps.checks import require
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
@@ -33,6 +34,8 @@ class Sequential(AbstractSolver):
         super().__init__()
         if not stages or any(n < 1 for _, n in stages):
             raise ConfigError("a sequence of solvers needs at least one, each with at least one step")
+        for solver, _ in stages:
+            require(solver, "a solver of Sequential", AbstractSolver)
         self.solvers = cast("list[AbstractSolver]", nn.ModuleList(solver for solver, _ in stages))
         self.counts = tuple(n for _, n in stages)
 
@@ -98,6 +101,7 @@ class Annealed(AbstractSolver):
         super().__init__()
         if not factors or n_steps_each < 1:
             raise ConfigError("a schedule needs at least one factor and one step for each")
+        require(solver, "the solver of Annealed", AbstractSolver)
         self.solver = solver
         self.factors = tuple(factors)
         self.n_steps_each = n_steps_each
@@ -152,6 +156,7 @@ class WithCost(AbstractSolver):
 
     def __init__(self, cost: VariationalCost, solver: AbstractSolver):
         super().__init__()
+        require(solver, "the solver of WithCost", AbstractSolver)
         self.cost = cost
         self.solver = solver
 

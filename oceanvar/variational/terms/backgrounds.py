@@ -6,6 +6,7 @@ from torch import Tensor
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
+from oceanvar.maps.checks import require
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
 from oceanvar.variational.blocks import TermBlocks
@@ -40,6 +41,7 @@ class BackgroundTerm(AbstractTerm):
     ):
         super().__init__(weight, penalty)
         self.whitening = whitening or Identity()
+        require(self.whitening, "the whitening of BackgroundTerm", AbstractMap)
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """B^{-1/2} (x - x^b)."""

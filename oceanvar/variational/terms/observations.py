@@ -5,7 +5,8 @@ from typing import final
 
 from torch import Tensor
 
-from oceanvar.maps.base import Pullback, Pushforward
+from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
+from oceanvar.maps.checks import require, shaped_like
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
 from oceanvar.variational.blocks import TermBlocks
@@ -51,12 +52,13 @@ class ObservationTerm(AbstractTerm):
     ):
         super().__init__(weight, penalty, variances)
         self.operator = operator or Identity()
+        require(self.operator, f"the operator of the observations {name!r}", AbstractMap, AbstractOperator)
         self.name = name
         self.whitening = whitening
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """H(x) - y."""
-        departure = bound(self.operator, obs, self.name)(state) - obs.values[self.name]
+        departure = self._departure(bound(self.operator, obs, self.name)(state), obs)
         if self.whitening is None:
             return departure
         return self.whitening.bind(obs, self.name)(departure * self._root_weights(obs))
@@ -64,7 +66,7 @@ class ObservationTerm(AbstractTerm):
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
         """H(x) - y and H'^T."""
         value, pullback = bound(self.operator, obs, self.name).linearize(state)
-        departure = value - obs.values[self.name]
+        departure = self._departure(value, obs)
         if self.whitening is None:
             return departure, pullback
         root = self._root_weights(obs)
@@ -88,6 +90,11 @@ class ObservationTerm(AbstractTerm):
         if not isinstance(self.operator, Identity) or self.whitening is not None:
             return super().blocks(state, curvatures)
         return TermBlocks(points=by_time(curvatures).double())
+
+    def _departure(self, value: Tensor, obs: Observations) -> Tensor:
+        seen = obs.values[self.name]
+        what = f"what {type(self.operator).__name__} makes of a state"
+        return shaped_like(value, seen, what, f"the observations {self.name!r}") - seen
 
     def _root_weights(self, obs: Observations) -> Tensor:
         return obs.weights[self.name].sqrt()
