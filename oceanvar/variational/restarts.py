@@ -74,10 +74,7 @@ class Restarts:
         """
         best, verdict = analysis.state.clone(), analysis.verdict.clone()
         trapped = torch.arange(len(best), device=best.device)
-        tried, improved = (
-            torch.zeros_like(verdict, dtype=torch.bool),
-            torch.zeros_like(verdict, dtype=torch.bool),
-        )
+        improved, n_tried = torch.zeros_like(verdict, dtype=torch.bool), 0
         for seed in range(self.n):
             trapped = trapped[is_trapped(cost, best[trapped], obs[trapped], self.n_sigma)]
             if not len(trapped):
@@ -88,14 +85,10 @@ class Restarts:
             is_better = cost(again.state, given) < cost(best[trapped], given)
             better = trapped[is_better]
             best[better], verdict[better] = again.state[is_better], again.verdict[is_better]
-            tried[trapped] = improved[better] = True
-        if tried.any():
-            logger.info(
-                "%d of %d windows were restarted, %d improved",
-                int(tried.sum()),
-                len(best),
-                int(improved.sum()),
-            )
+            improved[better], n_tried = True, n_tried or len(trapped)
+        if n_tried:
+            n_improved = int(improved.sum())
+            logger.info("%d of %d windows were restarted, %d improved", n_tried, len(best), n_improved)
         return Analysis(best, verdict)
 
     def _noisier(self, obs: Observations, seed: int) -> Observations:
