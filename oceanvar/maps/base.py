@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 Pullback = Callable[[Tensor], Tensor]
+Pushforward = Callable[[Tensor], Tensor]
 
 
 class AbstractMap(nn.Module, abc.ABC):
@@ -47,10 +48,32 @@ class AbstractMap(nn.Module, abc.ABC):
         """Product J(x) v of the Jacobian with a tangent shaped like `x`."""
         return torch.func.jvp(self.forward, (x,), (tangent,))[1]
 
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Map v -> J(x) v at x, for several tangents at one point: what they share is done once."""
+        return lambda tangent: self.jvp(x, tangent)
+
+    @property
+    def one_step(self) -> "AbstractMap | None":
+        """Model M of one time step, where f(x) is x_0 and then M(x_0), M(x_1), ...; None where it is not."""
+        return None
+
     @final
     def vjp(self, x: Tensor, cotangent: Tensor) -> Tensor:
         """Product J(x)^T r of the transposed Jacobian with a cotangent shaped like f(x)."""
         return self.linearize(x)[1](cotangent)
+
+
+class AbstractComposition(AbstractMap):
+    """A map made of maps: it defines `pushforward` by theirs, and `jvp` follows."""
+
+    @abc.abstractmethod
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Map v -> J(x) v at x, with the values inside that the maps at work need."""
+
+    @final
+    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Product J(x) v of the Jacobian with a tangent shaped like `x`."""
+        return self.pushforward(x)(tangent)
 
 
 def autograd_linearize(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Pullback]:

@@ -1,11 +1,14 @@
 """Ways to put maps together. The adjoint of a composition is the composition of the adjoints."""
 
+import functools
+import operator
+from collections.abc import Iterable
 from typing import cast, final
 
 import torch
 from torch import Tensor, nn
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
 
 
@@ -30,7 +33,7 @@ class Identity(AbstractMap):
 
 @registered
 @final
-class Chain(AbstractMap):
+class Chain(AbstractComposition):
     """One map after the other: ``Chain(f, g)(x) = g(f(x))``."""
 
     def __init__(self, *maps: AbstractMap):
@@ -57,17 +60,25 @@ class Chain(AbstractMap):
 
         return x, chained
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """Push the tangent through map after map."""
-        for each in self.maps:
-            tangent = each.jvp(x, tangent)
-            x = each(x)
-        return tangent
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Through map after map."""
+        pushes = []
+        for i, each in enumerate(self.maps):
+            # The point is moved on only where another map waits for it.
+            x = self.maps[i - 1](x) if i else x
+            pushes.append(each.pushforward(x))
+
+        def chained(tangent: Tensor) -> Tensor:
+            for push in pushes:
+                tangent = push(tangent)
+            return tangent
+
+        return chained
 
 
 @registered
 @final
-class Sum(AbstractMap):
+class Sum(AbstractComposition):
     """Sum of the values of several maps: ``Sum(f, g)(x) = f(x) + g(x)``."""
 
     def __init__(self, *maps: AbstractMap):
@@ -76,28 +87,27 @@ class Sum(AbstractMap):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the values."""
-        return _total([each(x) for each in self.maps])
+        return total(each(x) for each in self.maps)
 
     def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
         """Value and pull-back: the sum of the pull-backs."""
         values, pullbacks = zip(*(each.linearize(x) for each in self.maps), strict=True)
-        return _total(values), lambda r: _total([pullback(r) for pullback in pullbacks])
+        return total(values), lambda r: total(pullback(r) for pullback in pullbacks)
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Sum of the tangents."""
-        return _total([each.jvp(x, tangent) for each in self.maps])
+        pushes = [each.pushforward(x) for each in self.maps]
+        return lambda v: total(push(v) for push in pushes)
 
 
-def _total(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total = total + tensor
-    return total
+def total(tensors: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors, the first two first."""
+    return functools.reduce(operator.add, tensors)
 
 
 @registered
 @final
-class Product(AbstractMap):
+class Product(AbstractComposition):
     """Pointwise product of two maps: ``Product(f, g)(x) = f(x) g(x)``."""
 
     def __init__(self, left: AbstractMap, right: AbstractMap):
@@ -115,14 +125,16 @@ class Product(AbstractMap):
         right, pull_right = self.right.linearize(x)
         return left * right, lambda r: pull_left(r * right) + pull_right(r * left)
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Product rule."""
-        return self.left.jvp(x, tangent) * self.right(x) + self.left(x) * self.right.jvp(x, tangent)
+        left, right = self.left(x), self.right(x)
+        push_left, push_right = self.left.pushforward(x), self.right.pushforward(x)
+        return lambda v: push_left(v) * right + left * push_right(v)
 
 
 @registered
 @final
-class Concatenate(AbstractMap):
+class Concatenate(AbstractComposition):
     """Values of two maps side by side along the channel axis."""
 
     def __init__(self, left: AbstractMap, right: AbstractMap):
@@ -146,13 +158,14 @@ class Concatenate(AbstractMap):
 
         return torch.cat((left, right), dim=1), pullback
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Concatenate the tangents."""
-        return torch.cat((self.left.jvp(x, tangent), self.right.jvp(x, tangent)), dim=1)
+        push_left, push_right = self.left.pushforward(x), self.right.pushforward(x)
+        return lambda v: torch.cat((push_left(v), push_right(v)), dim=1)
 
 
 @final
-class Shifted(AbstractMap):
+class Shifted(AbstractComposition):
     """A map of the departure from a given state: ``Shifted(f, b)(x) = f(x + b)``.
 
     No model file names it: b belongs to the windows that are being solved.
@@ -178,6 +191,6 @@ class Shifted(AbstractMap):
         """Value and pull-back of the inner map at ``x + b``."""
         return self.inner.linearize(x + self.state)
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """Tangent of the inner map at ``x + b``."""
-        return self.inner.jvp(x + self.state, tangent)
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Push-forward of the inner map at ``x + b``."""
+        return self.inner.pushforward(x + self.state)

@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
 
 
@@ -43,7 +43,7 @@ class Dense(AbstractMap):
 
 @registered
 @final
-class Flattened(AbstractMap):
+class Flattened(AbstractComposition):
     """Let a map see a state as one vector: ``(B, V, T, *S)`` becomes ``(B, V T S)`` and comes back.
 
     Parameters
@@ -65,6 +65,7 @@ class Flattened(AbstractMap):
         value, pullback = self.inner.linearize(x.flatten(1))
         return value.view_as(x), lambda r: pullback(r.flatten(1)).view_as(r)
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Push the flattened tangent forward."""
-        return self.inner.jvp(x.flatten(1), tangent.flatten(1)).view_as(x)
+        push = self.inner.pushforward(x.flatten(1))
+        return lambda v: push(v.flatten(1)).view_as(v)

@@ -6,13 +6,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
 
 
 @registered
 @final
-class PadToMultiple(AbstractMap):
+class PadToMultiple(AbstractComposition):
     """Pad every axis at its end to a multiple, apply a map, and crop the result back.
 
     A periodic axis is continued with its own beginning, another with its last value, so that no
@@ -51,9 +51,10 @@ class PadToMultiple(AbstractMap):
 
         return self._crop(value, shape), pullback
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """Pad both, push forward, crop."""
-        return self._crop(self.inner.jvp(self._pad(x), self._pad(tangent)), x.shape)
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Pad the tangent, push forward, crop."""
+        push, shape = self.inner.pushforward(self._pad(x)), x.shape
+        return lambda v: self._crop(push(self._pad(v)), shape)
 
     def _source(self, axis: int, n: int, device: torch.device) -> Tensor | None:
         """Index of the point that each padded point copies; None where no padding is needed."""
@@ -86,7 +87,7 @@ class PadToMultiple(AbstractMap):
 
 @registered
 @final
-class FoldTime(AbstractMap):
+class FoldTime(AbstractComposition):
     """Let a map see time as channels: ``(B, C, T, *S)`` becomes ``(B, C T, *S)`` and comes back.
 
     Parameters
@@ -109,9 +110,10 @@ class FoldTime(AbstractMap):
         value, pullback = self.inner.linearize(x.flatten(1, 2))
         return self._unfold(value, n_times), lambda r: self._unfold(pullback(r.flatten(1, 2)), n_times)
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Push the folded tangent forward."""
-        return self._unfold(self.inner.jvp(x.flatten(1, 2), tangent.flatten(1, 2)), x.shape[2])
+        push, n_times = self.inner.pushforward(x.flatten(1, 2)), x.shape[2]
+        return lambda v: self._unfold(push(v.flatten(1, 2)), n_times)
 
     @staticmethod
     def _unfold(x: Tensor, n_times: int) -> Tensor:
@@ -120,7 +122,7 @@ class FoldTime(AbstractMap):
 
 @registered
 @final
-class FoldSteps(AbstractMap):
+class FoldSteps(AbstractComposition):
     """Let a map see stretches of times as channels: ``(B, C, T, *S)`` becomes ``(B, C n, T / n, *S)`` and comes back.
 
     Where the state changes little from one time to the next, the same arithmetic then buys more channels and
@@ -148,9 +150,10 @@ class FoldSteps(AbstractMap):
         value, pullback = self.inner.linearize(self._fold(x))
         return self._unfold(value), lambda r: self._unfold(pullback(self._fold(r)))
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
+    def pushforward(self, x: Tensor) -> Pushforward:
         """Push the folded tangent forward."""
-        return self._unfold(self.inner.jvp(self._fold(x), self._fold(tangent)))
+        push = self.inner.pushforward(self._fold(x))
+        return lambda v: self._unfold(push(self._fold(v)))
 
     def _fold(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (-1, self.n_times)).movedim(3, 2).flatten(1, 2)

@@ -9,23 +9,24 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.compositions import Chain
 from oceanvar.maps.fourier import Filtered, OnGrid, gaussian_spread
 from oceanvar.maps.layers import Conv, SiLU
+from oceanvar.maps.units import in_physical_units
 from oceanvar.network.varnet import VarNet
 from oceanvar.options import check_keys
 from oceanvar.state.instruments import Instrument
 from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.truths.oceans import day_of_box
 from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.controls import ClimateMean, ControlSpace, ForecastControl
+from oceanvar.variational.controls import ControlSpace, ForecastControl
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.operators.base import Operator
 from oceanvar.variational.operators.sensors import Select
 from oceanvar.variational.operators.tracks import AlongTrack
-from oceanvar.variational.priors.flow import PhysicalUnits
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
 from oceanvar.variational.solvers.lbfgs import LBFGS
 from oceanvar.variational.solvers.lstm import LSTMSolver
 from oceanvar.variational.starts.base import AbstractStart
+from oceanvar.variational.starts.climatological import ClimateMean
 from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.starts.learned import LearnedStart
 from oceanvar.variational.terms.dynamics import PriorTerm
@@ -207,7 +208,7 @@ def quasigeostrophic_4dvar(
     stds = [background_std / std, *[model_error_std / std] * (n_times - 1)]
     spread = torch.stack([gaussian_spread(grid, lengths, each, correlation) for each in stds])
     control = ForecastControl(
-        PhysicalUnits(day_of_box(grid, lengths, physics), 1),
+        in_physical_units(day_of_box(grid, lengths, physics), 1),
         Filtered.of(spread.float()),
         OnGrid(box, grid),
         OnGrid(grid, box),

@@ -1,5 +1,6 @@
 """The model a user builds, trains, saves, loads and applies."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreEr
 from oceanvar.files.writing import written_aside
 from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import FoldTime
+from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.network.files import FORMAT, fingerprint, packed, unpacked
 from oceanvar.state.samples import TrackPatches
@@ -20,11 +22,12 @@ from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.sensors import ToPhysical
-from oceanvar.variational.posterior import health, posterior_variance
+from oceanvar.variational.posterior import diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
-from oceanvar.variational.priors.flow import PhysicalUnits
 from oceanvar.variational.shapes import broadcast
+from oceanvar.variational.verdicts import Verdict
+
+logger = logging.getLogger(__name__)
 
 PACKAGED = Path(__file__).parents[1] / "models"
 
@@ -55,10 +58,9 @@ class VarNet:
         self.state_space = space
         if space.mean is None or space.std is None:
             return
-        for module in self.assimilator.modules():
-            if isinstance(module, PhysicalUnits | ToPhysical):
-                module.mean.copy_(torch.tensor([space.mean[name] for name in space.variables]))
-                module.std.copy_(torch.tensor([space.std[name] for name in space.variables]))
+        mean, std = ([scale[name] for name in space.variables] for scale in (space.mean, space.std))
+        for units in scaled_parts(self.assimilator):
+            units.set_(mean, std)
 
     def solve(
         self,
@@ -118,9 +120,9 @@ class VarNet:
         with torch.no_grad():
             obs = replace(obs, background=self.assimilator.first_guess(obs))
         cost = self.assimilator.cost
-        variance = posterior_variance(cost, state, obs)
+        variance, scores = diagnosed(cost, state, obs)
         spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
-        fit = broadcast(health(cost, state, obs), state).expand_as(state[:, :1]).cpu().numpy()
+        fit = broadcast(scores, state).expand_as(state[:, :1]).cpu().numpy()
         return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
 
     def _solve(
@@ -134,7 +136,10 @@ class VarNet:
         dtype = torch.float64 if precision == "float64" else torch.float32
         obs = on_device(to_observations(values, self.state_space, background, dtype, tracks), device)
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
-            state = self.assimilator.solve(obs)
+            state, verdict = self.assimilator.solve(obs)
+        n_diverged = int((verdict == Verdict.DIVERGED).sum())
+        if n_diverged:
+            logger.warning("%d of %d windows diverged: state or cost is not finite", n_diverged, len(verdict))
         return state.to(dtype), obs
 
     @property

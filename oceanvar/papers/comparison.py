@@ -17,7 +17,6 @@ from oceanvar.observing.samplers import EveryNthStep, Fixed
 from oceanvar.papers.experiments import EXPERIMENTS, TwinExperiment
 from oceanvar.papers.ladder import Climate, Method, methods
 from oceanvar.variational.posterior import health
-from oceanvar.variational.terms.dynamics import PriorTerm
 
 BATCH = 64
 
@@ -157,12 +156,12 @@ def _trained(model: VarNet) -> Sequence[torch.nn.Parameter]:
 
 
 def _p_score(model: VarNet, truth: np.ndarray, mean_square: float) -> float:
-    priors = [term.prior for term in model.assimilator.cost.terms if isinstance(term, PriorTerm)]
-    if not priors:
+    terms = model.assimilator.cost.priors
+    if not terms:
         return float("nan")
     states = to_tensor(truth, model.state_space)
     with torch.no_grad():
-        parts = [priors[0](part) - part for part in states.split(BATCH)]
+        parts = [terms[0].prior(part) - part for part in states.split(BATCH)]
     std = model.state_space.scales()[1]
     return float(np.square(torch.cat(parts).numpy() * std).mean() / mean_square)
 

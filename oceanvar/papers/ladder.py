@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from oceanvar.maps.units import in_physical_units
 from oceanvar.network.bridge import to_tensor
 from oceanvar.network.varnet import VarNet, load
 from oceanvar.papers.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
@@ -15,7 +16,7 @@ from oceanvar.state.spaces import StateSpace
 from oceanvar.truths.lorenz import windows
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.solvers.lbfgs import LBFGS
@@ -124,7 +125,7 @@ def gradient_descent(climate: Climate, n_steps: int | None = None) -> Method:
     """FSGD of the papers: fixed steps on equation 2 with the true model as the prior and weights 0.01 and 0.99."""
     n_steps = N_DESCENT_STEPS[climate.system] if n_steps is None else n_steps
     space = climate.space
-    prior = PhysicalUnits(FlowPrior(EXPERIMENTS[climate.system].step()), space.n_variables)
+    prior = in_physical_units(FlowPrior(EXPERIMENTS[climate.system].step()), space.n_variables)
     cost = VariationalCost(ObservationTerm(weight=0.01), PriorTerm(prior, weight=0.99))
     n_points = space.n_variables * torch.Size(space.patch.values()).numel()
     # The Hessian of N U has eigenvalues up to about 2 (0.01 + 0.99 (1 + |M|)^2) < 10.

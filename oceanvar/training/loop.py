@@ -19,7 +19,6 @@ from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
 from oceanvar.training.losses import LossWeights, Sample, training_loss
 from oceanvar.training.settings import FABRIC_PRECISIONS, SCHEDULES, TrainingSettings
 from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.terms.dynamics import PriorTerm
 
 Record = dict[str, float]
 
@@ -155,8 +154,7 @@ def _run(
 
 def _optimizer(assimilator: Assimilator, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW with a rate of its own for Phi."""
-    priors = [term.prior for term in assimilator.cost.terms if isinstance(term, PriorTerm)]
-    of_priors = {id(p) for prior in priors for p in prior.parameters()}
+    of_priors = {id(p) for term in assimilator.cost.priors for p in term.prior.parameters()}
     trainable = [p for p in assimilator.parameters() if p.requires_grad]
     return torch.optim.AdamW(
         [

@@ -70,9 +70,7 @@ def training_loss(
     loss = weights.reconstruction * error + weights.budget * excess
     if weights.start:
         loss = loss + weights.start * mean_square(guess - sample.truth, sample.known)
-    for term in assimilator.cost.terms:
-        if not isinstance(term, PriorTerm):
-            continue
+    for term in assimilator.cost.priors:
         if weights.truth_projection:
             loss = loss + weights.truth_projection * _projection(term, sample.truth, sample)
         if weights.analysis_projection:

@@ -1,6 +1,5 @@
 """Cost + solver = assimilator."""
 
-import collections
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import final
@@ -9,15 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
+from oceanvar.maps.checks import require
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.restarts import Restarts
-from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.solvers.base import AbstractSolver, advanced, steps
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.unrolling import Unroll
+from oceanvar.variational.verdicts import Analysis
 
 
 @registered
@@ -61,12 +62,14 @@ class Assimilator(nn.Module):
         restarts: Restarts | None = None,
     ):
         super().__init__()
+        require(solver, "the solver of an Assimilator", AbstractSolver)
         if n_steps < 0:
             raise ConfigError(f"n_steps must be at least 0, got {n_steps}")
         self.cost = cost
         self.solver = solver
         self.n_steps = n_steps
         self.start = start or InterpolatedStart()
+        require(self.start, "the start of an Assimilator", AbstractStart)
         self.unroll = unroll or Unroll()
         self.sampling = sampling
         self.restarts = restarts
@@ -96,33 +99,29 @@ class Assimilator(nn.Module):
         return self.unroll.run(self.solver, self.cost, obs, state, n_steps)
 
     @torch.no_grad()
-    def solve(self, obs: Observations) -> Tensor:
-        """Analysis x^a ``(B, V, T, *S)``, no graph kept: for inference."""
+    def solve(self, obs: Observations) -> Analysis:
+        """Analysis x^a ``(B, V, T, *S)`` and the verdict on each window, no graph kept: for inference."""
         guess = self.first_guess(obs)
         obs = replace(obs, background=guess)
-        analysis = self.iterated(guess, obs)
+        analysis = self._solve_from(guess, obs)
         if self.restarts is None:
             return analysis
-        return self.restarts.run(self.cost, self.start, self.iterated, obs, analysis)
+        return self.restarts.run(self.cost, self.start, self._solve_from, obs, analysis)
 
+    def _solve_from(self, state: Tensor, obs: Observations) -> Analysis:
+        """Solve from a state; the background stays that of the observations."""
+        carry = self.solver.init(self.cost, obs, state)
+        state, carry = advanced(self.solver, self.cost, obs, state, carry, self.n_steps)
+        return Analysis(state, self.solver.verdict(self.cost, obs, state, carry))
+
+    @torch.no_grad()
     def iterates(self, obs: Observations) -> Iterator[Tensor]:
         """Every iterate from the first guess to the analysis, without graphs: K + 1 states."""
-        with torch.no_grad():
-            state = self.first_guess(obs)
-        yield from self._iterates(state, replace(obs, background=state))
-
-    def iterated(self, state: Tensor, obs: Observations) -> Tensor:
-        """Last iterate from `state`, without a graph; the background stays that of the observations."""
-        return collections.deque(self._iterates(state, obs), maxlen=1).pop()
-
-    def _iterates(self, state: Tensor, obs: Observations) -> Iterator[Tensor]:
-        yield state
-        with torch.no_grad():
-            carry = self.solver.init(self.cost, obs, state)
-        for _ in range(self.n_steps):
-            with torch.no_grad():
-                state, carry = self.solver.step(self.cost, obs, state, carry)
-            yield state
+        state = self.first_guess(obs)
+        obs = replace(obs, background=state)
+        carry = self.solver.init(self.cost, obs, state)
+        for iterate, _ in steps(self.solver, self.cost, obs, state, carry, self.n_steps):
+            yield iterate
 
     def first_guess(self, obs: Observations) -> Tensor:
         """Background if there is one, else the start made from the observations; it is the cost's background."""

@@ -15,20 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.maps.compositions import Chain, Identity, Shifted
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.base import AbstractSolver
-from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.terms.backgrounds import given_background
 from oceanvar.variational.terms.base import AbstractTerm
 
 
 @registered
 @final
-class Forecast(AbstractMap):
+class Forecast(AbstractComposition):
     """All times of a window from its first one and the errors of the model: ``x_t = M(x_(t-1)) + eta_t``.
 
     Parameters
@@ -67,14 +66,19 @@ class Forecast(AbstractMap):
 
         return torch.cat(states, dim=2), adjoint
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """Tangent-linear forecast."""
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Tangent-linear forecast along the states of a window."""
         *states, _ = self(x).split(1, dim=2)
-        first, *errors = tangent.split(1, dim=2)
-        tangents = [first]
-        for state, error in zip(states, errors, strict=True):
-            tangents.append(self.step.jvp(state, tangents[-1]) + error)
-        return torch.cat(tangents, dim=2)
+        pushes = [self.step.pushforward(state) for state in states]
+
+        def tangent_linear(tangent: Tensor) -> Tensor:
+            first, *errors = tangent.split(1, dim=2)
+            tangents = [first]
+            for push, error in zip(pushes, errors, strict=True):
+                tangents.append(push(tangents[-1]) + error)
+            return torch.cat(tangents, dim=2)
+
+        return tangent_linear
 
 
 @registered
@@ -129,24 +133,6 @@ class ForecastControl(nn.Module):
 
 @registered
 @final
-class ClimateMean(AbstractStart):
-    """The climatological mean as the first guess, 0 in normalised units.
-
-    Smooth, as a background with smooth errors has to be; observations interpolated in time are not.
-    """
-
-    @property
-    def uses_observations(self) -> bool:
-        """False."""
-        return False
-
-    def forward(self, obs: Observations) -> Tensor:
-        """0 where there are points of the state, ``(B, V, T, *S)``."""
-        return torch.zeros_like(obs.values["state"])
-
-
-@registered
-@final
 class ControlSpace(AbstractSolver):
     """Another solver, put to minimise over a control instead of the state.
 
@@ -187,6 +173,15 @@ class ControlSpace(AbstractSolver):
         control, inner = self.solver.step(of_control(cost, trajectory), obs, control, inner)
         return trajectory(control), (control, inner)
 
+    def verdict(
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: tuple[Tensor, Any]
+    ) -> Tensor:
+        """That of the inner solver on the control."""
+        del state
+        control, inner = carry
+        trajectory, _ = self.control.trajectory(given_background(obs))
+        return self.solver.verdict(of_control(cost, trajectory), obs, control, inner)
+
 
 def of_control(cost: VariationalCost, trajectory: AbstractMap) -> VariationalCost:
     """Cost U(x(v)) + |v|^2 / N of a white control v, N being the points of the control in all terms.
@@ -221,10 +216,11 @@ class _OfTrajectory(AbstractTerm):
         residual, onto_states = self.term.linearize(states, obs)
         return residual, lambda u: onto_control(onto_states(u))
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """r' x' w."""
-        pushed = self.trajectory.jvp(state, tangent)
-        return self.term.jvp(self.trajectory(state), obs, pushed)
+        onto_states = self.trajectory.pushforward(state)
+        onto_residual = self.term.pushforward(self.trajectory(state), obs)
+        return lambda w: onto_residual(onto_states(w))
 
     def residual_weights(self, obs: Observations) -> Tensor | None:
         """Those of the term."""
@@ -245,7 +241,7 @@ class _White(AbstractTerm):
         del obs
         return state, lambda u: u
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """w itself."""
         del state, obs
-        return tangent
+        return lambda w: w

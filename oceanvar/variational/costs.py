@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
+from oceanvar.maps.checks import require
+from oceanvar.maps.compositions import total
 from oceanvar.registry import registered
+from oceanvar.variational.linearizations import Linearization
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.terms.base import AbstractTerm
 from oceanvar.variational.terms.dynamics import PriorTerm
@@ -32,33 +35,27 @@ class VariationalCost(nn.Module):
         super().__init__()
         if not terms:
             raise ConfigError("a variational cost needs at least one term")
+        for term in terms:
+            require(term, "a term of VariationalCost", AbstractTerm)
         self.terms = cast("list[AbstractTerm]", nn.ModuleList(terms))
 
     def forward(self, state: Tensor, obs: Observations) -> Tensor:
         """Cost of each window, ``(B,)``."""
-        cost = self.terms[0].cost(state, obs)
-        for term in self.terms[1:]:
-            cost = cost + term.cost(state, obs)
-        return cost
+        return total(term.cost(state, obs) for term in self.terms)
+
+    def at(self, state: Tensor, obs: Observations) -> Linearization:
+        """Cost, gradient and Gauss-Newton matrix at a state; products there never linearise again."""
+        return Linearization(state, [term.at(state, obs) for term in self.terms])
 
     def cost_and_gradient(self, state: Tensor, obs: Observations) -> tuple[Tensor, Tensor]:
         """Cost ``(B,)`` and its gradient, shaped like the state."""
-        cost, gradient = self.terms[0].cost_and_gradient(state, obs)
-        for term in self.terms[1:]:
-            more_cost, more_gradient = term.cost_and_gradient(state, obs)
-            cost, gradient = cost + more_cost, gradient + more_gradient
-        return cost, gradient
+        point = self.at(state, obs)
+        return point.value, point.gradient
 
     def gradient(self, state: Tensor, obs: Observations) -> Tensor:
         """Gradient of the cost of each window, shaped like the state."""
-        return self.cost_and_gradient(state, obs)[1]
-
-    def gauss_newton(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
-        """Product of the Gauss-Newton matrix with a tangent shaped like the state."""
-        product = self.terms[0].gauss_newton(state, obs, tangent)
-        for term in self.terms[1:]:
-            product = product + term.gauss_newton(state, obs, tangent)
-        return product
+        # One term after the other: what the first one keeps is gone before the next one is linearised.
+        return total(term.at(state, obs).gradient for term in self.terms)
 
     def reweighted(self, factors: Mapping[int, float]) -> "VariationalCost":
         """View of this cost with the weights of some terms multiplied; shares all parameters.

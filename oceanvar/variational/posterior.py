@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
+from oceanvar.variational.blocks import inverse_diagonal
 from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.linearizations import Linearization
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import from_time, per_window
-from oceanvar.variational.solvers.block_tridiagonal import inverse_diagonal, normal_blocks
-from oceanvar.variational.terms.observations import ObservationTerm
 
 
 @torch.no_grad()
@@ -29,7 +29,11 @@ def health(cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
     obs : Observations
         What it was made from. A window without observations gives 2 J itself, close to 0.
     """
-    return cost(state, obs) * state[0].numel() / n_observations(cost, obs)
+    return _per_observation(cost(state, obs), cost, state, obs)
+
+
+def _per_observation(value: Tensor, cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
+    return value * state[0].numel() / n_observations(cost, obs)
 
 
 @torch.no_grad()
@@ -49,7 +53,7 @@ def is_trapped(cost: VariationalCost, state: Tensor, obs: Observations, n_sigma:
 
 def n_observations(cost: VariationalCost, obs: Observations) -> Tensor:
     """Observations of each window that the cost looks at, at least 1; ``(B,)``."""
-    names = {term.name for term in cost.terms if isinstance(term, ObservationTerm)}
+    names = {term.name for term in cost.observed}
     return torch.stack([per_window(obs.weights[name] > 0) for name in names]).sum(0).clamp(min=1)
 
 
@@ -75,5 +79,17 @@ def posterior_variance(cost: VariationalCost, state: Tensor, obs: Observations) 
     ConfigError
         If the Gauss-Newton matrix of the cost is not block tridiagonal.
     """
-    variance = inverse_diagonal(normal_blocks(cost, state, obs)) * (2 / state[0].numel())
+    return _variance(cost.at(state, obs))
+
+
+def _variance(point: Linearization) -> Tensor:
+    state = point.state
+    variance = inverse_diagonal(point.blocks()) * (2 / state[0].numel())
     return from_time(variance, state).to(state.dtype)
+
+
+@torch.no_grad()
+def diagnosed(cost: VariationalCost, state: Tensor, obs: Observations) -> tuple[Tensor, Tensor]:
+    """`posterior_variance` and `health` of an analysis from one evaluation of its cost."""
+    point = cost.at(state, obs)
+    return _variance(point), _per_observation(point.value, cost, state, obs)

@@ -1,5 +1,6 @@
 """Leave wrong minima: windows whose cost is too high to be chance start again from elsewhere."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import final
@@ -13,6 +14,9 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.posterior import is_trapped
 from oceanvar.variational.starts.base import AbstractStart
+from oceanvar.variational.verdicts import Analysis
+
+logger = logging.getLogger(__name__)
 
 
 @registered
@@ -49,10 +53,10 @@ class Restarts:
         self,
         cost: VariationalCost,
         start: AbstractStart,
-        iterate: Callable[[Tensor, Observations], Tensor],
+        solve: Callable[[Tensor, Observations], Analysis],
         obs: Observations,
-        analysis: Tensor,
-    ) -> Tensor:
+        analysis: Analysis,
+    ) -> Analysis:
         """Analysis with the lowest cost of all that were tried.
 
         Parameters
@@ -61,25 +65,31 @@ class Restarts:
             What tells a wrong minimum.
         start : AbstractStart
             Makes a first guess from noisier observations.
-        iterate : callable
+        solve : callable
             Goes from a first guess to an analysis, given the observations.
         obs : Observations
             Observations with the background of the analysis.
-        analysis : Tensor
-            What the solve has found, ``(B, V, T, *S)``.
+        analysis : Analysis
+            What the solve has found.
         """
-        best = analysis.clone()
+        best, verdict = analysis.state.clone(), analysis.verdict.clone()
         trapped = torch.arange(len(best), device=best.device)
+        improved, n_tried = torch.zeros_like(verdict, dtype=torch.bool), 0
         for seed in range(self.n):
             trapped = trapped[is_trapped(cost, best[trapped], obs[trapped], self.n_sigma)]
             if not len(trapped):
                 break
             given = obs[trapped]
             guess = start(replace(self._noisier(given, seed), background=None))
-            again = iterate(guess, given)
-            is_better = cost(again, given) < cost(best[trapped], given)
-            best[trapped[is_better]] = again[is_better]
-        return best
+            again = solve(guess, given)
+            is_better = cost(again.state, given) < cost(best[trapped], given)
+            better = trapped[is_better]
+            best[better], verdict[better] = again.state[is_better], again.verdict[is_better]
+            improved[better], n_tried = True, n_tried or len(trapped)
+        if n_tried:
+            n_improved = int(improved.sum())
+            logger.info("%d of %d windows were restarted, %d improved", n_tried, len(best), n_improved)
+        return Analysis(best, verdict)
 
     def _noisier(self, obs: Observations, seed: int) -> Observations:
         """Add the same noise to every window, where something was observed."""

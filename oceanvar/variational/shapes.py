@@ -1,4 +1,4 @@
-"""Shapes of states and of what goes with them: one value per window, channel or time."""
+"""Shapes of states and of what goes with them: one value per window or time."""
 
 import torch
 from torch import Tensor
@@ -34,8 +34,3 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 def broadcast(values: Tensor, state: Tensor) -> Tensor:
     """Shape one value per window ``(B,)`` to multiply a state: ``(B, 1, ...)``."""
     return values.view(-1, *[1] * (state.ndim - 1))
-
-
-def per_channel(values: Tensor, x: Tensor) -> Tensor:
-    """Shape one value per channel ``(V,)`` to multiply ``x (B, V, ...)``."""
-    return values.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))

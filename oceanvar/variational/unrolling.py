@@ -1,7 +1,7 @@
 """How training differentiates through the iterations."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.solvers.base import AbstractSolver, advanced
 
 
 @registered
@@ -40,19 +40,10 @@ class Unroll:
         carry = solver.init(cost, obs, state)
         n_free = max(0, n_steps - self.last) if self.last else 0
         with torch.no_grad():
-            for _ in range(n_free):
-                state, carry = solver.step(cost, obs, state, carry)
-
-        def stretch(state: Tensor, carry: Any, n: int) -> tuple[Tensor, Any]:
-            for _ in range(n):
-                state, carry = solver.step(cost, obs, state, carry)
-            return state, carry
-
-        size = self.checkpoint_every or max(n_steps, 1)
-        for done in range(n_free, n_steps, size):
-            n = min(size, n_steps - done)
-            if self.checkpoint_every:
-                state, carry = checkpoint(stretch, state, carry, n, use_reentrant=False)
-            else:
-                state, carry = stretch(state, carry, n)
+            state, carry = advanced(solver, cost, obs, state, carry, n_free)
+        if not self.checkpoint_every:
+            return advanced(solver, cost, obs, state, carry, n_steps - n_free)[0]
+        for done in range(n_free, n_steps, self.checkpoint_every):
+            n = min(self.checkpoint_every, n_steps - done)
+            state, carry = checkpoint(advanced, solver, cost, obs, state, carry, n, use_reentrant=False)
         return state

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
+from oceanvar.maps.units import in_physical_units, scaled_parts
 from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.priors.flow import PhysicalUnits
 from oceanvar.variational.terms.base import AbstractTerm
 from oceanvar.variational.terms.dynamics import DynamicsTerm
 from oceanvar.variational.terms.observations import ObservationTerm
@@ -56,9 +54,9 @@ def weak_constraint_cost(
             "mean and std need one entry for each variable, and variances must be positive; got "
             f"{list(mean)}, {list(std)}, {obs_variance} and {model_error_variance}"
         )
-    normalised_step = PhysicalUnits(step, len(std))
-    normalised_step.mean = torch.tensor(mean, dtype=torch.float64)
-    normalised_step.std = torch.tensor(std, dtype=torch.float64)
+    normalised_step = in_physical_units(step, len(std))
+    for units in scaled_parts(normalised_step):
+        units.double().set_(mean, std)
     terms = [
         ObservationTerm(name=name, variances=[obs_variance / s**2 for s in std]),
         DynamicsTerm(normalised_step, variances=[model_error_variance / s**2 for s in std]),

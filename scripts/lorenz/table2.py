@@ -15,12 +15,13 @@ import torch
 
 import oceanvar
 from oceanvar.maps.base import AbstractMap
+from oceanvar.maps.units import in_physical_units
 from oceanvar.papers.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
 from oceanvar.papers.ladder import COMPARISON
 from oceanvar.training.losses import LossWeights
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.solvers.descent import FixedPoint
 from oceanvar.variational.solvers.lstm import LSTMSolver
@@ -81,7 +82,7 @@ def build(name: str, method: str) -> oceanvar.VarNet:
         return oceanvar.VarNet(
             Assimilator(VariationalCost(PriorTerm(system.prior())), FixedPoint(), 10), system.space
         )
-    true_model = PhysicalUnits(FlowPrior(EXPERIMENTS[name].step()), system.space.n_variables)
+    true_model = in_physical_units(FlowPrior(EXPERIMENTS[name].step()), system.space.n_variables)
     prior = system.prior() if method == "two-scale" else true_model
     cost = VariationalCost(ObservationTerm(), PriorTerm(prior))
     return oceanvar.VarNet(Assimilator(cost, system.solver(), 20), system.space)

@@ -164,7 +164,7 @@ def first_errors(model: oceanvar.VarNet, system: str, n_windows: int) -> Tensor:
     )
     values, states = space.stack(seen).values, to_tensor(space.stack(truth).values, space)
     guesses = [
-        model.assimilator.solve(to_observations(values[first : first + 64], space))[:, :, :1]
+        model.assimilator.solve(to_observations(values[first : first + 64], space)).state[:, :, :1]
         for first in range(0, n_windows, 64)
     ]
     return states[:, :, :1] - torch.cat(guesses)

@@ -153,7 +153,7 @@ def sparse_coding(task: Task, choices: Sequence[dict[str, Any]]) -> Assimilator:
         solver = Sequential((FixedPoint(), 9), (Projection(), 1))
         return Assimilator(cost, solver, solver.n_steps)
 
-    return min((assimilator(choice) for choice in choices), key=lambda a: mse(a.solve(obs), states))
+    return min((assimilator(choice) for choice in choices), key=lambda a: mse(a.solve(obs).state, states))
 
 
 def omp(task: Task) -> Assimilator:
@@ -202,7 +202,7 @@ def pca_minimum(task: Task) -> Assimilator:
     """Conjugate gradients, 100 steps: the cost is quadratic, and this is its minimum."""
     states, obs = task.held_out(500)
     candidates = [Assimilator(cost, ConjugateGradients(), 100) for _, cost in pca_costs(task)]
-    return min(candidates, key=lambda a: mse(a.solve(obs), states))
+    return min(candidates, key=lambda a: mse(a.solve(obs).state, states))
 
 
 def learned_solver(prior: AbstractMap, n_steps: int) -> Assimilator:

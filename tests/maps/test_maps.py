@@ -9,22 +9,26 @@ from oceanvar.maps.dense import Dense, Flattened
 from oceanvar.maps.fourier import Filtered, OnGrid, gaussian_spread, spread_of
 from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
 from oceanvar.maps.padding import FoldSteps, FoldTime, PadToMultiple
+from oceanvar.maps.units import ToNormalised, ToPhysical, in_physical_units, scaled_parts
 from oceanvar.variational.controls import Forecast
 from oceanvar.variational.operators.averages import BeamAverage, BlockAverage
 from oceanvar.variational.operators.geostrophy import SpeedAndDirection
-from oceanvar.variational.operators.sensors import Calibration, Select, ToPhysical
+from oceanvar.variational.operators.sensors import Calibration, Select
 from oceanvar.variational.operators.tracks import AtPositions
 from oceanvar.variational.priors.autoencoder import autoencoder_prior
 from oceanvar.variational.priors.eof import EOFPrior
-from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.priors.unet import unet
 
 
 def physical_units() -> AbstractMap:
-    units = PhysicalUnits(Chain(Conv(2, 2, [1]), SiLU()), 2)
-    units.mean.copy_(torch.tensor([1.0, -2.0]))
-    units.std.copy_(torch.tensor([3.0, 0.5]))
+    return scaled(in_physical_units(Chain(Conv(2, 2, [1]), SiLU()), 2))
+
+
+def scaled(units: AbstractMap) -> AbstractMap:
+    for part in scaled_parts(units):
+        part.set_([1.0, -2.0], [3.0, 0.5])
     return units
 
 
@@ -33,13 +37,6 @@ def calibration() -> AbstractMap:
     sensor.gain.data.copy_(torch.tensor([1.5, -0.5]))
     sensor.bias.data.copy_(torch.tensor([0.3, 2.0]))
     return sensor
-
-
-def to_physical() -> AbstractMap:
-    units = ToPhysical(2)
-    units.mean.copy_(torch.tensor([1.0, -2.0]))
-    units.std.copy_(torch.tensor([3.0, 0.5]))
-    return units
 
 
 def scattered() -> AbstractMap:
@@ -89,7 +86,8 @@ MAPS = {
     "beam_average": (lambda: BeamAverage([0.0, 1.2, 0.7], [False, False, True]), (2, 3, 5, 6)),
     "select": (lambda: Select([2, 0]), (3, 5)),
     "calibration": (calibration, (2, 5)),
-    "to_physical": (to_physical, (2, 5)),
+    "to_physical": (lambda: scaled(ToPhysical(2)), (2, 5)),
+    "to_normalised": (lambda: scaled(ToNormalised(2)), (2, 5)),
     "scattered_positions": (scattered, (2, 3, 4, 5)),
     "positions_of_one_time": (lambda: AtPositions(torch.rand(3, 4, 2, dtype=torch.float64) * 4), (1, 1, 5)),
     "speed_and_direction": (lambda: SpeedAndDirection(0.1), (2, 3, 4)),
@@ -133,6 +131,9 @@ def test_adjoint_and_tangent_agree_with_automatic_differentiation(case):
     torch.testing.assert_close(pullback(cotangent), expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(each.vjp(x, cotangent), expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(each.jvp(x, tangent), pushed, rtol=1e-12, atol=1e-12)
+    push = each.pushforward(x)
+    for factor in (1.0, -2.0):
+        torch.testing.assert_close(push(factor * tangent), factor * pushed, rtol=1e-12, atol=1e-12)
 
 
 def test_dot_product(case):
@@ -173,6 +174,33 @@ def test_adjoints_train_with_first_order_differentiation(case):
         one = torch.zeros(()) if one is None else one
         other = torch.zeros(()) if other is None else other
         assert (one - other).abs().max() <= 1e-9 * (1 + other.abs().max())
+
+
+class Counted(AbstractMap):
+    """A square that counts how often its value is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_values = 0
+
+    def forward(self, x):
+        self.n_values += 1
+        return x**2
+
+    def linearize(self, x):
+        return self(x), lambda r: 2 * x * r
+
+    def jvp(self, x, tangent):
+        return 2 * x * tangent
+
+
+def test_many_tangents_at_one_point_share_the_values_inside():
+    counted = Counted()
+    x = torch.tensor([[1.0, 2.0]])
+    push = Chain(counted, SiLU(), Counted()).pushforward(x)
+    for _ in range(3):
+        push(torch.ones(1, 2))
+    assert counted.n_values == 1
 
 
 class CubeOfSum(AbstractMap):

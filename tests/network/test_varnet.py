@@ -13,13 +13,14 @@ from oceanvar.dynamics.integrators import FlowStep
 from oceanvar.dynamics.lorenz import Lorenz63
 from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
 from oceanvar.maps.base import AbstractMap
+from oceanvar.maps.units import in_physical_units
 from oceanvar.network.varnet import VarNet
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.penalties import SmoothedL1
 from oceanvar.variational.priors.eof import EOFPrior
-from oceanvar.variational.priors.flow import FlowPrior, PhysicalUnits
+from oceanvar.variational.priors.flow import FlowPrior
 from oceanvar.variational.priors.two_scale import two_scale_prior
 from oceanvar.variational.solvers.descent import GradientDescent
 from oceanvar.variational.terms.dynamics import PriorTerm
@@ -57,7 +58,7 @@ def test_a_part_changed_after_it_was_made_is_saved_as_it_is_now(model, tmp_path)
 
 
 PARTS = {
-    "flow": lambda: PhysicalUnits(FlowPrior(FlowStep(Lorenz63(rho=20.0), 0.02, n_substeps=2)), 3),
+    "flow": lambda: in_physical_units(FlowPrior(FlowStep(Lorenz63(rho=20.0), 0.02, n_substeps=2)), 3),
     "eof": lambda: EOFPrior((3, 8), 4).fit_(torch.randn(10, 3, 8)),
 }
 
@@ -94,8 +95,9 @@ def test_physical_units_follow_the_normalisation():
         ("x", "y", "z"), ("time",), {"time": 8}, mean=dict(x=1.0, y=2.0, z=3.0), std=dict(x=2, y=3, z=4)
     )
     VarNet(Assimilator(VariationalCost(PriorTerm(prior)), GradientDescent(1.0), 1), space)
-    assert prior.mean.tolist() == [1, 2, 3]
-    assert prior.std.tolist() == [2, 3, 4]
+    for units in (prior.maps[0], prior.maps[2]):
+        assert units.mean.tolist() == [1, 2, 3]
+        assert units.std.tolist() == [2, 3, 4]
 
 
 def rewritten(model: VarNet, change) -> bytes:

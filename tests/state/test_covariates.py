@@ -54,13 +54,14 @@ def test_gradient_and_gauss_newton_product(gated, linear):
     torch.manual_seed(1)
     each, obs = term(gated, linear), observed()
     x = torch.randn(3, *SHAPE, dtype=torch.float64, requires_grad=True)
-    cost, gradient = each.cost_and_gradient(x, obs)
+    point = each.at(x, obs)
+    cost, gradient = point.value, point.gradient
     (expected,) = torch.autograd.grad(each.cost(x, obs).sum(), x)
     torch.testing.assert_close(cost, each.cost(x, obs))
     torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-13)
     v, w = torch.randn_like(x), torch.randn_like(x)
-    left = (each.gauss_newton(x, obs, v) * w).sum()
-    torch.testing.assert_close(left, (each.gauss_newton(x, obs, w) * v).sum(), rtol=1e-10, atol=1e-12)
+    left = (each.at(x, obs).product(v) * w).sum()
+    torch.testing.assert_close(left, (each.at(x, obs).product(w) * v).sum(), rtol=1e-10, atol=1e-12)
     # and it is the formula: the sum over points with all covariates of the squared distance of features
     mask = obs.weights["sst"] * obs.weights["depth"]
     by_hand = (each.residual(x, obs) ** 2 * mask).flatten(1).sum(1) * 0.7 / x[0].numel()
@@ -73,8 +74,9 @@ def test_values_in_the_gaps_of_a_covariate_cannot_leak():
     x = torch.randn(3, *SHAPE, dtype=torch.float64)
     poisoned = {n: torch.where(obs.weights[n] > 0, f, 1e6) for n, f in obs.covariates.items()}
     other = replace(obs, covariates=poisoned)
-    for ours, theirs in zip(each.cost_and_gradient(x, obs), each.cost_and_gradient(x, other), strict=True):
-        assert torch.equal(ours, theirs)
+    ours, theirs = each.at(x, obs), each.at(x, other)
+    assert torch.equal(ours.value, theirs.value)
+    assert torch.equal(ours.gradient, theirs.gradient)
 
 
 def assimilator(n_steps: int) -> Assimilator:
@@ -127,8 +129,8 @@ def test_the_outer_gradient_of_the_features_agrees_with_finite_differences():
 
 def test_windows_are_solved_alike_in_any_batch():
     obs, model = observed(4), assimilator(3)
-    together = model.solve(obs)
-    alone = torch.cat([model.solve(obs[[i]]) for i in range(4)])
+    together = model.solve(obs).state
+    alone = torch.cat([model.solve(obs[[i]]).state for i in range(4)])
     torch.testing.assert_close(together, alone, rtol=1e-11, atol=1e-11)
 
 

@@ -1,5 +1,7 @@
 """The variational core against closed forms, dense algebra and its own invariances."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -68,14 +70,19 @@ def test_gradient_and_gauss_newton_product_of_each_term(name):
     term = TERMS[name]().double()
     obs = observations()
     x = torch.randn(3, *SHAPE, dtype=torch.float64, requires_grad=True)
-    cost, gradient = term.cost_and_gradient(x, obs)
+    point = term.at(x, obs)
     (expected,) = torch.autograd.grad(term.cost(x, obs).sum(), x)
-    torch.testing.assert_close(cost, term.cost(x, obs))
-    torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
-    v, w = torch.randn_like(x), torch.randn_like(x)
-    gv, gw = term.gauss_newton(x, obs, v), term.gauss_newton(x, obs, w)
-    torch.testing.assert_close((gv * w).sum(), (gw * v).sum(), rtol=1e-10, atol=1e-12)
-    assert (gv * v).sum() >= 0
+    torch.testing.assert_close(point.value, term.cost(x, obs))
+    torch.testing.assert_close(point.gradient, expected, rtol=1e-12, atol=1e-14)
+    # J^T W J v, with J and its transpose by automatic differentiation.
+    residual = partial(term.residual, obs=obs)
+    for v in (torch.randn_like(x), torch.randn_like(x)):
+        value, pushed = torch.func.jvp(residual, (x,), (v,))
+        curved = term.scaled(term.penalty.curvature(value) * pushed, x, obs)
+        (product,) = torch.func.vjp(residual, x)[1](curved)
+        torch.testing.assert_close(point.product(v), product, rtol=1e-11, atol=1e-13)
+        assert (point.product(v) * v).sum() >= 0
+    torch.testing.assert_close(point.curvatures, term.scaled(term.penalty.curvature(value), x, obs))
 
 
 @pytest.mark.parametrize("penalty", [Squared(), SmoothedL1(0.2)])
@@ -117,7 +124,7 @@ def quadratic_problem() -> tuple[VariationalCost, Observations, torch.Tensor]:
     eye = torch.eye(48, dtype=torch.float64).view(48, 1, *SHAPE)
     zero = torch.zeros(3, *SHAPE, dtype=torch.float64)
     with torch.no_grad():
-        columns = [cost.gauss_newton(zero, obs, e.expand(3, *SHAPE)).flatten(1) for e in eye]
+        columns = [cost.at(zero, obs).product(e.expand(3, *SHAPE)).flatten(1) for e in eye]
         hessian = torch.stack(columns, dim=2)
         minimiser = torch.linalg.solve(hessian, -cost.gradient(zero, obs).flatten(1))
     return cost, obs, minimiser.view(3, *SHAPE)
@@ -125,8 +132,8 @@ def quadratic_problem() -> tuple[VariationalCost, Observations, torch.Tensor]:
 
 def test_linear_gaussian_solvers_reach_the_dense_solution():
     cost, obs, expected = quadratic_problem()
-    by_cg = Assimilator(cost, ConjugateGradients(), n_steps=150).solve(obs)
-    by_descent = Assimilator(cost, GradientDescent(step_size=8.0), n_steps=20_000).solve(obs)
+    by_cg = Assimilator(cost, ConjugateGradients(), n_steps=150).solve(obs).state
+    by_descent = Assimilator(cost, GradientDescent(step_size=8.0), n_steps=20_000).solve(obs).state
     torch.testing.assert_close(by_cg, expected, rtol=0, atol=1e-8)
     torch.testing.assert_close(by_descent, expected, rtol=0, atol=1e-8)
 
@@ -151,9 +158,10 @@ def test_fixed_point_keeps_observations_and_projects_the_rest():
 def test_dynamics_term_equals_prior_term_of_the_same_flow():
     model, obs = step().double(), observations()
     x = torch.randn(3, *SHAPE, dtype=torch.float64)
-    as_dynamics = DynamicsTerm(model).double().cost_and_gradient(x, obs)
-    as_prior = PriorTerm(FlowPrior(model)).double().cost_and_gradient(x, obs)
-    torch.testing.assert_close(as_dynamics, as_prior)
+    as_dynamics = DynamicsTerm(model).double().at(x, obs)
+    as_prior = PriorTerm(FlowPrior(model)).double().at(x, obs)
+    torch.testing.assert_close(as_dynamics.value, as_prior.value)
+    torch.testing.assert_close(as_dynamics.gradient, as_prior.gradient)
 
 
 def learned(n_steps: int = 4, unroll: Unroll | None = None, start=None) -> Assimilator:
@@ -192,41 +200,41 @@ def without_background(obs: Observations) -> Observations:
 
 def test_a_window_is_solved_alike_in_any_batch(assimilator):
     obs = without_background(observations(5))
-    together = assimilator.solve(obs)
-    alone = torch.cat([assimilator.solve(obs[[i]]) for i in range(5)])
+    together = assimilator.solve(obs).state
+    alone = torch.cat([assimilator.solve(obs[[i]]).state for i in range(5)])
     torch.testing.assert_close(together, alone, rtol=1e-11, atol=1e-11)
     order = [3, 1, 4, 0, 2]
-    torch.testing.assert_close(assimilator.solve(obs[order]), together[order], rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(assimilator.solve(obs[order]).state, together[order], rtol=1e-11, atol=1e-11)
 
 
 def test_unobserved_values_cannot_leak(assimilator):
     obs = without_background(observations())
-    expected = assimilator.solve(obs)
+    expected = assimilator.solve(obs).state
     poisoned = obs.values["state"].masked_fill(obs.weights["state"] == 0, 1e6)
-    assert torch.equal(assimilator.solve(Observations({"state": poisoned}, obs.weights)), expected)
+    assert torch.equal(assimilator.solve(Observations({"state": poisoned}, obs.weights)).state, expected)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
 def test_empty_and_full_masks_give_finite_answers(assimilator, fraction):
-    analysis = assimilator.solve(without_background(observations(fraction=fraction)))
+    analysis = assimilator.solve(without_background(observations(fraction=fraction))).state
     assert torch.isfinite(analysis).all()
 
 
 def test_a_solve_leaves_no_trace(assimilator):
     obs = without_background(observations())
     before = obs.values["state"].clone()
-    first = assimilator.solve(obs)
-    assert torch.equal(assimilator.solve(obs), first)
+    first = assimilator.solve(obs).state
+    assert torch.equal(assimilator.solve(obs).state, first)
     assert torch.equal(obs.values["state"], before)
     assert not first.requires_grad
 
 
 def test_solve_works_inside_no_grad_and_inference_mode(assimilator):
     obs = without_background(observations())
-    expected = assimilator.solve(obs)
+    expected = assimilator.solve(obs).state
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
-            torch.testing.assert_close(assimilator.solve(obs), expected)
+            torch.testing.assert_close(assimilator.solve(obs).state, expected)
 
 
 def parameter_gradients(assimilator: Assimilator, obs: Observations) -> torch.Tensor:
@@ -277,7 +285,7 @@ def test_truncated_unrolling_has_the_same_value_and_the_last_gradient():
 
 def test_background_replaces_the_start():
     obs = observations()
-    assert torch.equal(learned(0).double().solve(obs), obs.background)
+    assert torch.equal(learned(0).double().solve(obs).state, obs.background)
 
 
 def test_interpolation_in_time():
@@ -292,7 +300,7 @@ def test_window_length_may_change_when_time_is_a_convolution_axis():
     assimilator = learned().double()
     for n_times in (6, 9):
         obs = without_background(observations(shape=(2, n_times, 4)))
-        assert assimilator.solve(obs).shape == (3, 2, n_times, 4)
+        assert assimilator.solve(obs).state.shape == (3, 2, n_times, 4)
 
 
 def test_lstm_with_time_as_a_convolution_axis_of_maps():
@@ -303,13 +311,15 @@ def test_lstm_with_time_as_a_convolution_axis_of_maps():
     assimilator = Assimilator(cost, LSTMSolver(1, 4, [3, 3, 3], [False, False, True]), 3).double()
     for n_times in (4, 7):
         obs = without_background(observations(shape=(1, n_times, 5, 6)))
-        together = assimilator.solve(obs)
-        alone = torch.cat([assimilator.solve(obs[[i]]) for i in range(3)])
+        together = assimilator.solve(obs).state
+        alone = torch.cat([assimilator.solve(obs[[i]]).state for i in range(3)])
         torch.testing.assert_close(together, alone, rtol=1e-11, atol=1e-11)
         rolled = Observations.from_nan(
             torch.where(obs.weights["state"] > 0, obs.values["state"], torch.nan).roll(2, -1)
         )
-        torch.testing.assert_close(assimilator.solve(rolled), together.roll(2, -1), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            assimilator.solve(rolled).state, together.roll(2, -1), rtol=1e-10, atol=1e-10
+        )
 
 
 def test_clear_errors():

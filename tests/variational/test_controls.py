@@ -11,13 +11,14 @@ from oceanvar.maps.fourier import Filtered, OnGrid
 from oceanvar.maps.layers import Conv
 from oceanvar.truths.oceans import one_day
 from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.controls import ClimateMean, ControlSpace, Forecast, ForecastControl, of_control
+from oceanvar.variational.controls import ControlSpace, Forecast, ForecastControl, of_control
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.operators.averages import BlockAverage
 from oceanvar.variational.penalties import SmoothedL1
 from oceanvar.variational.solvers.lbfgs import LBFGS
 from oceanvar.variational.solvers.newton import GaussNewton
+from oceanvar.variational.starts.climatological import ClimateMean
 from oceanvar.variational.terms.backgrounds import BackgroundTerm
 from oceanvar.variational.terms.observations import ObservationTerm
 

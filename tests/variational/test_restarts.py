@@ -31,9 +31,9 @@ def healths(assimilator, obs, analysis):
 def test_cost_falls_where_it_was_too_high_and_nothing_else_changes(case):
     assimilator, obs = case
     assimilator.restarts = None
-    before = assimilator.solve(obs)
+    before = assimilator.solve(obs).state
     assimilator.restarts = Restarts(3, 0.1, N_SIGMA)
-    after = assimilator.solve(obs)
+    after = assimilator.solve(obs).state
     changed = (after != before).flatten(1).any(1)
     assert changed.any()
     assert not changed.all()
@@ -43,8 +43,8 @@ def test_cost_falls_where_it_was_too_high_and_nothing_else_changes(case):
 def test_an_analysis_does_not_depend_on_its_batch(case):
     assimilator, obs = case
     assimilator.restarts = Restarts(3, 0.1, N_SIGMA)
-    whole = assimilator.solve(obs)
-    parts = torch.cat([assimilator.solve(obs[i : i + 5]) for i in range(0, 24, 5)])
+    whole = assimilator.solve(obs).state
+    parts = torch.cat([assimilator.solve(obs[i : i + 5]).state for i in range(0, 24, 5)])
     torch.testing.assert_close(parts, whole, atol=2e-3, rtol=0)
 
 

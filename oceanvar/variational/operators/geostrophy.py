@@ -10,10 +10,11 @@ from oceanvar.errors import ConfigError
 from oceanvar.labels import earth
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.compositions import Chain, Identity
+from oceanvar.maps.units import ToPhysical
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.operators.base import AbstractOperator
-from oceanvar.variational.operators.sensors import Select, ToPhysical
+from oceanvar.variational.operators.sensors import Select
 
 _METRES_PER_DEGREE = math.radians(1) * (1000 * earth.RADIUS)
 

@@ -1,4 +1,4 @@
-"""What lies between a quantity and the number that a sensor reports: choice, units, gain and bias."""
+"""What lies between a quantity and the number that a sensor reports: choice, gain and bias."""
 
 from collections.abc import Sequence
 from typing import final
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.units import per_channel
 from oceanvar.registry import registered
-from oceanvar.variational.shapes import per_channel
 
 
 @registered
@@ -69,38 +69,3 @@ class Calibration(AbstractMap):
         """Tangent times the gain."""
         del x
         return tangent * per_channel(self.gain, tangent)
-
-
-@registered
-@final
-class ToPhysical(AbstractMap):
-    """From normalised to physical units, s x + m, for an operator that is a law of physics.
-
-    The model that owns the normalisation sets `mean` and `std` (see `oceanvar.network.varnet.VarNet`).
-
-    Parameters
-    ----------
-    n_variables : int
-        V of the state.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, n_variables: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(n_variables))
-        self.register_buffer("std", torch.ones(n_variables))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """s x + m."""
-        return x * per_channel(self.std, x) + per_channel(self.mean, x)
-
-    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
-        """Value and pull-back: times s."""
-        return self(x), lambda r: r * per_channel(self.std, r)
-
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """Tangent times s."""
-        del x
-        return tangent * per_channel(self.std, tangent)

@@ -1,12 +1,17 @@
 """What every solver is."""
 
 import abc
+import collections
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
+from oceanvar.maps.checks import shaped_like
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
+from oceanvar.variational.verdicts import judged
 
 Carry = Any
 """What a solver remembers between iterations: a tuple of tensors, or None."""
@@ -28,3 +33,45 @@ class AbstractSolver(nn.Module, abc.ABC):
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Carry
     ) -> tuple[Tensor, Carry]:
         """One iteration: the next state and the next carry."""
+
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Carry) -> Tensor:
+        """`Verdict` on each window after the last iteration, ``(B,)``; by default convergence is not known."""
+        del carry
+        return judged(state, cost(state, obs), converged=False)
+
+
+def steps(
+    solver: AbstractSolver,
+    cost: VariationalCost,
+    obs: Observations,
+    state: Tensor,
+    carry: Carry,
+    n_steps: int,
+) -> Iterator[tuple[Tensor, Carry]]:
+    """State and carry as given, and after each of `n_steps` iterations: the only loop over them."""
+    yield state, carry
+    for _ in range(n_steps):
+        state, carry = _checked(solver, solver.step(cost, obs, state, carry), state)
+        yield state, carry
+
+
+def _checked(solver: AbstractSolver, result: object, before: Tensor) -> tuple[Tensor, Carry]:
+    name = f"{type(solver).__name__}.step"
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ConfigError(
+            f"{name} gave a {type(result).__name__}: it must give the next state and the next carry"
+        )
+    state, carry = result
+    return shaped_like(state, before, f"the next state of {name}", "the state before"), carry
+
+
+def advanced(
+    solver: AbstractSolver,
+    cost: VariationalCost,
+    obs: Observations,
+    state: Tensor,
+    carry: Carry,
+    n_steps: int,
+) -> tuple[Tensor, Carry]:
+    """State and carry after `n_steps` iterations."""
+    return collections.deque(steps(solver, cost, obs, state, carry, n_steps), maxlen=1).pop()

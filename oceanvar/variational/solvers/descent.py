@@ -10,6 +10,10 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import dot, ratio
 from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.verdicts import judged
+
+Memory = tuple[Tensor, Tensor, Tensor]
+"""Residual, direction, and the squared norm of the first residual of each window."""
 
 
 @registered
@@ -74,22 +78,29 @@ class ConjugateGradients(AbstractSolver):
     """Conjugate gradients (Hestenes and Stiefel, 1952) for quadratic costs, one step length per window.
 
     The matrix is the Gauss-Newton product, which is the exact Hessian when the penalties are squared
-    and the operators and the prior are linear (affine). A window that has converged stands still.
+    and the operators and the prior are linear (affine). A window that has converged stands still. The
+    conjugate gradients in `oceanvar.variational.solvers.newton` solve one linear system and leave the state.
     """
 
-    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Residual of the normal equations and first direction."""
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
+        """Residual of the normal equations, first direction, and the size of that residual."""
         residual = -cost.gradient(state, obs)
-        return residual, residual
+        return residual, residual, dot(residual, residual)
 
     def step(
-        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory
+    ) -> tuple[Tensor, Memory]:
         """Exact line search along the direction, then the next conjugate direction."""
-        residual, direction = carry
-        curved = cost.gauss_newton(state, obs, direction)
+        residual, direction, first_size = carry
+        curved = cost.at(state, obs).product(direction)
         size = dot(residual, residual)
         length = ratio(size, dot(direction, curved))
         next_residual = residual - length * curved
         next_direction = next_residual + ratio(dot(next_residual, next_residual), size) * direction
-        return state + length * direction, (next_residual, next_direction)
+        return state + length * direction, (next_residual, next_direction, first_size)
+
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """Windows have converged whose residual is smaller than the rounding of the first one."""
+        residual, _, first_size = carry
+        smallest = torch.finfo(state.dtype).eps ** 2 * first_size
+        return judged(state, cost(state, obs), (dot(residual, residual) <= smallest).flatten())

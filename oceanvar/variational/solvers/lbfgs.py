@@ -11,6 +11,7 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import broadcast, dot, ratio
 from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.verdicts import judged
 
 Pair = tuple[Tensor, Tensor, Tensor]
 """Change s of the state, change y of the gradient, and 1 / (s . y), 0 for windows whose pair is of no use."""
@@ -54,10 +55,10 @@ class LBFGS(AbstractSolver):
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
         """Empty memory; the scale is the exact length of a steepest descent on the quadratic model."""
-        value, gradient = cost.cost_and_gradient(state, obs)
-        curved = cost.gauss_newton(state, obs, gradient)
-        scale = ratio(dot(gradient, gradient), dot(gradient, curved))
-        return value, gradient, (), scale, torch.ones_like(value, dtype=torch.bool)
+        point = cost.at(state, obs)
+        gradient = point.gradient
+        scale = ratio(dot(gradient, gradient), dot(gradient, point.product(gradient)))
+        return point.value, gradient, (), scale, torch.ones_like(point.value, dtype=torch.bool)
 
     def step(
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory
@@ -79,6 +80,12 @@ class LBFGS(AbstractSolver):
         falls = next_value <= (1 - self.tolerance) * value + _rounding(value)
         active = active & torch.where(moved, falls, remembered)
         return state + change, (next_value, next_gradient, pairs, scale, active)
+
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """Windows that stand still have converged: the cost no longer falls, not even down its gradient."""
+        del cost, obs
+        value, *_, active = carry
+        return judged(state, value, ~active)
 
 
 def _inverse_hessian_product(gradient: Tensor, pairs: tuple[Pair, ...], scale: Tensor) -> Tensor:

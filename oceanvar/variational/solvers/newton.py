@@ -11,9 +11,11 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
+from oceanvar.variational.linearizations import Linearization
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import broadcast, dot, per_window, ratio
 from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.verdicts import judged
 
 Memory = tuple[Tensor, Tensor]
 """Damping of each window, and whether it still moves."""
@@ -47,9 +49,7 @@ class AbstractGaussNewton(AbstractSolver):
         self.tolerance = tolerance
 
     @abc.abstractmethod
-    def direction(
-        self, cost: VariationalCost, obs: Observations, state: Tensor, gradient: Tensor, damping: Tensor
-    ) -> Tensor:
+    def direction(self, point: Linearization, damping: Tensor) -> Tensor:
         """Solution d of (G + mu I) d = -gradient, shaped like the state; `damping` is mu, ``(B,)``."""
 
     @final
@@ -73,29 +73,34 @@ class AbstractGaussNewton(AbstractSolver):
         carry = (damping.index_copy(0, index, damping_left), active.index_copy(0, index, still_active))
         return state.index_copy(0, index, moved), carry
 
+    @final
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """Windows that stand still have converged."""
+        return judged(state, cost(state, obs), ~carry[1])
+
     def _move(
         self, cost: VariationalCost, obs: Observations, state: Tensor, damping: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        value, gradient = cost.cost_and_gradient(state, obs)
-        direction = self.direction(cost, obs, state, gradient, damping * (2 / state[0].numel()))
-        decrease = -per_window(gradient * direction) / 2
-        length = _first_length_downhill(cost, obs, state, direction, value)
+        point = cost.at(state, obs)
+        direction = self.direction(point, damping * (2 / state[0].numel()))
+        decrease = -per_window(point.gradient * direction) / 2
+        length = _first_length_downhill(cost, obs, point, direction)
         accepted = length > 0
         # A direction that overflowed must not reach the state, not even multiplied by zero.
         step = torch.where(broadcast(accepted, state), broadcast(length, state) * direction, 0.0)
-        converged = (decrease >= 0) & (decrease <= self.tolerance * value)
+        converged = (decrease >= 0) & (decrease <= self.tolerance * point.value)
         damping = torch.where(accepted, 0.3 * damping, 10 * damping.clamp(min=1e-6))
         return state + step, damping, ~converged
 
 
 def _first_length_downhill(
-    cost: VariationalCost, obs: Observations, state: Tensor, direction: Tensor, value: Tensor
+    cost: VariationalCost, obs: Observations, point: Linearization, direction: Tensor
 ) -> Tensor:
     """Longest step of each window that does not raise its cost; 0 where every one does."""
-    chosen = torch.zeros_like(value)
+    chosen = torch.zeros_like(point.value)
     for length in _LENGTHS:
         with torch.no_grad():
-            lower = cost(state + length * direction, obs) <= value
+            lower = cost(point.state + length * direction, obs) <= point.value
         chosen = torch.where((chosen == 0) & lower, length, chosen)
         if (chosen > 0).all():
             break
@@ -135,17 +140,15 @@ class GaussNewton(AbstractGaussNewton):
         self.inner_tolerance = inner_tolerance
         self.preconditioner = preconditioner
 
-    def direction(
-        self, cost: VariationalCost, obs: Observations, state: Tensor, gradient: Tensor, damping: Tensor
-    ) -> Tensor:
+    def direction(self, point: Linearization, damping: Tensor) -> Tensor:
         """Approximate solution after at most `n_inner` conjugate gradient steps."""
-        shift = broadcast(damping, state)
-
-        def product(tangent: Tensor) -> Tensor:
-            return cost.gauss_newton(state, obs, tangent) + shift * tangent
-
+        shift = broadcast(damping, point.state)
         return conjugate_gradients(
-            product, -gradient, self.n_inner, self.inner_tolerance, self.preconditioner or _unchanged
+            lambda tangent: point.product(tangent) + shift * tangent,
+            -point.gradient,
+            self.n_inner,
+            self.inner_tolerance,
+            self.preconditioner or _unchanged,
         )
 
 
@@ -161,6 +164,9 @@ def conjugate_gradients(
     precondition: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Solve A x = b for each window by preconditioned conjugate gradients (Hestenes and Stiefel, 1952).
+
+    The inner loop of one Gauss-Newton step, at one point and up to a tolerance; the solver `ConjugateGradients`
+    moves the state itself, one step an iteration, and is made to be watched and unrolled.
 
     Parameters
     ----------
@@ -192,8 +198,8 @@ def conjugate_gradients(
         length = torch.where(active, ratio(size, dot(direction, curved)), 0.0)
         solution = solution + length * direction
         residual = residual - length * curved
-        improved = precondition(residual)
-        next_size = dot(residual, improved)
-        direction = improved + ratio(next_size, size) * direction
+        preconditioned = precondition(residual)
+        next_size = dot(residual, preconditioned)
+        direction = preconditioned + ratio(next_size, size) * direction
         size = torch.where(active, next_size, size)
     return solution

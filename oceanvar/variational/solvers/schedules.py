@@ -6,6 +6,7 @@ from typing import Any, cast, final
 from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
+from oceanvar.maps.checks import require
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
@@ -33,6 +34,8 @@ class Sequential(AbstractSolver):
         super().__init__()
         if not stages or any(n < 1 for _, n in stages):
             raise ConfigError("a sequence of solvers needs at least one, each with at least one step")
+        for solver, _ in stages:
+            require(solver, "a solver of Sequential", AbstractSolver)
         self.solvers = cast("list[AbstractSolver]", nn.ModuleList(solver for solver, _ in stages))
         self.counts = tuple(n for _, n in stages)
 
@@ -56,6 +59,11 @@ class Sequential(AbstractSolver):
             inner = solver.init(cost, obs, state)
         state, inner = solver.step(cost, obs, state, inner)
         return state, (n_done + 1, inner)
+
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """That of the solver that took the last step."""
+        n_done, inner = carry
+        return self.solvers[_stage(self.counts, n_done - 1)[0]].verdict(cost, obs, state, inner)
 
 
 def _stage(counts: Sequence[int], n_done: int) -> tuple[int, bool]:
@@ -93,6 +101,7 @@ class Annealed(AbstractSolver):
         super().__init__()
         if not factors or n_steps_each < 1:
             raise ConfigError("a schedule needs at least one factor and one step for each")
+        require(solver, "the solver of Annealed", AbstractSolver)
         self.solver = solver
         self.factors = tuple(factors)
         self.n_steps_each = n_steps_each
@@ -119,6 +128,12 @@ class Annealed(AbstractSolver):
         state, inner = self.solver.step(view, obs, state, inner)
         return state, (n_done + 1, inner)
 
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory) -> Tensor:
+        """That of the solver, on the cost of the stage of the last step."""
+        n_done, inner = carry
+        stage, _ = _stage([self.n_steps_each] * len(self.factors), n_done - 1)
+        return self.solver.verdict(self._view(cost, stage), obs, state, inner)
+
     def _view(self, cost: VariationalCost, stage: int) -> VariationalCost:
         return cost.reweighted({self.term: self.factors[stage]})
 
@@ -141,6 +156,7 @@ class WithCost(AbstractSolver):
 
     def __init__(self, cost: VariationalCost, solver: AbstractSolver):
         super().__init__()
+        require(solver, "the solver of WithCost", AbstractSolver)
         self.cost = cost
         self.solver = solver
 
@@ -153,3 +169,8 @@ class WithCost(AbstractSolver):
         """One step of the solver on its own cost."""
         del cost
         return self.solver.step(self.cost, obs, state, carry)
+
+    def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Any) -> Tensor:
+        """That of the solver on its own cost."""
+        del cost
+        return self.solver.verdict(self.cost, obs, state, carry)

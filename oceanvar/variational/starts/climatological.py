@@ -1,4 +1,4 @@
-"""Optimal interpolation by the climatology of training windows as the first guess."""
+"""What the climatology of training windows says, as the first guess."""
 
 from collections.abc import Sequence
 from typing import final
@@ -11,6 +11,24 @@ from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import by_time, from_time
 from oceanvar.variational.starts.base import AbstractStart
+
+
+@registered
+@final
+class ClimateMean(AbstractStart):
+    """The climatological mean as the first guess, 0 in normalised units.
+
+    Smooth, as a background with smooth errors has to be; observations interpolated in time are not.
+    """
+
+    @property
+    def uses_observations(self) -> bool:
+        """False."""
+        return False
+
+    def forward(self, obs: Observations) -> Tensor:
+        """0 where there are points of the state, ``(B, V, T, *S)``."""
+        return torch.zeros_like(obs.values["state"])
 
 
 @registered

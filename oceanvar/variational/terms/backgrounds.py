@@ -5,11 +5,14 @@ from typing import final
 from torch import Tensor
 
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
+from oceanvar.maps.checks import require
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
+from oceanvar.variational.blocks import TermBlocks
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
+from oceanvar.variational.shapes import by_time
 from oceanvar.variational.terms.base import AbstractTerm
 
 
@@ -38,6 +41,7 @@ class BackgroundTerm(AbstractTerm):
     ):
         super().__init__(weight, penalty)
         self.whitening = whitening or Identity()
+        require(self.whitening, "the whitening of BackgroundTerm", AbstractMap)
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """B^{-1/2} (x - x^b)."""
@@ -47,9 +51,15 @@ class BackgroundTerm(AbstractTerm):
         """Residual and B^{-T/2}."""
         return self.whitening.linearize(state - given_background(obs))
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """B^{-1/2} v."""
-        return self.whitening.jvp(state - given_background(obs), tangent)
+        return self.whitening.pushforward(state - given_background(obs))
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """Weights of single points, for errors without correlation."""
+        if not isinstance(self.whitening, Identity):
+            return super().blocks(state, curvatures)
+        return TermBlocks(points=by_time(curvatures).double())
 
 
 def given_background(obs: Observations) -> Tensor:

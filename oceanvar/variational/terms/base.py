@@ -7,13 +7,15 @@ state: a constant, so that a window with few observations is not pulled harder b
 import abc
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Self, final
 
 import torch
 from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import Pullback
+from oceanvar.maps.base import Pullback, Pushforward
+from oceanvar.variational.blocks import TermBlocks
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty, Squared
 from oceanvar.variational.shapes import per_window
@@ -59,13 +61,35 @@ class AbstractTerm(nn.Module, abc.ABC):
         """Residual r(x)."""
 
     @abc.abstractmethod
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
-        """Product J(x) v of the residual's Jacobian with a tangent shaped like the state."""
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
+        """Map v -> J(x) v of the residual's Jacobian, for tangents shaped like the state."""
 
     def residual_weights(self, obs: Observations) -> Tensor | None:
         """Weights w of the residuals; None where all are 1."""
         del obs
         return None
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """Part of the term in a Gauss-Newton matrix that is block tridiagonal in time.
+
+        Parameters
+        ----------
+        state : Tensor
+            Point ``(B, V, T, *S)``.
+        curvatures : Tensor
+            Weights of the residuals there, see `TermLinearization.curvatures`.
+
+        Raises
+        ------
+        ConfigError
+            If the term ties more than two neighbouring times, or does not know; a term does not by default.
+        """
+        del state, curvatures
+        raise ConfigError(
+            f"block elimination cannot take {type(self).__name__} as it stands: it knows observations of the "
+            "state itself, models of one time step, backgrounds without correlation in time and "
+            "FirstStateTerm; use GaussNewton"
+        )
 
     @property
     def weight(self) -> Tensor:
@@ -82,33 +106,68 @@ class AbstractTerm(nn.Module, abc.ABC):
     @final
     def cost(self, state: Tensor, obs: Observations) -> Tensor:
         """Cost of each window, ``(B,)``."""
-        return self._sum(self.penalty.value(self.residual(state, obs)), state, obs)
+        return per_window(self.scaled(self.penalty.value(self.residual(state, obs)), state, obs))
 
     @final
-    def cost_and_gradient(self, state: Tensor, obs: Observations) -> tuple[Tensor, Tensor]:
-        """Cost ``(B,)`` and its gradient, shaped like the state."""
-        residual, pullback = self.linearize(state, obs)
-        cost = self._sum(self.penalty.value(residual), state, obs)
-        return cost, pullback(self._scale(self.penalty.derivative(residual), state, obs))
+    def at(self, state: Tensor, obs: Observations) -> "TermLinearization":
+        """Cost, gradient and curvature at a state, from one evaluation of the residual."""
+        return TermLinearization(self, state, obs)
 
     @final
-    def gauss_newton(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
-        """Product J^T [w rho''(r) J v] of the Gauss-Newton matrix with a tangent."""
-        residual, pullback = self.linearize(state, obs)
-        pushed = self.penalty.curvature(residual) * self.jvp(state, obs, tangent)
-        return pullback(self._scale(pushed, state, obs))
-
-    @final
-    def curvature(self, state: Tensor, obs: Observations) -> Tensor:
-        """Weights lambda w rho''(r) / N of the residuals in the Gauss-Newton matrix."""
-        return self._scale(self.penalty.curvature(self.residual(state, obs)), state, obs)
-
-    def _scale(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
+    def scaled(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
+        """What is shaped like the residual times lambda w / N."""
         weights = self.residual_weights(obs)
         factor = self.weight / state[0].numel()
         if self.precision is not None:
             factor = factor * self.precision.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
         return x * factor if weights is None else x * weights * factor
 
-    def _sum(self, x: Tensor, state: Tensor, obs: Observations) -> Tensor:
-        return per_window(self._scale(x, state, obs))
+
+@final
+class TermLinearization:
+    """One term of the cost at one point; nothing is evaluated there twice.
+
+    Parameters
+    ----------
+    term : AbstractTerm
+        The term.
+    state : Tensor
+        The point, ``(B, V, T, *S)``.
+    obs : Observations
+        What the cost is given there.
+    """
+
+    def __init__(self, term: AbstractTerm, state: Tensor, obs: Observations):
+        self._term, self._state, self._obs = term, state, obs
+        self._residual, self._pullback = term.linearize(state, obs)
+
+    @cached_property
+    def value(self) -> Tensor:
+        """Cost of each window, ``(B,)``."""
+        return per_window(self._scaled(self._term.penalty.value(self._residual)))
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """Gradient of the cost of each window, shaped like the state."""
+        return self._pullback(self._scaled(self._term.penalty.derivative(self._residual)))
+
+    @cached_property
+    def curvatures(self) -> Tensor:
+        """Weights lambda w rho''(r) / N of the residuals in the Gauss-Newton matrix, shaped like the residual."""
+        return self._scaled(self._term.penalty.curvature(self._residual))
+
+    def product(self, tangent: Tensor) -> Tensor:
+        """Product J^T [lambda w rho''(r) J v] / N of the Gauss-Newton matrix with a tangent."""
+        pushed = self._term.penalty.curvature(self._residual) * self._pushforward(tangent)
+        return self._pullback(self._scaled(pushed))
+
+    def blocks(self) -> TermBlocks:
+        """Part of the term in a block tridiagonal Gauss-Newton matrix, see `AbstractTerm.blocks`."""
+        return self._term.blocks(self._state, self.curvatures)
+
+    @cached_property
+    def _pushforward(self) -> Pushforward:
+        return self._term.pushforward(self._state, self._obs)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return self._term.scaled(x, self._state, self._obs)

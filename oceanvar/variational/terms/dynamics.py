@@ -6,8 +6,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
+from oceanvar.maps.checks import require, shaped_like
 from oceanvar.registry import registered
+from oceanvar.variational.blocks import TermBlocks, step_blocks
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
 from oceanvar.variational.terms.base import AbstractTerm
@@ -32,23 +34,35 @@ class PriorTerm(AbstractTerm):
 
     def __init__(self, prior: AbstractMap, weight: float = 1.0, penalty: AbstractPenalty | None = None):
         super().__init__(weight, penalty)
+        require(prior, "the prior of PriorTerm", AbstractMap)
         self.prior = prior
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """x - Phi(x)."""
         del obs
-        return state - self.prior(state)
+        return state - self._checked(self.prior(state), state)
 
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
         """x - Phi(x) and I - Phi'^T."""
         del obs
         value, pullback = self.prior.linearize(state)
-        return state - value, lambda u: u - pullback(u)
+        return state - self._checked(value, state), lambda u: u - pullback(u)
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """v - Phi' v."""
         del obs
-        return tangent - self.prior.jvp(state, tangent)
+        push = self.prior.pushforward(state)
+        return lambda v: v - push(v)
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """Those of a one-step forecast, where Phi is one."""
+        if self.prior.one_step is None:
+            return super().blocks(state, curvatures)
+        # The first time is its own forecast: its residual is 0 and depends on nothing.
+        return step_blocks(self.prior.one_step, state, curvatures[:, :, 1:])
+
+    def _checked(self, value: Tensor, state: Tensor) -> Tensor:
+        return shaped_like(value, state, f"what {type(self.prior).__name__} makes of a state", "the state")
 
 
 @registered
@@ -78,12 +92,13 @@ class DynamicsTerm(AbstractTerm):
         variances: Sequence[float] | None = None,
     ):
         super().__init__(weight, penalty, variances)
+        require(step, "the step of DynamicsTerm", AbstractMap)
         self.step = step
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """x_t - M(x_{t-1}), one time shorter than the state."""
         del obs
-        return state[:, :, 1:] - self.step(state[:, :, :-1])
+        return self._errors(state, self.step(state[:, :, :-1]))
 
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
         """Residual and its pull-back onto both times."""
@@ -95,9 +110,20 @@ class DynamicsTerm(AbstractTerm):
             onto_next = torch.cat((edge, cotangent), dim=2)
             return onto_next - torch.cat((step_pullback(cotangent), edge), dim=2)
 
-        return state[:, :, 1:] - forecast, pullback
+        return self._errors(state, forecast), pullback
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """v_t - M' v_{t-1}."""
         del obs
-        return tangent[:, :, 1:] - self.step.jvp(state[:, :, :-1], tangent[:, :, :-1])
+        push = self.step.pushforward(state[:, :, :-1])
+        return lambda v: v[:, :, 1:] - push(v[:, :, :-1])
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """Weights at both times, tied by the Jacobian of the step."""
+        return step_blocks(self.step, state, curvatures)
+
+    def _errors(self, state: Tensor, forecast: Tensor) -> Tensor:
+        after = state[:, :, 1:]
+        return after - shaped_like(
+            forecast, after, f"a forecast of {type(self.step).__name__}", "its argument"
+        )

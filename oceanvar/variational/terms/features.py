@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
@@ -65,9 +65,10 @@ class FeatureTerm(AbstractTerm):
         value, pullback = self.state_features.linearize(state)
         return gate * (value - target), lambda u: pullback(gate * u)
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """s(z) G' v."""
-        return self._targets(obs)[1] * self.state_features.jvp(state, tangent)
+        gate, push = self._targets(obs)[1], self.state_features.pushforward(state)
+        return lambda v: gate * push(v)
 
     def residual_weights(self, obs: Observations) -> Tensor:
         """1 where every covariate is known, else 0."""

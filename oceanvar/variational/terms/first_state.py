@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import Pullback
+from oceanvar.maps.base import Pullback, Pushforward
 from oceanvar.registry import registered
+from oceanvar.variational.blocks import TermBlocks
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.penalties import AbstractPenalty
 from oceanvar.variational.shapes import by_time
@@ -106,10 +107,16 @@ class FirstStateTerm(AbstractTerm):
 
         return self.residual(state, obs), pullback
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """B^{-1/2} v_0."""
         del state, obs
-        return self._whiten(tangent[:, :, 0].flatten(1))
+        return lambda v: self._whiten(v[:, :, 0].flatten(1))
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """B^{-T/2} c B^{-1/2} at the first time, with c the weights."""
+        del state
+        weights, whitening = curvatures.double(), self.whitening.double()
+        return TermBlocks(first=(whitening.T * weights.unsqueeze(1)) @ whitening)
 
     def _whiten(self, anomaly: Tensor) -> Tensor:
         return anomaly @ self.whitening.to(anomaly.dtype).T

@@ -5,12 +5,15 @@ from typing import final
 
 from torch import Tensor
 
-from oceanvar.maps.base import Pullback
+from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
+from oceanvar.maps.checks import require, shaped_like
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
+from oceanvar.variational.blocks import TermBlocks
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.operators.base import AbstractOperator, Operator, bound
 from oceanvar.variational.penalties import AbstractPenalty
+from oceanvar.variational.shapes import by_time
 from oceanvar.variational.terms.base import AbstractTerm
 
 
@@ -49,12 +52,13 @@ class ObservationTerm(AbstractTerm):
     ):
         super().__init__(weight, penalty, variances)
         self.operator = operator or Identity()
+        require(self.operator, f"the operator of the observations {name!r}", AbstractMap, AbstractOperator)
         self.name = name
         self.whitening = whitening
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """H(x) - y."""
-        departure = bound(self.operator, obs, self.name)(state) - obs.values[self.name]
+        departure = self._departure(bound(self.operator, obs, self.name)(state), obs)
         if self.whitening is None:
             return departure
         return self.whitening.bind(obs, self.name)(departure * self._root_weights(obs))
@@ -62,23 +66,35 @@ class ObservationTerm(AbstractTerm):
     def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
         """H(x) - y and H'^T."""
         value, pullback = bound(self.operator, obs, self.name).linearize(state)
-        departure = value - obs.values[self.name]
+        departure = self._departure(value, obs)
         if self.whitening is None:
             return departure, pullback
         root = self._root_weights(obs)
         white, unwhiten = self.whitening.bind(obs, self.name).linearize(departure * root)
         return white, lambda u: pullback(unwhiten(u) * root)
 
-    def jvp(self, state: Tensor, obs: Observations, tangent: Tensor) -> Tensor:
+    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
         """H' v."""
-        pushed = bound(self.operator, obs, self.name).jvp(state, tangent)
+        push = bound(self.operator, obs, self.name).pushforward(state)
         if self.whitening is None:
-            return pushed
-        return self.whitening.bind(obs, self.name)(pushed * self._root_weights(obs))
+            return push
+        root, whiten = self._root_weights(obs), self.whitening.bind(obs, self.name)
+        return lambda v: whiten(push(v) * root)
 
     def residual_weights(self, obs: Observations) -> Tensor | None:
         """Mask, or mask over error variance; None where the whitening has taken them up."""
         return obs.weights[self.name] if self.whitening is None else None
+
+    def blocks(self, state: Tensor, curvatures: Tensor) -> TermBlocks:
+        """Weights of single points, for observations of the state itself with independent errors."""
+        if not isinstance(self.operator, Identity) or self.whitening is not None:
+            return super().blocks(state, curvatures)
+        return TermBlocks(points=by_time(curvatures).double())
+
+    def _departure(self, value: Tensor, obs: Observations) -> Tensor:
+        seen = obs.values[self.name]
+        what = f"what {type(self.operator).__name__} makes of a state"
+        return shaped_like(value, seen, what, f"the observations {self.name!r}") - seen
 
     def _root_weights(self, obs: Observations) -> Tensor:
         return obs.weights[self.name].sqrt()

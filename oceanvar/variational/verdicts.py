@@ -1,0 +1,41 @@
+"""What a solve ends with: the analysis, and whether it can be called one."""
+
+import enum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Verdict(enum.IntEnum):
+    """How the solve of a window ended."""
+
+    CONVERGED = 0
+    """Its solver would not move it any more."""
+    STOPPED = 1
+    """The iterations were used up; all there is to say of solvers that do not know when to stop."""
+    DIVERGED = 2
+    """The state or its cost is not finite."""
+
+
+class Analysis(NamedTuple):
+    """Analysis ``(B, V, T, *S)`` of a batch of windows, and the `Verdict` on each, ``(B,)``."""
+
+    state: Tensor
+    verdict: Tensor
+
+
+def judged(state: Tensor, value: Tensor, converged: Tensor | bool) -> Tensor:
+    """Verdict on each window, ``(B,)``.
+
+    Parameters
+    ----------
+    state : Tensor
+        Last state ``(B, V, T, *S)``.
+    value : Tensor
+        Its cost ``(B,)``.
+    converged : Tensor or bool
+        Windows that stand still ``(B,)``; one word serves for all.
+    """
+    ended = torch.where(torch.as_tensor(converged, device=value.device), Verdict.CONVERGED, Verdict.STOPPED)
+    return torch.where(state.flatten(1).isfinite().all(1) & value.isfinite(), ended, Verdict.DIVERGED)
