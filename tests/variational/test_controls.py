@@ -46,7 +46,7 @@ def obs() -> Observations:
 def test_the_analysis_is_the_best_linear_estimate(linear: ForecastControl, obs: Observations) -> None:
     """x^a = x(0) + P H^T (H P H^T + R)^-1 (y - H x(0)), P = X X^T of the linear x(v) = x(0) + X v."""
     cost = VariationalCost(ObservationTerm(variances=[0.3]))
-    found = Assimilator(cost, ControlSpace(LBFGS(tolerance=0.0), linear), 60).solve(obs)
+    found = Assimilator(cost, ControlSpace(LBFGS(tolerance=0.0), linear), 60).solve(obs).state
     trajectory, rest = linear.trajectory(obs.background)
     root = torch.func.jacrev(lambda v: trajectory(v)[:1].flatten())(rest)[:, 0].flatten(1)
     undisturbed = trajectory(rest)[0].flatten()
@@ -66,12 +66,12 @@ def test_solvers_agree_and_the_background_that_counts_is_the_first_guess(
         Assimilator(cost, ControlSpace(solver, linear), n, ClimateMean())
         for solver, n in ((LBFGS(tolerance=0.0), 60), (GaussNewton(n_inner=60), 2))
     )
-    torch.testing.assert_close(lbfgs.solve(obs), newton.solve(obs), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(lbfgs.solve(obs).state, newton.solve(obs).state, rtol=1e-3, atol=1e-4)
     obs.background[:, :, 1:] = torch.nan
-    assert lbfgs.solve(obs).isfinite().all(), "days after the first do not matter"
+    assert lbfgs.solve(obs).state.isfinite().all(), "days after the first do not matter"
     obs.background = None
     obs.values["state"].zero_()
-    assert lbfgs.solve(obs).abs().max() < 1e-12
+    assert lbfgs.solve(obs).state.abs().max() < 1e-12
 
 
 def test_every_kind_of_term_keeps_its_cost_and_has_the_gradient_of_the_control(
@@ -96,8 +96,8 @@ def test_every_kind_of_term_keeps_its_cost_and_has_the_gradient_of_the_control(
     point = v.clone().requires_grad_()
     (by_autograd,) = torch.autograd.grad(whole(point, obs).sum(), point)
     torch.testing.assert_close(gradient, by_autograd)
-    a, b = torch.randn_like(v), torch.randn_like(v)
-    left, right = (b * whole.gauss_newton(v, obs, a)).sum(), (a * whole.gauss_newton(v, obs, b)).sum()
+    a, b, point = torch.randn_like(v), torch.randn_like(v), whole.at(v, obs)
+    left, right = (b * point.product(a)).sum(), (a * point.product(b)).sum()
     torch.testing.assert_close(left, right)
 
 
