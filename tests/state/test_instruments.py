@@ -16,23 +16,24 @@ from oceanvar.errors import (
     ModelMismatchError,
     UnitsMismatchError,
 )
-from oceanvar.maps.compositions import Identity
-from oceanvar.network.varnet import VarNet
+from oceanvar.maps import Identity
+from oceanvar.network import VarNet
 from oceanvar.patching.grids import PatchGrid
-from oceanvar.state.instruments import Instrument
+from oceanvar.state import Instrument, StateSpace
 from oceanvar.state.samples import track_cutter
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.averages import BeamAverage
-from oceanvar.variational.operators.geostrophy import GeostrophicCurrents
-from oceanvar.variational.operators.sensors import Select
-from oceanvar.variational.operators.tracks import AlongTrack
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts.interpolated import InterpolatedStart
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.features import FeatureTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational import (
+    AlongTrack,
+    Assimilator,
+    BeamAverage,
+    ConjugateGradients,
+    FeatureTerm,
+    GeostrophicCurrents,
+    InterpolatedStart,
+    ObservationTerm,
+    PriorTerm,
+    Select,
+    VariationalCost,
+)
 from tests.counters import count_solves
 from tests.labelled_fields import gappy
 
@@ -333,9 +334,8 @@ def test_parts_of_a_users_own_class_may_look_where_they_like(space):
 
 def test_training_with_tracks_learns_their_bias(tracked):
     """An altimeter that reads 1.2 x + 0.4 m, in normalised units 1.2 x + 0.3: found by training."""
-    from oceanvar.observing.samplers import RandomFraction
-    from oceanvar.observing.tracks import sample_field
-    from oceanvar.variational.operators.sensors import Calibration
+    from oceanvar.observing import RandomFraction, sample_field
+    from oceanvar.variational import Calibration
 
     rng = np.random.default_rng(0)
     truth = gappy({"time": 40, "lat": 8, "lon": 10}, fraction=1.1)
@@ -360,7 +360,7 @@ def test_training_with_tracks_learns_their_bias(tracked):
 
 def test_training_finds_an_unknown_blur(space):
     """A second sensor sees the state through a beam of half a point; training starts from 0.9."""
-    from oceanvar.observing.samplers import RandomFraction
+    from oceanvar.observing import RandomFraction
 
     rich = replace(space, overlap={}, instruments={"blurred": Instrument(("seen",), scaled_as=("ssh",))})
     truth = gappy({"time": 40, "lat": 6, "lon": 8}, fraction=1.1)

@@ -1,0 +1,4 @@
+from .catalogue import open_archive as open_archive
+from .jobs import assimilate_archive as assimilate_archive, read_summary as read_summary
+from .preprocessing import TimeUnits as TimeUnits
+from .storage import Packing as Packing

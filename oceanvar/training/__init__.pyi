@@ -1,0 +1,3 @@
+from .loop import train as train
+from .losses import LossWeights as LossWeights, training_loss as training_loss
+from .settings import TrainingSettings as TrainingSettings
