@@ -107,9 +107,10 @@ def test_a_variable_that_no_term_sees_may_diverge_too():
     assert Assimilator(cost, GradientDescent(0.1), 1).solve(obs).verdict.tolist() == [DIVERGED]
 
 
-def test_restarts_keep_the_verdict_of_the_better_state(caplog):
+@pytest.mark.parametrize("first", [9.0, torch.nan])
+def test_restarts_keep_the_verdict_of_the_better_state(first, caplog):
     obs = Observations.from_nan(torch.zeros(3, 1, 40))
-    states = torch.tensor([9.0, 9.0, 0.0]).view(3, 1, 1).expand(3, 1, 40)
+    states = torch.tensor([first, 9.0, 0.0]).view(3, 1, 1).expand(3, 1, 40)
     again = {0: 0.1, 1: 99.0}  # better, worse; the third window is sound
 
     def solve(guess: torch.Tensor, given: Observations) -> Analysis:
