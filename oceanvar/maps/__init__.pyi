@@ -1,7 +1,24 @@
 from .base import AbstractMap as AbstractMap
-from .compositions import Chain as Chain, Concatenate as Concatenate, Identity as Identity, Product as Product, Shifted as Shifted, Sum as Sum, total as total
-from .dense import Dense as Dense, Flattened as Flattened
-from .fourier import Filtered as Filtered, OnGrid as OnGrid, gaussian_spread as gaussian_spread, spread_of as spread_of
-from .layers import AveragePool as AveragePool, Conv as Conv, ReLU as ReLU, SiLU as SiLU, Upsample as Upsample
-from .padding import FoldSteps as FoldSteps, FoldTime as FoldTime, PadToMultiple as PadToMultiple
-from .units import ToNormalised as ToNormalised, ToPhysical as ToPhysical, in_physical_units as in_physical_units
+from .compositions import Chain as Chain
+from .compositions import Concatenate as Concatenate
+from .compositions import Identity as Identity
+from .compositions import Product as Product
+from .compositions import Shifted as Shifted
+from .compositions import Sum as Sum
+from .dense import Dense as Dense
+from .dense import Flattened as Flattened
+from .fourier import Filtered as Filtered
+from .fourier import OnGrid as OnGrid
+from .fourier import gaussian_spread as gaussian_spread
+from .fourier import spread_of as spread_of
+from .layers import AveragePool as AveragePool
+from .layers import Conv as Conv
+from .layers import ReLU as ReLU
+from .layers import SiLU as SiLU
+from .layers import Upsample as Upsample
+from .padding import FoldSteps as FoldSteps
+from .padding import FoldTime as FoldTime
+from .padding import PadToMultiple as PadToMultiple
+from .units import ToNormalised as ToNormalised
+from .units import ToPhysical as ToPhysical
+from .units import in_physical_units as in_physical_units

@@ -1,8 +1,27 @@
-from .cells import AnyPart as AnyPart, Lattice as Lattice, RandomCells as RandomCells
+from .cells import AnyPart as AnyPart
+from .cells import Lattice as Lattice
+from .cells import RandomCells as RandomCells
 from .clouds import MovingClouds as MovingClouds
 from .orbits import Orbit as Orbit
-from .samplers import AbstractSampler as AbstractSampler, EveryNthStep as EveryNthStep, Fixed as Fixed, OneOf as OneOf, RandomComponents as RandomComponents, RandomFraction as RandomFraction, RandomHoles as RandomHoles
-from .satellites import Nadirs as Nadirs, Swath as Swath, Together as Together, ground_tracks as ground_tracks, observe_tracks as observe_tracks
-from .track_samplers import AbstractTrackSampler as AbstractTrackSampler, ShuffledTracks as ShuffledTracks, TrackPositions as TrackPositions
-from .tracks import anomalies as anomalies, bin_tracks as bin_tracks, bin_with_errors as bin_with_errors, read_tracks as read_tracks, sample_field as sample_field, withhold_passes as withhold_passes
+from .samplers import AbstractSampler as AbstractSampler
+from .samplers import EveryNthStep as EveryNthStep
+from .samplers import Fixed as Fixed
+from .samplers import OneOf as OneOf
+from .samplers import RandomComponents as RandomComponents
+from .samplers import RandomFraction as RandomFraction
+from .samplers import RandomHoles as RandomHoles
+from .satellites import Nadirs as Nadirs
+from .satellites import Swath as Swath
+from .satellites import Together as Together
+from .satellites import ground_tracks as ground_tracks
+from .satellites import observe_tracks as observe_tracks
+from .track_samplers import AbstractTrackSampler as AbstractTrackSampler
+from .track_samplers import ShuffledTracks as ShuffledTracks
+from .track_samplers import TrackPositions as TrackPositions
+from .tracks import anomalies as anomalies
+from .tracks import bin_tracks as bin_tracks
+from .tracks import bin_with_errors as bin_with_errors
+from .tracks import read_tracks as read_tracks
+from .tracks import sample_field as sample_field
+from .tracks import withhold_passes as withhold_passes
 from .twins import observe as observe
