@@ -8,19 +8,5 @@ from oceanvar import accessor  # noqa: F401  registers ``.varnet``
 
 __version__ = version("oceanvar")
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "archive.jobs": ["assimilate_archive"],
-        "errors": ["OceanVarError"],
-        "fitting": ["fit"],
-        "mapping": ["assimilate"],
-        "network": ["presets"],
-        "network.varnet": ["VarNet", "load"],
-        "observing.twins": ["observe"],
-        "state.instruments": ["Instrument"],
-        "state.spaces": ["StateSpace"],
-        "truths.lorenz": ["lorenz63", "lorenz96", "windows"],
-        "truths.oceans": ["quasigeostrophic"],
-    },
-)
+# The public names stand in __init__.pyi, where editors and type checkers see them too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

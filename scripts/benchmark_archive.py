@@ -31,18 +31,17 @@ import numpy as np
 import torch
 import xarray as xr
 
+from oceanvar.archive import assimilate_archive, read_summary
 from oceanvar.archive.cluster import connected
-from oceanvar.archive.jobs import assimilate_archive, read_summary
 from oceanvar.mapping import set_up
+from oceanvar.network import VarNet, fourdvarnet
 from oceanvar.network.handles import PatchSolver
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import VarNet
 from oceanvar.options import Options
 from oceanvar.patching.batches import PatchJob
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.streaming import TimeStream, rows
 from oceanvar.patching.tapers import taper_factors
-from oceanvar.state.spaces import StateSpace
+from oceanvar.state import StateSpace
 
 
 @dataclass(frozen=True)

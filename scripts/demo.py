@@ -9,10 +9,9 @@ import click
 import xarray as xr
 
 import oceanvar
-from oceanvar.baselines.linear import interpolate_linear
-from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.observing.satellites import Nadirs
-from oceanvar.plots.panels import plot_comparison
+from oceanvar.baselines import interpolate_linear, optimal_interpolation
+from oceanvar.observing import Nadirs
+from oceanvar.plots import plot_comparison
 
 MISSIONS = ("jason", "sentinel3a", "sentinel3b", "altika")
 N_DAYS, N_PER_FILE, MARGIN, SEED = 50, 10, 10, 2026

@@ -6,8 +6,8 @@ from typing import Any
 import xarray as xr
 
 import oceanvar
-from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.training.losses import LossWeights
+from oceanvar.observing import AbstractSampler
+from oceanvar.training import LossWeights
 
 
 def start_first(

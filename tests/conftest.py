@@ -4,9 +4,8 @@ import pytest
 import torch
 import xarray as xr
 
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import VarNet
-from oceanvar.state.spaces import StateSpace
+from oceanvar.network import VarNet, fourdvarnet
+from oceanvar.state import StateSpace
 from tests.labelled_fields import gappy
 
 # The tests share two cores; more torch threads than that only fight each other.

@@ -8,12 +8,12 @@ import pytest
 import xarray as xr
 
 import oceanvar
-from oceanvar.archive.jobs import assimilate_archive
+from oceanvar.archive import assimilate_archive
 from oceanvar.errors import ConfigError
 from oceanvar.mapping import assimilate
 from oceanvar.network.handles import resolve_device
 from oceanvar.options import Options
-from oceanvar.training.settings import TrainingSettings
+from oceanvar.training import TrainingSettings
 from tests.labelled_fields import gappy
 
 

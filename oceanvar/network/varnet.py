@@ -18,10 +18,10 @@ from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.network.files import FORMAT, fingerprint, packed, unpacked
 from oceanvar.state.samples import TrackPatches
-from oceanvar.state.spaces import StateSpace
+from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reader
 from oceanvar.variational.posterior import diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.shapes import broadcast
@@ -44,6 +44,12 @@ class VarNet:
         Variables, dimensions, patch and normalisation.
     provenance : dict, optional
         How the model was trained: plain JSON values, written into its file.
+
+    Raises
+    ------
+    ModelMismatchError
+        If an instrument or a covariate has a name in the parts of the assimilator that the state space does not
+        know, or the other way round.
     """
 
     assimilator: Assimilator
@@ -51,7 +57,31 @@ class VarNet:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._check_names()
         self.normalise(self.state_space)
+
+    def _check_names(self) -> None:
+        """Compare the names that the parts look at with those of the state space."""
+        parts = [each.reads for each in self.assimilator.modules() if isinstance(each, Reader)]
+        # Parts of a user's own class may look at more than they say.
+        is_all_said = registry.is_described(self.assimilator)
+        space = self.state_space
+        for kind, read, known, optional in (
+            ("instruments", {n for each in parts for n in each.instruments}, space.observing, {STATE}),
+            ("covariates", {n for each in parts for n in each.covariates}, space.covariates, set()),
+        ):
+            unknown = sorted(read - set(known))
+            if unknown:
+                raise ModelMismatchError(
+                    f"the model looks at {unknown}, and its state space has the {kind} {sorted(known)}: give it "
+                    f"{kind}=, or another name to what looks there"
+                )
+            unread = sorted(set(known) - read - optional)
+            if unread and is_all_said:
+                raise ModelMismatchError(
+                    f"the state space has the {kind} {unread}, at which no part of the model looks: give the cost "
+                    "a term for them, or leave them out"
+                )
 
     def normalise(self, space: StateSpace) -> None:
         """Take over the normalisation of `space`, also in parts that work in physical units."""

@@ -1,1 +1,5 @@
 """Truths to experiment with: Lorenz systems, a simulated ocean, random fields."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,3 +67,22 @@ class Observations:
     def __getitem__(self, index: slice | Tensor | list[int]) -> "Observations":
         """Select windows of the batch."""
         return self._map(lambda x: x[index])
+
+
+class Reads(NamedTuple):
+    """Names under which a part of an assimilator looks something up in `Observations`."""
+
+    instruments: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+
+
+class Reader:
+    """A part of an assimilator that may look at observations or covariates by name.
+
+    Those of oceanvar say what they read, so that a model can be compared with its state space when it is made.
+    """
+
+    @property
+    def reads(self) -> Reads:
+        """What it looks at; nothing by default."""
+        return Reads()

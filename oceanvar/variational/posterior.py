@@ -48,7 +48,8 @@ def is_trapped(cost: VariationalCost, state: Tensor, obs: Observations, n_sigma:
         Standard deviations sqrt(2 / n_obs) above 1 at which a window counts as caught in a wrong
         minimum: 1.13 for 1000 observations, 1.52 for 66.
     """
-    return health(cost, state, obs) > 1 + n_sigma * (2 / n_observations(cost, obs)).sqrt()
+    # Written so that a cost that is not a number counts as caught.
+    return ~(health(cost, state, obs) <= 1 + n_sigma * (2 / n_observations(cost, obs)).sqrt())
 
 
 def n_observations(cost: VariationalCost, obs: Observations) -> Tensor:

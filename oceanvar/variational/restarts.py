@@ -82,7 +82,8 @@ class Restarts:
             given = obs[trapped]
             guess = start(replace(self._noisier(given, seed), background=None))
             again = solve(guess, given)
-            is_better = cost(again.state, given) < cost(best[trapped], given)
+            before = cost(best[trapped], given).nan_to_num(nan=torch.inf)
+            is_better = cost(again.state, given) < before
             better = trapped[is_better]
             best[better], verdict[better] = again.state[is_better], again.verdict[is_better]
             improved[better], n_tried = True, n_tried or len(trapped)

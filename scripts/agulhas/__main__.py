@@ -21,13 +21,12 @@ import torch
 import xarray as xr
 
 import oceanvar
-from oceanvar.archive.jobs import read_summary
-from oceanvar.archive.preprocessing import TimeUnits
+from oceanvar.archive import TimeUnits, read_summary
 from oceanvar.cli.commands import main as oceanvar_command
 from oceanvar.labels.coordinates import spacing
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.observing.clouds import MovingClouds
-from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
+from oceanvar.network import fourdvarnet
+from oceanvar.observing import MovingClouds
+from oceanvar.truths import GaussianScales, gaussian_fields
 from scripts.agulhas import scores
 from scripts.keeping import claim, find_data, kept, kept_model
 from scripts.start_first import start_first

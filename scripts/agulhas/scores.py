@@ -9,12 +9,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from oceanvar.baselines.linear import interpolate_linear
-from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.baselines.tuning import fit_lengths
-from oceanvar.metrics.intervals import bootstrap_difference
-from oceanvar.metrics.tables import root_mean_square
-from oceanvar.plots.panels import plot_comparison
+from oceanvar.baselines import fit_lengths, interpolate_linear, optimal_interpolation
+from oceanvar.metrics import bootstrap_difference, root_mean_square
+from oceanvar.plots import plot_comparison
 
 MEAN, LINEAR, OURS = "mean of the training months", "linear interpolation", "4DVarNet"
 OI, OI_DAILY = "optimal interpolation", "optimal interpolation, each day's mean apart"

@@ -20,10 +20,11 @@ import xarray as xr
 
 from oceanvar.cli.report import score_lines
 from oceanvar.network.bridge import to_array, to_observations
+from oceanvar.papers import Method, methods
 from oceanvar.papers.comparison import experiment_of, score
 from oceanvar.papers.experiments import EXPERIMENTS
-from oceanvar.papers.ladder import Climate, Method, methods
-from oceanvar.variational.posterior import health
+from oceanvar.papers.ladder import Climate
+from oceanvar.variational import health
 from scripts.keeping import kept
 
 N_PATHS = 16

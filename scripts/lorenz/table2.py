@@ -14,19 +14,20 @@ import click
 import torch
 
 import oceanvar
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.units import in_physical_units
+from oceanvar.maps import AbstractMap, in_physical_units
 from oceanvar.papers.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
 from oceanvar.papers.ladder import COMPARISON
-from oceanvar.training.losses import LossWeights
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.priors.flow import FlowPrior
-from oceanvar.variational.priors.two_scale import two_scale_prior
-from oceanvar.variational.solvers.descent import FixedPoint
-from oceanvar.variational.solvers.lstm import LSTMSolver
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.training import LossWeights
+from oceanvar.variational import (
+    Assimilator,
+    FixedPoint,
+    FlowPrior,
+    LSTMSolver,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+    two_scale_prior,
+)
 from scripts.lorenz.train import TRAINING_SEED, VALIDATION_SEED
 
 

@@ -21,22 +21,23 @@ import xarray as xr
 from torch import Tensor
 
 import oceanvar
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.padding import FoldSteps, PadToMultiple
+from oceanvar.maps import AbstractMap, FoldSteps, PadToMultiple
 from oceanvar.network.bridge import to_observations, to_tensor
-from oceanvar.observing.samplers import AbstractSampler, EveryNthStep, OneOf
+from oceanvar.observing import AbstractSampler, EveryNthStep, OneOf
 from oceanvar.papers.comparison import score
 from oceanvar.papers.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
 from oceanvar.papers.ladder import Climate, stages_of
-from oceanvar.training.losses import LossWeights
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.restarts import Restarts
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.solvers.schedules import Annealed
-from oceanvar.variational.starts.learned import LearnedStart
-from oceanvar.variational.terms.first_state import FirstStateTerm
-from oceanvar.variational.weak_constraint import weak_constraint_cost
+from oceanvar.training import LossWeights
+from oceanvar.variational import (
+    Annealed,
+    Assimilator,
+    BlockTridiagonalGaussNewton,
+    FirstStateTerm,
+    LearnedStart,
+    Restarts,
+    unet,
+    weak_constraint_cost,
+)
 
 TRAINING_SEED, VALIDATION_SEED, TEST_SEED, ERROR_SEED = 1, 2, 3, 4
 N_FOLDED = 4

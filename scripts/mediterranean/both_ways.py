@@ -16,18 +16,19 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
-from oceanvar.metrics.intervals import bootstrap_difference
-from oceanvar.metrics.tables import root_mean_square, squares_by_group
-from oceanvar.observing.tracks import bin_with_errors, sample_field, withhold_passes
-from oceanvar.state.instruments import Instrument
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.averages import BeamAverage
-from oceanvar.variational.operators.tracks import AlongTrack
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts.interpolated import InterpolatedStart
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.metrics import bootstrap_difference, root_mean_square, squares_by_group
+from oceanvar.observing import bin_with_errors, sample_field, withhold_passes
+from oceanvar.state import Instrument
+from oceanvar.variational import (
+    AlongTrack,
+    Assimilator,
+    BeamAverage,
+    ConjugateGradients,
+    InterpolatedStart,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+)
 from scripts.mediterranean.cases import DIMS, NOISE, above_mean, choose_scales, daily_grid, interpolate, read
 
 STD = 0.08

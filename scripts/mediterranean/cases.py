@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from oceanvar.baselines.points import interpolate_tracks
-from oceanvar.observing.tracks import anomalies, read_tracks, withhold_passes
+from oceanvar.baselines import interpolate_tracks
+from oceanvar.observing import anomalies, read_tracks, withhold_passes
 from scripts.keeping import find_data
 
 MAPS = "med_adt_2005/dt_med_allsat_phy_l4_2005T2.nc"

@@ -17,13 +17,11 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
-from oceanvar.metrics.intervals import bootstrap_difference
-from oceanvar.metrics.tables import root_mean_square, squares_by_group
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import bin_tracks, sample_field, withhold_passes
-from oceanvar.plots.panels import plot_comparison
-from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
+from oceanvar.metrics import bootstrap_difference, root_mean_square, squares_by_group
+from oceanvar.network import fourdvarnet
+from oceanvar.observing import ShuffledTracks, TrackPositions, bin_tracks, sample_field, withhold_passes
+from oceanvar.plots import plot_comparison
+from oceanvar.truths import GaussianScales, gaussian_fields
 from scripts.keeping import kept_model
 from scripts.mediterranean.cases import (
     DIMS,

@@ -24,26 +24,27 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 import oceanvar
-from oceanvar.maps.base import AbstractMap, Pullback
-from oceanvar.metrics.intervals import bootstrap_difference
-from oceanvar.metrics.tables import root_mean_square, squares_by_group
-from oceanvar.observing.samplers import RandomFraction
-from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import sample_field, withhold_passes
-from oceanvar.state.instruments import Instrument
-from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.averages import BeamAverage
-from oceanvar.variational.operators.base import AbstractOperator, Operator
-from oceanvar.variational.operators.tracks import AlongTrack
-from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts.base import AbstractStart
-from oceanvar.variational.starts.learned import LearnedStart
-from oceanvar.variational.terms.backgrounds import BackgroundTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.maps import AbstractMap
+from oceanvar.maps.base import Pullback
+from oceanvar.metrics import bootstrap_difference, root_mean_square, squares_by_group
+from oceanvar.observing import RandomFraction, ShuffledTracks, TrackPositions, sample_field, withhold_passes
+from oceanvar.state import Instrument
+from oceanvar.truths import GaussianScales, gaussian_fields
+from oceanvar.variational import (
+    AbstractOperator,
+    AbstractStart,
+    AlongTrack,
+    Assimilator,
+    BackgroundTerm,
+    BeamAverage,
+    ConjugateGradients,
+    LearnedStart,
+    Observations,
+    ObservationTerm,
+    VariationalCost,
+    unet,
+)
+from oceanvar.variational.operators.base import Operator
 from scripts.keeping import kept
 from scripts.mediterranean.cases import (
     DIMS,

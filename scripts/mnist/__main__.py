@@ -28,7 +28,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import oceanvar
-from oceanvar.metrics.intervals import bootstrap_interval, bootstrap_ratio
+from oceanvar.metrics import bootstrap_interval, bootstrap_ratio
 from oceanvar.network.bridge import to_tensor
 from scripts.keeping import claim, find_data, kept
 from scripts.mnist.methods import TEST_SEED, Task

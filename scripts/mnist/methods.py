@@ -12,23 +12,27 @@ import xarray as xr
 from torch import Tensor
 
 import oceanvar
-from oceanvar.maps.base import AbstractMap
+from oceanvar.maps import AbstractMap
+from oceanvar.network import fourdvarnet
 from oceanvar.network.bridge import to_observations, to_tensor
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.observing.samplers import RandomHoles
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.priors.autoencoder import autoencoder_prior
-from oceanvar.variational.priors.eof import EOFPrior
-from oceanvar.variational.priors.two_scale import two_scale_prior
-from oceanvar.variational.solvers.base import AbstractSolver
-from oceanvar.variational.solvers.descent import ConjugateGradients, FixedPoint, GradientDescent
-from oceanvar.variational.solvers.lstm import LSTMSolver
-from oceanvar.variational.solvers.schedules import Sequential
-from oceanvar.variational.starts.climatological import ClimatologicalStart
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.observing import RandomHoles
+from oceanvar.variational import (
+    AbstractSolver,
+    Assimilator,
+    ClimatologicalStart,
+    ConjugateGradients,
+    EOFPrior,
+    FixedPoint,
+    GradientDescent,
+    LSTMSolver,
+    Observations,
+    ObservationTerm,
+    PriorTerm,
+    Sequential,
+    VariationalCost,
+    autoencoder_prior,
+    two_scale_prior,
+)
 
 HOLES = RandomHoles(3, 9, ("row", "column"))
 HELD_SEED, TEST_SEED = 2021, 2020

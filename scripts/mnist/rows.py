@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 import oceanvar
-from oceanvar.training.losses import LossWeights
-from oceanvar.variational.assimilators import Assimilator
+from oceanvar.training import LossWeights
+from oceanvar.variational import Assimilator
 from scripts.keeping import kept_model
 from scripts.mnist import methods
 from scripts.mnist.methods import HOLES, Task

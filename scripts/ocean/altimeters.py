@@ -9,12 +9,10 @@ import numpy as np
 import xarray as xr
 
 import oceanvar
-from oceanvar.baselines.linear import interpolate_linear
-from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.baselines.tuning import fit_lengths
-from oceanvar.metrics.tables import score_table
-from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.plots.panels import plot_comparison
+from oceanvar.baselines import fit_lengths, interpolate_linear, optimal_interpolation
+from oceanvar.metrics import score_table
+from oceanvar.observing import AbstractSampler
+from oceanvar.plots import plot_comparison
 from scripts.keeping import kept
 from scripts.ocean.cases import (
     ALTIMETERS,

@@ -10,9 +10,7 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.labels.coordinates import KM_PER_DEGREE
-from oceanvar.observing.cells import AnyPart
-from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.observing.satellites import Nadirs, Swath, Together
+from oceanvar.observing import AbstractSampler, AnyPart, Nadirs, Swath, Together
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE
 from scripts.keeping import kept
 

@@ -13,17 +13,13 @@ import xarray as xr
 from torch import Tensor
 
 import oceanvar
-from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.fourier import Filtered, OnGrid, spread_of
-from oceanvar.metrics.intervals import bootstrap_interval
-from oceanvar.metrics.tables import RATIOS, Scores, score_table
+from oceanvar.baselines import optimal_interpolation
+from oceanvar.maps import AbstractMap, Filtered, OnGrid, spread_of
+from oceanvar.metrics import bootstrap_interval, score_table
+from oceanvar.metrics.tables import RATIOS, Scores
 from oceanvar.truths.oceans import one_day
-from oceanvar.variational.controls import ForecastControl, of_control
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.lbfgs import LBFGS
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational import LBFGS, ForecastControl, Observations, ObservationTerm, VariationalCost
+from oceanvar.variational.controls import of_control
 from scripts.keeping import kept
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from oceanvar.metrics.tables import score_table
+from oceanvar.metrics import score_table
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (
     ALTIMETERS,

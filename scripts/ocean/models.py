@@ -8,14 +8,16 @@ import torch
 import xarray as xr
 
 import oceanvar
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.starts.learned import LearnedStart
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.network import fourdvarnet
+from oceanvar.observing import AbstractSampler
+from oceanvar.variational import (
+    Assimilator,
+    GradientDescent,
+    LearnedStart,
+    ObservationTerm,
+    VariationalCost,
+    unet,
+)
 from scripts.keeping import kept_model
 from scripts.ocean.cases import FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, NOISE, Scale, space, years
 

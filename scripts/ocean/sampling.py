@@ -12,21 +12,20 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import oceanvar
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain
-from oceanvar.maps.layers import Conv
-from oceanvar.metrics.tables import score_table
-from oceanvar.observing.cells import Lattice, RandomCells
-from oceanvar.observing.samplers import AbstractSampler, RandomFraction
+from oceanvar.maps import AbstractMap, Chain, Conv
+from oceanvar.metrics import score_table
+from oceanvar.observing import AbstractSampler, Lattice, RandomCells, RandomFraction
 from oceanvar.plots.canvas import new_figure
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.designs.sampling import SamplingDesign
-from oceanvar.variational.designs.spacing import GreedyReduction
-from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.starts.learned import LearnedStart
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational import (
+    Assimilator,
+    GradientDescent,
+    GreedyReduction,
+    LearnedStart,
+    ObservationTerm,
+    SamplingDesign,
+    VariationalCost,
+    unet,
+)
 from scripts.keeping import kept
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (

@@ -6,9 +6,8 @@ from typing import Any
 import xarray as xr
 
 import oceanvar
-from oceanvar.metrics.tables import score_table
-from oceanvar.observing.clouds import MovingClouds
-from oceanvar.observing.satellites import Nadirs
+from oceanvar.metrics import score_table
+from oceanvar.observing import MovingClouds, Nadirs
 from scripts.ocean.cases import (
     DIMS,
     FIRST_TEST_SEED,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from oceanvar.archive.catalogue import open_archive
+from oceanvar.archive import open_archive
 
 
 def write_files(obs: xr.Dataset, folder: Path, days: int = 10, **options) -> str:

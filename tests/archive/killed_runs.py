@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from oceanvar.archive.jobs import assimilate_archive
+from oceanvar.archive import assimilate_archive
 from oceanvar.network.handles import PatchSolver
 
 N_KILLS = 10

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive.catalogue import open_archive
+from oceanvar.archive import open_archive
 from oceanvar.errors import StoreError
 from tests.archive.archives import write_files
 

@@ -13,15 +13,15 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+from oceanvar.archive import assimilate_archive, read_summary
 from oceanvar.archive.cluster import TOKEN, Withdrawn, connected
-from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
+from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.stretches import divided, missing
 from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError, StoppedError, StoreError
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import VarNet
-from oceanvar.state.spaces import StateSpace
+from oceanvar.network import VarNet, fourdvarnet
+from oceanvar.state import StateSpace
 from tests.counters import count_solves
 
 distributed = pytest.importorskip("distributed")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive.catalogue import check_files, open_archive
-from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
+from oceanvar.archive import TimeUnits, assimilate_archive, open_archive, read_summary
+from oceanvar.archive.catalogue import check_files
+from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import INDEX
 from oceanvar.archive.notes import FileNotes
-from oceanvar.archive.preprocessing import TimeUnits
 from oceanvar.archive.reading import Reading
 from oceanvar.archive.sources import find_files
 from oceanvar.errors import ConfigError, StoreError

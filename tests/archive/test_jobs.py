@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive import jobs
-from oceanvar.archive.catalogue import open_archive
-from oceanvar.archive.jobs import assimilate_archive, read_summary
+from oceanvar.archive import assimilate_archive, jobs, open_archive, read_summary
 from oceanvar.archive.reading import Reading
 from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ConfigError, GridMismatchError, PatchError, StoreError

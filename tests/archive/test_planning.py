@@ -12,14 +12,10 @@ from oceanvar.archive.slabs import index_archive
 from oceanvar.archive.sources import find_files
 from oceanvar.archive.storage import Storage
 from oceanvar.errors import StoreError
-from oceanvar.network.varnet import VarNet
+from oceanvar.network import VarNet
 from oceanvar.options import Options
-from oceanvar.state.instruments import Instrument
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.tracks import AlongTrack
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.state import Instrument
+from oceanvar.variational import AlongTrack, Assimilator, ConjugateGradients, ObservationTerm, VariationalCost
 from tests.labelled_fields import gappy
 from tests.state.test_instruments import tracks_on
 

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
+from oceanvar.archive import assimilate_archive, read_summary
+from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.sources import LocalSource
 from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ModelMismatchError, StoppedError, StoreError
-from oceanvar.network.presets import fourdvarnet
+from oceanvar.network import fourdvarnet
 from tests.archive.archives import fields
 from tests.counters import count_solves
 

@@ -11,10 +11,10 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oceanvar.archive.catalogue import open_archive
-from oceanvar.archive.jobs import assimilate_archive, run_folder
+from oceanvar.archive import Packing, assimilate_archive, open_archive
+from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import MANIFEST
-from oceanvar.archive.storage import MISSING, Packing, Storage
+from oceanvar.archive.storage import MISSING, Storage
 from oceanvar.errors import ConfigError, StoreError
 from tests.labelled_fields import gappy
 

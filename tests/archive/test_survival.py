@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive import manifest
-from oceanvar.archive.jobs import assimilate_archive, read_summary, run_folder
+from oceanvar.archive import assimilate_archive, manifest, read_summary
+from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.writers import NetcdfWriter, ZarrWriter
 from oceanvar.errors import StoreError

@@ -7,7 +7,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oceanvar.baselines.linear import interpolate_linear
+from oceanvar.baselines import interpolate_linear
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 from tests.labelled_fields import sea_level
 

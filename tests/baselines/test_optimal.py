@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.baselines.covariance import GaussianCovariance
-from oceanvar.baselines.linear import interpolate_linear
-from oceanvar.baselines.optimal import optimal_interpolation
-from oceanvar.baselines.points import interpolate_points, interpolate_tracks
-from oceanvar.baselines.tuning import fit_lengths
+from oceanvar.baselines import (
+    GaussianCovariance,
+    fit_lengths,
+    interpolate_linear,
+    interpolate_points,
+    interpolate_tracks,
+    optimal_interpolation,
+)
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from tests.labelled_fields import sea_level

@@ -17,19 +17,18 @@ from click.testing import CliRunner, Result
 
 from oceanvar.cli.commands import main
 from oceanvar.mapping import assimilate
-from oceanvar.maps.compositions import Identity
-from oceanvar.network import handles
+from oceanvar.maps import Identity
+from oceanvar.network import VarNet, fourdvarnet, handles, load
 from oceanvar.network.handles import PatchSolver
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import VarNet, load
-from oceanvar.state.instruments import Instrument
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.tracks import AlongTrack
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.state import Instrument, StateSpace
+from oceanvar.variational import (
+    AlongTrack,
+    Assimilator,
+    GradientDescent,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+)
 from tests.counters import count_solves
 from tests.labelled_fields import gappy
 from tests.state.test_instruments import tracks_on

@@ -8,10 +8,10 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor, nn
 
-from oceanvar.dynamics.integrators import FlowStep, integrate, rk4_step, simulate
-from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
+from oceanvar.dynamics import FlowStep, Lorenz63, Lorenz96, simulate
+from oceanvar.dynamics.integrators import integrate, rk4_step
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.maps.base import AbstractMap
+from oceanvar.maps import AbstractMap
 from oceanvar.registry import build, describe
 
 # Forward-mode differentiation makes torch import a deprecated part of itself.

@@ -10,17 +10,13 @@ import xarray as xr
 from torch import Tensor
 
 import oceanvar
-from oceanvar.dynamics.integrators import FlowStep, integrate, iterate
-from oceanvar.dynamics.quasigeostrophic import (
-    QuasiGeostrophic,
-    planetary_vorticity_gradient,
-    stream_function_per_metre,
-)
+from oceanvar.dynamics import FlowStep, QuasiGeostrophic
+from oceanvar.dynamics.integrators import integrate, iterate
+from oceanvar.dynamics.quasigeostrophic import planetary_vorticity_gradient, stream_function_per_metre
 from oceanvar.errors import ConfigError, GridMismatchError
 from oceanvar.registry import build, describe
 from oceanvar.truths.oceans import one_day
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.geostrophy import GeostrophicCurrents
+from oceanvar.variational import GeostrophicCurrents, Observations
 
 # Forward-mode differentiation makes torch import a deprecated part of itself.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")

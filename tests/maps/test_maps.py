@@ -1,25 +1,49 @@
 import pytest
 import torch
 
-from oceanvar.dynamics.quasigeostrophic import QuasiGeostrophic
+from oceanvar.dynamics import QuasiGeostrophic
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain, Concatenate, Identity, Product, Shifted, Sum
-from oceanvar.maps.dense import Dense, Flattened
-from oceanvar.maps.fourier import Filtered, OnGrid, gaussian_spread, spread_of
-from oceanvar.maps.layers import AveragePool, Conv, ReLU, SiLU, Upsample
-from oceanvar.maps.padding import FoldSteps, FoldTime, PadToMultiple
-from oceanvar.maps.units import ToNormalised, ToPhysical, in_physical_units, scaled_parts
+from oceanvar.maps import (
+    AbstractMap,
+    AveragePool,
+    Chain,
+    Concatenate,
+    Conv,
+    Dense,
+    Filtered,
+    Flattened,
+    FoldSteps,
+    FoldTime,
+    Identity,
+    OnGrid,
+    PadToMultiple,
+    Product,
+    ReLU,
+    Shifted,
+    SiLU,
+    Sum,
+    ToNormalised,
+    ToPhysical,
+    Upsample,
+    gaussian_spread,
+    in_physical_units,
+    spread_of,
+)
+from oceanvar.maps.units import scaled_parts
+from oceanvar.variational import (
+    BeamAverage,
+    BlockAverage,
+    Calibration,
+    EOFPrior,
+    FlowPrior,
+    Select,
+    SpeedAndDirection,
+    autoencoder_prior,
+    two_scale_prior,
+    unet,
+)
 from oceanvar.variational.controls import Forecast
-from oceanvar.variational.operators.averages import BeamAverage, BlockAverage
-from oceanvar.variational.operators.geostrophy import SpeedAndDirection
-from oceanvar.variational.operators.sensors import Calibration, Select
 from oceanvar.variational.operators.tracks import AtPositions
-from oceanvar.variational.priors.autoencoder import autoencoder_prior
-from oceanvar.variational.priors.eof import EOFPrior
-from oceanvar.variational.priors.flow import FlowPrior
-from oceanvar.variational.priors.two_scale import two_scale_prior
-from oceanvar.variational.priors.unet import unet
 
 
 def physical_units() -> AbstractMap:

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, ScoreError
+from oceanvar.metrics import score
 from oceanvar.metrics.errors import ErrorSums
-from oceanvar.metrics.scores import score
 from tests.counters import CountingScheduler
 from tests.labelled_fields import field, line
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from oceanvar.errors import ConfigError
-from oceanvar.metrics import intervals
-from oceanvar.metrics.intervals import bootstrap_difference, bootstrap_interval, bootstrap_ratio
+from oceanvar.metrics import bootstrap_difference, bootstrap_interval, bootstrap_ratio, intervals
 
 
 def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:

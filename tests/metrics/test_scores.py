@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError, ScoreError, UnitsMismatchError
-from oceanvar.metrics.scores import score
+from oceanvar.metrics import score
 from tests.counters import CountingScheduler
 from tests.labelled_fields import field, line
 

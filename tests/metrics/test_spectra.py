@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ScoreError
-from oceanvar.metrics.spectra import psd_score, resolved_scales
+from oceanvar.metrics import psd_score, resolved_scales
 from tests.labelled_fields import field
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oceanvar.errors import ConfigError
-from oceanvar.metrics.tables import root_mean_square, score_table, squares_by_group
+from oceanvar.metrics import root_mean_square, score_table, squares_by_group
 
 
 def test_ratios_pair_the_same_units() -> None:

@@ -6,16 +6,18 @@ import torch
 import xarray as xr
 
 import oceanvar
-from oceanvar.archive.jobs import read_summary
+from oceanvar.archive import read_summary
 from oceanvar.cli.report import summary_lines
 from oceanvar.errors import ConfigError
 from oceanvar.network.bridge import to_tensor
-from oceanvar.observing.samplers import EveryNthStep
+from oceanvar.observing import EveryNthStep
 from oceanvar.papers.experiments import EXPERIMENTS, NOISE_STD
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.terms.first_state import FirstStateTerm
-from oceanvar.variational.weak_constraint import weak_constraint_cost
+from oceanvar.variational import (
+    Assimilator,
+    BlockTridiagonalGaussNewton,
+    FirstStateTerm,
+    weak_constraint_cost,
+)
 
 N_TIMES = 64
 LORENZ = EXPERIMENTS["lorenz63"]

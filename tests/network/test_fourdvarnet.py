@@ -7,12 +7,10 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError
-from oceanvar.maps.compositions import Chain
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.state.instruments import Instrument
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.operators.sensors import Calibration, Select
-from oceanvar.variational.operators.tracks import AlongTrack
+from oceanvar.maps import Chain
+from oceanvar.network import fourdvarnet
+from oceanvar.state import Instrument, StateSpace
+from oceanvar.variational import AlongTrack, Calibration, Select
 from tests.labelled_fields import gappy
 from tests.state.test_instruments import tracks_on
 

@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from oceanvar.archive.catalogue import open_archive
-from oceanvar.archive.jobs import assimilate_archive
+from oceanvar.archive import assimilate_archive, open_archive
 from oceanvar.errors import DeviceMemoryError
 from oceanvar.mapping import assimilate
-from oceanvar.network import handles
+from oceanvar.network import VarNet, handles
 from oceanvar.network.bridge import on_device
 from oceanvar.network.handles import PatchSolver
-from oceanvar.network.varnet import VarNet
-from oceanvar.variational.observations import Observations
+from oceanvar.variational import Observations
 from tests.labelled_fields import gappy
 
 

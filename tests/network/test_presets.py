@@ -5,14 +5,12 @@ import pytest
 import xarray as xr
 
 import oceanvar
-from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.baselines import optimal_interpolation
 from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
-from oceanvar.network.presets import quasigeostrophic_4dvar
-from oceanvar.network.varnet import VarNet, load
-from oceanvar.observing.samplers import RandomFraction
-from oceanvar.state.instruments import Instrument
-from oceanvar.state.spaces import StateSpace
+from oceanvar.network import VarNet, load, quasigeostrophic_4dvar
+from oceanvar.observing import RandomFraction
+from oceanvar.state import Instrument, StateSpace
 
 SIZE, N_POINTS, N_DAYS, NOISE = 6.4, 32, 6, 0.02
 NORTH = SIZE * KM_PER_DEGREE

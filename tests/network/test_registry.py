@@ -11,18 +11,19 @@ import pytest
 
 import oceanvar
 from oceanvar import registry
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.quasigeostrophic import QuasiGeostrophic
+from oceanvar.dynamics import FlowStep, QuasiGeostrophic
 from oceanvar.errors import ConfigError
-from oceanvar.maps.compositions import Identity
-from oceanvar.network.varnet import VarNet
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.controls import ForecastControl
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.maps import Identity
+from oceanvar.network import VarNet
+from oceanvar.state import StateSpace
+from oceanvar.variational import (
+    Assimilator,
+    ForecastControl,
+    GradientDescent,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+)
 
 PACKAGE = Path(oceanvar.__file__).parent
 

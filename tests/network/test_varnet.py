@@ -9,22 +9,22 @@ import torch
 
 import oceanvar
 from oceanvar import registry
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.lorenz import Lorenz63
+from oceanvar.dynamics import FlowStep, Lorenz63
 from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.units import in_physical_units
-from oceanvar.network.varnet import VarNet
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.penalties import SmoothedL1
-from oceanvar.variational.priors.eof import EOFPrior
-from oceanvar.variational.priors.flow import FlowPrior
-from oceanvar.variational.priors.two_scale import two_scale_prior
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.maps import AbstractMap, in_physical_units
+from oceanvar.network import VarNet
+from oceanvar.state import StateSpace
+from oceanvar.variational import (
+    Assimilator,
+    EOFPrior,
+    FlowPrior,
+    GradientDescent,
+    ObservationTerm,
+    PriorTerm,
+    SmoothedL1,
+    VariationalCost,
+    two_scale_prior,
+)
 
 
 def test_a_saved_model_comes_back_the_same(model, tmp_path):
@@ -221,7 +221,7 @@ def test_description_of_plain_values():
 def test_a_model_without_normalisation_says_so(space, obs):
     from dataclasses import replace
 
-    from oceanvar.network.presets import fourdvarnet
+    from oceanvar.network import fourdvarnet
 
     model = fourdvarnet(replace(space, mean=None, std=None), n_features=2, n_hidden=2)
     with pytest.raises(ConfigError, match="no normalisation yet"):

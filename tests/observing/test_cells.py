@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
 from oceanvar.errors import ConfigError, GridMismatchError
-from oceanvar.observing.cells import AnyPart, Lattice, RandomCells
+from oceanvar.observing import AnyPart, Lattice, RandomCells
 
 WINDOW = {"variable": 1, "time": 1, "latitude": 5, "longitude": 6}
 

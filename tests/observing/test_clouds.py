@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.observing.clouds import MovingClouds
+from oceanvar.observing import MovingClouds
 
 SIZES = {"variable": 2, "time": 6, "latitude": 12, "longitude": 16}
 SIZE = {"latitude": 2.0, "longitude": 3.0}

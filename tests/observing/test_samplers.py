@@ -6,15 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
-from oceanvar.observing.samplers import (
+from oceanvar.observing import (
     EveryNthStep,
     Fixed,
     OneOf,
     RandomComponents,
     RandomFraction,
     RandomHoles,
+    ShuffledTracks,
+    TrackPositions,
 )
-from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 
 SIZES_63 = {"variable": 3, "time": 200}
 SIZES_96 = {"variable": 1, "time": 200, "site": 40}

@@ -7,18 +7,18 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.observing.orbits import MISSIONS, ORBIT_EPOCH, Orbit, orbit_of
-from oceanvar.observing.satellites import (
-    GROUND_SPEED,
+from oceanvar.observing import (
     Nadirs,
+    Orbit,
     Swath,
     Together,
+    bin_tracks,
     ground_tracks,
+    observe,
     observe_tracks,
-    swath_distances,
 )
-from oceanvar.observing.tracks import bin_tracks
-from oceanvar.observing.twins import observe
+from oceanvar.observing.orbits import MISSIONS, ORBIT_EPOCH, orbit_of
+from oceanvar.observing.satellites import GROUND_SPEED, swath_distances
 
 EARTH = 6371.0
 

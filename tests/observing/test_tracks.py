@@ -5,8 +5,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import GridMismatchError, StoreError
-from oceanvar.observing.tracks import (
-    GAP_SECONDS,
+from oceanvar.observing import (
     anomalies,
     bin_tracks,
     bin_with_errors,
@@ -14,6 +13,7 @@ from oceanvar.observing.tracks import (
     sample_field,
     withhold_passes,
 )
+from oceanvar.observing.tracks import GAP_SECONDS
 
 NOON = np.datetime64("2005-04-01T12", "ns")
 DAY = np.timedelta64(1, "D")

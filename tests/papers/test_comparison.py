@@ -8,10 +8,11 @@ from click.testing import CliRunner
 
 from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError
-from oceanvar.network.varnet import load
-from oceanvar.papers.comparison import compare, experiment_of, score
+from oceanvar.network import load
+from oceanvar.papers import Method, compare, methods
+from oceanvar.papers.comparison import experiment_of, score
 from oceanvar.papers.experiments import EXPERIMENTS
-from oceanvar.papers.ladder import Climate, Method, gradient_descent, interpolations, methods, stages_of
+from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError
+from oceanvar.plots import plot_comparison, plot_history, plot_map, plot_score, plot_spectra, plot_time_site
 from oceanvar.plots.canvas import UNOBSERVED, colour_limits
-from oceanvar.plots.curves import plot_history, plot_score, plot_spectra
-from oceanvar.plots.panels import plot_comparison, plot_map, plot_time_site
 
 
 @pytest.fixture(autouse=True)

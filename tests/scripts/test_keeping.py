@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from oceanvar.network.varnet import VarNet
+from oceanvar.network import VarNet
 from scripts.keeping import claim, find_data, kept, kept_model
 
 

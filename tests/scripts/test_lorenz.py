@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from oceanvar.network.varnet import load
+from oceanvar.network import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
 from scripts.lorenz import osse
 

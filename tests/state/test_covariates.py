@@ -9,18 +9,19 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.errors import MissingVariableError
-from oceanvar.maps.compositions import Chain
-from oceanvar.maps.layers import Conv, SiLU
-from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import VarNet
-from oceanvar.observing.samplers import RandomFraction
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.descent import ConjugateGradients, GradientDescent
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.features import FeatureTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.maps import Chain, Conv, SiLU
+from oceanvar.network import VarNet, fourdvarnet
+from oceanvar.observing import RandomFraction
+from oceanvar.variational import (
+    Assimilator,
+    ConjugateGradients,
+    FeatureTerm,
+    GradientDescent,
+    Observations,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+)
 from tests.labelled_fields import gappy
 
 SHAPE = (2, 3, 4, 5)

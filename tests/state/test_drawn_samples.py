@@ -10,18 +10,18 @@ import xarray as xr
 import oceanvar
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.network.training_windows import TrainingWindows
-from oceanvar.observing.samplers import RandomFraction
-from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import sample_field
+from oceanvar.observing import RandomFraction, ShuffledTracks, TrackPositions, sample_field
+from oceanvar.state import Instrument, WindowSource
 from oceanvar.state.drawn_samples import TrackDraws, values_at
-from oceanvar.state.instruments import Instrument
-from oceanvar.state.windows import WindowSource
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.sensors import Calibration
-from oceanvar.variational.operators.tracks import AlongTrack, AtPositions
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational import (
+    AlongTrack,
+    Assimilator,
+    Calibration,
+    ConjugateGradients,
+    ObservationTerm,
+    VariationalCost,
+)
+from oceanvar.variational.operators.tracks import AtPositions
 
 DIMS = ("time", "latitude", "longitude")
 PATCH = {"time": 4, "latitude": 6, "longitude": 7}

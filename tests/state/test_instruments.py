@@ -9,21 +9,31 @@ import torch
 import xarray as xr
 
 import oceanvar
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
-from oceanvar.network.varnet import VarNet
+from oceanvar.errors import (
+    ConfigError,
+    GridMismatchError,
+    MissingVariableError,
+    ModelMismatchError,
+    UnitsMismatchError,
+)
+from oceanvar.maps import Identity
+from oceanvar.network import VarNet
 from oceanvar.patching.grids import PatchGrid
-from oceanvar.state.instruments import Instrument
+from oceanvar.state import Instrument, StateSpace
 from oceanvar.state.samples import track_cutter
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.averages import BeamAverage
-from oceanvar.variational.operators.geostrophy import GeostrophicCurrents
-from oceanvar.variational.operators.tracks import AlongTrack
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts.interpolated import InterpolatedStart
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational import (
+    AlongTrack,
+    Assimilator,
+    BeamAverage,
+    ConjugateGradients,
+    FeatureTerm,
+    GeostrophicCurrents,
+    InterpolatedStart,
+    ObservationTerm,
+    PriorTerm,
+    Select,
+    VariationalCost,
+)
 from tests.counters import count_solves
 from tests.labelled_fields import gappy
 
@@ -276,10 +286,13 @@ def test_gridded_instruments_with_operators_of_their_own(space, obs):
         ds.assign(u=ds["u"].expand_dims(depth=2)).varnet.assimilate(model)
 
 
-def test_models_with_instruments_survive_files_and_archives(nadir_model, obs, tmp_path):
+def test_models_with_instruments_survive_files_and_archives(tracked, obs, tmp_path):
     tracks = {"nadir": tracks_on(obs)}
-    space = replace(nadir_model.state_space, covariates=("lat", "depth"))
-    model = VarNet(nadir_model.assimilator, space)
+    space = replace(tracked, covariates=("lat", "depth"))
+    beside = FeatureTerm(Identity(), Select([0]), ["lat", "depth"], weight=1e-3)
+    nadir = ObservationTerm(AlongTrack(), "nadir", 2.0)
+    cost = VariationalCost(ObservationTerm(), nadir, beside, smooth_prior())
+    model = VarNet(Assimilator(cost, ConjugateGradients(), 12), space)
     model.save(tmp_path / "m.varnet")
     back = oceanvar.load(tmp_path / "m.varnet")
     assert back.state_space == space
@@ -293,11 +306,36 @@ def test_models_with_instruments_survive_files_and_archives(nadir_model, obs, tm
         assert_same_field(stored, ds.varnet.assimilate(model, along_track=tracks))
 
 
+def test_a_name_on_one_side_only_is_told_when_the_model_is_made(space, tracked):
+    nadir = ObservationTerm(AlongTrack(), "nadir")
+    with pytest.raises(ModelMismatchError, match=r"looks at \['nadir'\], .* instruments \['state'\]"):
+        solver_of(space, ObservationTerm(), nadir)
+    with pytest.raises(ModelMismatchError, match=r"looks at \['nadir'\]"):
+        solver_of(space, ObservationTerm(), tracks=("nadir",))
+    with pytest.raises(ModelMismatchError, match=r"instruments \['nadir'\], at which no part"):
+        solver_of(tracked, ObservationTerm())
+    solver_of(tracked, ObservationTerm(), tracks=("nadir",))
+    geostrophy = ObservationTerm(GeostrophicCurrents(), "hf")
+    radar = {"hf": Instrument(("u", "v"), scaled_as=("u", "v"))}
+    with pytest.raises(ModelMismatchError, match=r"looks at \['latitude', 'longitude'\], .* covariates \[\]"):
+        solver_of(replace(space, instruments=radar), ObservationTerm(), geostrophy)
+    with pytest.raises(ModelMismatchError, match=r"covariates \['sst'\], at which no part"):
+        solver_of(replace(space, covariates=("sst",)), ObservationTerm())
+
+
+def test_parts_of_a_users_own_class_may_look_where_they_like(space):
+    class Own(InterpolatedStart):
+        pass
+
+    gappy_space = replace(space, covariates=("sst",))
+    cost = VariationalCost(ObservationTerm(), smooth_prior())
+    VarNet(Assimilator(cost, ConjugateGradients(), 1, Own()), gappy_space)
+
+
 def test_training_with_tracks_learns_their_bias(tracked):
     """An altimeter that reads 1.2 x + 0.4 m, in normalised units 1.2 x + 0.3: found by training."""
-    from oceanvar.observing.samplers import RandomFraction
-    from oceanvar.observing.tracks import sample_field
-    from oceanvar.variational.operators.sensors import Calibration
+    from oceanvar.observing import RandomFraction, sample_field
+    from oceanvar.variational import Calibration
 
     rng = np.random.default_rng(0)
     truth = gappy({"time": 40, "lat": 8, "lon": 10}, fraction=1.1)
@@ -322,7 +360,7 @@ def test_training_with_tracks_learns_their_bias(tracked):
 
 def test_training_finds_an_unknown_blur(space):
     """A second sensor sees the state through a beam of half a point; training starts from 0.9."""
-    from oceanvar.observing.samplers import RandomFraction
+    from oceanvar.observing import RandomFraction
 
     rich = replace(space, overlap={}, instruments={"blurred": Instrument(("seen",), scaled_as=("ssh",))})
     truth = gappy({"time": 40, "lat": 6, "lon": 8}, fraction=1.1)

@@ -7,20 +7,21 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.errors import ConfigError, GridMismatchError, ModelMismatchError, PatchError
-from oceanvar.maps.base import AbstractMap
-from oceanvar.network.presets import fourdvarnet
+from oceanvar.maps import AbstractMap
+from oceanvar.network import fourdvarnet
 from oceanvar.network.training_windows import TrainingWindows, to_sample
-from oceanvar.observing.samplers import EveryNthStep, RandomFraction
-from oceanvar.state.spaces import StateSpace
-from oceanvar.state.windows import WindowSource
-from oceanvar.training.losses import LossWeights, training_loss
-from oceanvar.training.settings import TrainingSettings, cosine, three_steps
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
-from oceanvar.variational.unrolling import Unroll
+from oceanvar.observing import EveryNthStep, RandomFraction
+from oceanvar.state import StateSpace, WindowSource
+from oceanvar.training import LossWeights, TrainingSettings, training_loss
+from oceanvar.training.settings import cosine, three_steps
+from oceanvar.variational import (
+    Assimilator,
+    GradientDescent,
+    ObservationTerm,
+    PriorTerm,
+    Unroll,
+    VariationalCost,
+)
 
 QUICK = {"n_epochs": 4, "batch_size": 4, "n_samples": 8, "device": "cpu"}
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
-from oceanvar.truths.random_fields import GaussianScales, gaussian_fields
+from oceanvar.truths import GaussianScales, gaussian_fields
 
 LATITUDE = 60.0
 

@@ -7,12 +7,10 @@ import pytest
 import torch
 import xarray as xr
 
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.lorenz import Lorenz63, Lorenz96
+from oceanvar.dynamics import FlowStep, Lorenz63, Lorenz96
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, PatchError
-from oceanvar.observing.samplers import AbstractSampler, EveryNthStep, RandomComponents, RandomFraction
-from oceanvar.observing.twins import observe
-from oceanvar.truths.lorenz import lorenz63, lorenz96, windows
+from oceanvar.observing import AbstractSampler, EveryNthStep, RandomComponents, RandomFraction, observe
+from oceanvar.truths import lorenz63, lorenz96, windows
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,18 @@
 
 import torch
 
-from oceanvar.dynamics.integrators import FlowStep, integrate
-from oceanvar.dynamics.lorenz import Lorenz63
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain
-from oceanvar.maps.layers import Conv, SiLU
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.terms.backgrounds import BackgroundTerm
-from oceanvar.variational.terms.dynamics import DynamicsTerm
-from oceanvar.variational.terms.first_state import FirstStateTerm
-from oceanvar.variational.terms.observations import ObservationTerm
-from oceanvar.variational.weak_constraint import weak_constraint_cost
+from oceanvar.dynamics import FlowStep, Lorenz63
+from oceanvar.dynamics.integrators import integrate
+from oceanvar.maps import AbstractMap, Chain, Conv, SiLU
+from oceanvar.variational import (
+    BackgroundTerm,
+    DynamicsTerm,
+    FirstStateTerm,
+    Observations,
+    ObservationTerm,
+    VariationalCost,
+    weak_constraint_cost,
+)
 
 SHAPE = (2, 7, 3)  # variables, times, sites
 

@@ -5,25 +5,29 @@ from functools import partial
 import pytest
 import torch
 
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain, Identity
-from oceanvar.maps.layers import Conv, SiLU
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.averages import BlockAverage
-from oceanvar.variational.penalties import SmoothedL1, Squared
-from oceanvar.variational.priors.flow import FlowPrior
-from oceanvar.variational.priors.two_scale import two_scale_prior
-from oceanvar.variational.priors.unet import unet
-from oceanvar.variational.solvers.descent import ConjugateGradients, FixedPoint, GradientDescent
-from oceanvar.variational.solvers.lstm import LSTMSolver
+from oceanvar.maps import AbstractMap, Chain, Conv, Identity, SiLU
+from oceanvar.variational import (
+    Assimilator,
+    BackgroundTerm,
+    BlockAverage,
+    ConjugateGradients,
+    DynamicsTerm,
+    FixedPoint,
+    FlowPrior,
+    GradientDescent,
+    LearnedStart,
+    LSTMSolver,
+    Observations,
+    ObservationTerm,
+    PriorTerm,
+    SmoothedL1,
+    Squared,
+    Unroll,
+    VariationalCost,
+    two_scale_prior,
+    unet,
+)
 from oceanvar.variational.starts.interpolated import interpolate_in_time
-from oceanvar.variational.starts.learned import LearnedStart
-from oceanvar.variational.terms.backgrounds import BackgroundTerm
-from oceanvar.variational.terms.dynamics import DynamicsTerm, PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
-from oceanvar.variational.unrolling import Unroll
 
 SHAPE = (2, 6, 4)  # variables, times, sites
 

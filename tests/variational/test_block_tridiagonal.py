@@ -5,27 +5,28 @@ import itertools
 import pytest
 import torch
 
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.lorenz import Lorenz96
+from oceanvar.dynamics import FlowStep, Lorenz96
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Chain
-from oceanvar.maps.layers import Conv, SiLU
-from oceanvar.variational.assimilators import Assimilator
+from oceanvar.maps import AbstractMap, Chain, Conv, SiLU
+from oceanvar.variational import (
+    Assimilator,
+    BackgroundTerm,
+    BlockAverage,
+    BlockTridiagonalGaussNewton,
+    DynamicsTerm,
+    FirstStateTerm,
+    FlowPrior,
+    Observations,
+    ObservationTerm,
+    PriorTerm,
+    SmoothedL1,
+    Squared,
+    SwathWhitening,
+    VariationalCost,
+    posterior_variance,
+    weak_constraint_cost,
+)
 from oceanvar.variational.blocks import step_jacobian
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.averages import BlockAverage
-from oceanvar.variational.operators.whitening import SwathWhitening
-from oceanvar.variational.penalties import SmoothedL1, Squared
-from oceanvar.variational.posterior import posterior_variance
-from oceanvar.variational.priors.flow import FlowPrior
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.terms.backgrounds import BackgroundTerm
-from oceanvar.variational.terms.dynamics import DynamicsTerm, PriorTerm
-from oceanvar.variational.terms.first_state import FirstStateTerm
-from oceanvar.variational.terms.observations import ObservationTerm
-from oceanvar.variational.weak_constraint import weak_constraint_cost
 from tests.variational.problems import (
     SHAPE,
     LinearStep,

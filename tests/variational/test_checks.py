@@ -4,20 +4,24 @@ import pytest
 import torch
 
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Identity
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.averages import BlockAverage
-from oceanvar.variational.operators.base import AbstractOperator
-from oceanvar.variational.operators.sensors import Select
-from oceanvar.variational.solvers.base import AbstractSolver
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.solvers.schedules import Annealed, Sequential, WithCost
-from oceanvar.variational.starts.base import AbstractStart
-from oceanvar.variational.terms.backgrounds import BackgroundTerm
-from oceanvar.variational.terms.dynamics import DynamicsTerm, PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.maps import AbstractMap, Identity
+from oceanvar.variational import (
+    AbstractOperator,
+    AbstractSolver,
+    AbstractStart,
+    Annealed,
+    Assimilator,
+    BackgroundTerm,
+    BlockAverage,
+    DynamicsTerm,
+    GradientDescent,
+    ObservationTerm,
+    PriorTerm,
+    Select,
+    Sequential,
+    VariationalCost,
+    WithCost,
+)
 from tests.variational.problems import observations
 
 COST, SOLVER, LINEAR = VariationalCost(ObservationTerm()), GradientDescent(1.0), torch.nn.Linear(2, 2)

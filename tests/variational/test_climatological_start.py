@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.starts.climatological import ClimatologicalStart, lag_covariances
+from oceanvar.variational import ClimatologicalStart, Observations
+from oceanvar.variational.starts.climatological import lag_covariances
 
 
 @pytest.fixture(autouse=True)

@@ -3,24 +3,25 @@
 import pytest
 import torch
 
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.lorenz import Lorenz63
+from oceanvar.dynamics import FlowStep, Lorenz63
 from oceanvar.errors import ConfigError
-from oceanvar.maps.compositions import Chain
-from oceanvar.maps.fourier import Filtered, OnGrid
-from oceanvar.maps.layers import Conv
+from oceanvar.maps import Chain, Conv, Filtered, OnGrid
 from oceanvar.truths.oceans import one_day
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.controls import ControlSpace, Forecast, ForecastControl, of_control
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.averages import BlockAverage
-from oceanvar.variational.penalties import SmoothedL1
-from oceanvar.variational.solvers.lbfgs import LBFGS
-from oceanvar.variational.solvers.newton import GaussNewton
-from oceanvar.variational.starts.climatological import ClimateMean
-from oceanvar.variational.terms.backgrounds import BackgroundTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational import (
+    LBFGS,
+    Assimilator,
+    BackgroundTerm,
+    BlockAverage,
+    ClimateMean,
+    ControlSpace,
+    ForecastControl,
+    GaussNewton,
+    Observations,
+    ObservationTerm,
+    SmoothedL1,
+    VariationalCost,
+)
+from oceanvar.variational.controls import Forecast, of_control
 
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
 N_TIMES = 3

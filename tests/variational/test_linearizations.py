@@ -3,14 +3,18 @@
 import pytest
 import torch
 
-from oceanvar.maps.base import AbstractMap
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.solvers.descent import ConjugateGradients, GradientDescent
-from oceanvar.variational.solvers.lbfgs import LBFGS
-from oceanvar.variational.solvers.newton import GaussNewton
-from oceanvar.variational.terms.dynamics import DynamicsTerm, PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.maps import AbstractMap
+from oceanvar.variational import (
+    LBFGS,
+    BlockTridiagonalGaussNewton,
+    ConjugateGradients,
+    DynamicsTerm,
+    GaussNewton,
+    GradientDescent,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+)
 from tests.variational.problems import SHAPE, observations
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from oceanvar.maps.base import AbstractMap
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
+from oceanvar.maps import AbstractMap
+from oceanvar.variational import BlockTridiagonalGaussNewton
 from oceanvar.variational.solvers.newton import conjugate_gradients
 from tests.variational.problems import nonlinear_cost, observations
 

@@ -5,20 +5,25 @@ import pytest
 import torch
 
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.compositions import Identity
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.averages import BeamAverage
-from oceanvar.variational.operators.geostrophy import GeostrophicCurrents, SpeedAndDirection
-from oceanvar.variational.operators.sensors import Calibration, Select
-from oceanvar.variational.operators.tracks import AlongTrack, AtPositions
-from oceanvar.variational.operators.whitening import SwathWhitening, TrackWhitening
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.starts.base import AbstractStart
-from oceanvar.variational.starts.interpolated import InterpolatedStart
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.maps import AbstractMap, Identity
+from oceanvar.variational import (
+    AbstractStart,
+    AlongTrack,
+    Assimilator,
+    BeamAverage,
+    Calibration,
+    ConjugateGradients,
+    GeostrophicCurrents,
+    InterpolatedStart,
+    Observations,
+    ObservationTerm,
+    Select,
+    SpeedAndDirection,
+    SwathWhitening,
+    TrackWhitening,
+    VariationalCost,
+)
+from oceanvar.variational.operators.tracks import AtPositions
 
 SHAPE = (2, 3, 5, 6)
 F64 = torch.float64

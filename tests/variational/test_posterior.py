@@ -5,9 +5,13 @@ import math
 import pytest
 import torch
 
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.posterior import health, is_trapped, posterior_variance
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
+from oceanvar.variational import (
+    Assimilator,
+    BlockTridiagonalGaussNewton,
+    health,
+    is_trapped,
+    posterior_variance,
+)
 from tests.variational.problems import (
     SHAPE,
     dense_solution,

@@ -7,8 +7,7 @@ import oceanvar
 from oceanvar.errors import ConfigError
 from oceanvar.network.bridge import to_observations
 from oceanvar.papers.experiments import EXPERIMENTS
-from oceanvar.variational.posterior import health
-from oceanvar.variational.restarts import Restarts
+from oceanvar.variational import Restarts, health
 
 N_SIGMA = 0.5  # so low that sound windows are tried again too
 

@@ -9,30 +9,30 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.maps.compositions import Chain
-from oceanvar.maps.layers import Conv, SiLU
-from oceanvar.network.varnet import VarNet
-from oceanvar.observing.samplers import RandomFraction
-from oceanvar.training.losses import LossWeights, Sample, training_loss
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.designs.budgets import (
+from oceanvar.maps import Chain, Conv, SiLU
+from oceanvar.network import VarNet
+from oceanvar.observing import RandomFraction
+from oceanvar.training import LossWeights, training_loss
+from oceanvar.training.losses import Sample
+from oceanvar.variational import (
+    Assimilator,
+    CovariateStart,
+    GradientDescent,
+    GreedyReduction,
     GumbelTopK,
+    InterpolatedStart,
+    LearnedStart,
+    Observations,
+    ObservationTerm,
     PenalisedBudget,
+    PriorTerm,
+    SamplingDesign,
     SoftBudget,
     StraightThrough,
-    project_on_budget,
-    top_k,
+    VariationalCost,
+    two_scale_prior,
 )
-from oceanvar.variational.designs.sampling import SamplingDesign
-from oceanvar.variational.designs.spacing import GreedyReduction
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.priors.two_scale import two_scale_prior
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.starts.interpolated import InterpolatedStart
-from oceanvar.variational.starts.learned import CovariateStart, LearnedStart
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational.designs.budgets import project_on_budget, top_k
 
 SHAPE = (1, 2, 4, 5)
 F64 = torch.float64

@@ -3,13 +3,17 @@
 import pytest
 import torch
 
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.solvers.lbfgs import LBFGS
-from oceanvar.variational.solvers.schedules import Annealed, Sequential, WithCost
-from oceanvar.variational.unrolling import Unroll
+from oceanvar.variational import (
+    LBFGS,
+    Annealed,
+    Assimilator,
+    BlockTridiagonalGaussNewton,
+    GradientDescent,
+    Observations,
+    Sequential,
+    Unroll,
+    WithCost,
+)
 from tests.variational.problems import nonlinear_cost, observations, without_background
 
 

@@ -6,19 +6,21 @@ import pytest
 import torch
 
 from oceanvar import registry
-from oceanvar.dynamics.integrators import FlowStep
-from oceanvar.dynamics.lorenz import Lorenz96
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.solvers.descent import GradientDescent
-from oceanvar.variational.solvers.lbfgs import LBFGS
-from oceanvar.variational.solvers.newton import GaussNewton
-from oceanvar.variational.solvers.schedules import Annealed, Sequential
-from oceanvar.variational.terms.backgrounds import BackgroundTerm
-from oceanvar.variational.terms.dynamics import DynamicsTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.dynamics import FlowStep, Lorenz96
+from oceanvar.variational import (
+    LBFGS,
+    Annealed,
+    Assimilator,
+    BackgroundTerm,
+    BlockTridiagonalGaussNewton,
+    DynamicsTerm,
+    GaussNewton,
+    GradientDescent,
+    Observations,
+    ObservationTerm,
+    Sequential,
+    VariationalCost,
+)
 from tests.variational.problems import (
     dense_solution,
     linear_cost,

@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from oceanvar.errors import ConfigError
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.starts.climatological import ClimatologicalStart
-from oceanvar.variational.terms.first_state import FirstStateTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational import (
+    Assimilator,
+    BlockTridiagonalGaussNewton,
+    ClimatologicalStart,
+    FirstStateTerm,
+    Observations,
+    ObservationTerm,
+    VariationalCost,
+)
 from tests.variational.problems import SHAPE, linear_cost, lorenz63_problem, observations
 
 

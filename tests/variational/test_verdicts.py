@@ -6,24 +6,30 @@ import numpy as np
 import pytest
 import torch
 
-from oceanvar.network.varnet import VarNet
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
-from oceanvar.variational.operators.sensors import Select
-from oceanvar.variational.restarts import Restarts
-from oceanvar.variational.solvers.base import AbstractSolver
-from oceanvar.variational.solvers.block_tridiagonal import BlockTridiagonalGaussNewton
-from oceanvar.variational.solvers.descent import ConjugateGradients, GradientDescent
-from oceanvar.variational.solvers.lbfgs import LBFGS
-from oceanvar.variational.solvers.newton import GaussNewton
-from oceanvar.variational.solvers.schedules import Annealed, Sequential, WithCost
-from oceanvar.variational.starts.interpolated import InterpolatedStart
-from oceanvar.variational.terms.dynamics import DynamicsTerm
-from oceanvar.variational.terms.first_state import FirstStateTerm
-from oceanvar.variational.terms.observations import ObservationTerm
-from oceanvar.variational.verdicts import Analysis, Verdict
+from oceanvar.network import VarNet
+from oceanvar.state import StateSpace
+from oceanvar.variational import (
+    LBFGS,
+    AbstractSolver,
+    Annealed,
+    Assimilator,
+    BlockTridiagonalGaussNewton,
+    ConjugateGradients,
+    DynamicsTerm,
+    FirstStateTerm,
+    GaussNewton,
+    GradientDescent,
+    InterpolatedStart,
+    Observations,
+    ObservationTerm,
+    Restarts,
+    Select,
+    Sequential,
+    VariationalCost,
+    Verdict,
+    WithCost,
+)
+from oceanvar.variational.verdicts import Analysis
 from tests.variational.problems import SHAPE, LinearStep, observations
 
 CONVERGED, STOPPED, DIVERGED = Verdict
@@ -101,9 +107,10 @@ def test_a_variable_that_no_term_sees_may_diverge_too():
     assert Assimilator(cost, GradientDescent(0.1), 1).solve(obs).verdict.tolist() == [DIVERGED]
 
 
-def test_restarts_keep_the_verdict_of_the_better_state(caplog):
+@pytest.mark.parametrize("first", [9.0, torch.nan])
+def test_restarts_keep_the_verdict_of_the_better_state(first, caplog):
     obs = Observations.from_nan(torch.zeros(3, 1, 40))
-    states = torch.tensor([9.0, 9.0, 0.0]).view(3, 1, 1).expand(3, 1, 40)
+    states = torch.tensor([first, 9.0, 0.0]).view(3, 1, 1).expand(3, 1, 40)
     again = {0: 0.1, 1: 99.0}  # better, worse; the third window is sound
 
     def solve(guess: torch.Tensor, given: Observations) -> Analysis:

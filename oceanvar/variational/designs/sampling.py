@@ -15,12 +15,12 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.designs.budgets import AbstractRelaxation, StraightThrough, top_k
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reader, Reads
 
 
 @registered
 @final
-class SamplingDesign(nn.Module):
+class SamplingDesign(Reader, nn.Module):
     """Chooses at each time where to observe, from covariates: yesterday's analysis, say.
 
     Parameters
@@ -53,6 +53,11 @@ class SamplingDesign(nn.Module):
         self.share = share
         self.relaxation = relaxation or StraightThrough()
         self.name = name
+
+    @property
+    def reads(self) -> Reads:
+        """What is sampled, and what the choice is made from."""
+        return Reads((self.name,), tuple(self.covariates))
 
     def scores(self, obs: Observations) -> Tensor:
         """Worth of an observation at every point, ``(B, 1, T, *S)``: the higher the better."""

@@ -9,10 +9,10 @@ import abc
 from torch import nn
 
 from oceanvar.maps.base import AbstractMap
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reader
 
 
-class AbstractOperator(nn.Module, abc.ABC):
+class AbstractOperator(Reader, nn.Module, abc.ABC):
     """A family of maps of which the observations of a batch choose one.
 
     Parameters are learned with the rest of the model, in `bind` as in the map that it returns.

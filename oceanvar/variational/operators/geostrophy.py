@@ -12,7 +12,7 @@ from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.maps.compositions import Chain, Identity
 from oceanvar.maps.units import ToPhysical
 from oceanvar.registry import registered
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.base import AbstractOperator
 from oceanvar.variational.operators.sensors import Select
 
@@ -56,6 +56,11 @@ class GeostrophicCurrents(AbstractOperator):
         self.then = then or Identity()
         self.latitude, self.longitude = latitude, longitude
         self.min_latitude = min_latitude
+
+    @property
+    def reads(self) -> Reads:
+        """Where the points lie."""
+        return Reads(covariates=(self.latitude, self.longitude))
 
     def bind(self, obs: Observations, name: str) -> AbstractMap:
         """Currents on the grid of these windows."""

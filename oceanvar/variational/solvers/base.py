@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from oceanvar.errors import ConfigError
 from oceanvar.maps.checks import shaped_like
 from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reader
 from oceanvar.variational.verdicts import judged
 
 Carry = Any
 """What a solver remembers between iterations: a tuple of tensors, or None."""
 
 
-class AbstractSolver(nn.Module, abc.ABC):
+class AbstractSolver(Reader, nn.Module, abc.ABC):
     """An iteration that lowers a variational cost.
 
     All memory travels in the carry, none on the module, so that one solver can serve many solves.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.shapes import dot, ratio
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.verdicts import judged
@@ -60,6 +60,11 @@ class FixedPoint(AbstractSolver):
     def __init__(self, name: str = "state"):
         super().__init__()
         self.name = name
+
+    @property
+    def reads(self) -> Reads:
+        """Observations of the state."""
+        return Reads((self.name,))
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
         """Nothing is remembered."""

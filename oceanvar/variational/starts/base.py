@@ -4,10 +4,10 @@ import abc
 
 from torch import Tensor, nn
 
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reader
 
 
-class AbstractStart(nn.Module, abc.ABC):
+class AbstractStart(Reader, nn.Module, abc.ABC):
     """First guess x^(0) made from the observations."""
 
     @property

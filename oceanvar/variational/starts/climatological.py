@@ -8,7 +8,7 @@ from torch import Tensor
 
 from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.shapes import by_time, from_time
 from oceanvar.variational.starts.base import AbstractStart
 
@@ -65,6 +65,11 @@ class ClimatologicalStart(AbstractStart):
         n_points = n_variables * self.n_points_of_variable
         self.register_buffer("mean", torch.zeros(n_points))
         self.register_buffer("covariances", torch.zeros(n_times, n_points, n_points))
+
+    @property
+    def reads(self) -> Reads:
+        """Observations of the state."""
+        return Reads((self.name,))
 
     @torch.no_grad()
     def fit_(self, windows: Tensor) -> "ClimatologicalStart":

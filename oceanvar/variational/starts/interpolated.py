@@ -8,7 +8,7 @@ from torch import Tensor
 
 from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.tracks import AtPositions
 from oceanvar.variational.starts.base import AbstractStart
 
@@ -33,6 +33,11 @@ class InterpolatedStart(AbstractStart):
         super().__init__()
         self.name = name
         self.tracks = list(tracks)
+
+    @property
+    def reads(self) -> Reads:
+        """Observations of the state, and the tracks."""
+        return Reads((self.name, *self.tracks))
 
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.sensors import Calibration
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import interpolate_in_time, on_grid
@@ -51,6 +51,11 @@ class LearnedStart(AbstractStart):
         self.tracks = list(tracks)
         self.covariates = list(covariates)
 
+    @property
+    def reads(self) -> Reads:
+        """Observations of the state, the tracks and the covariates."""
+        return Reads((self.name, *self.tracks), tuple(self.covariates))
+
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""
         values, observed = on_grid(obs, self.name, self.tracks)
@@ -85,6 +90,11 @@ class CovariateStart(AbstractStart):
         super().__init__()
         self.names = list(names)
         self.calibration = Calibration(len(self.names))
+
+    @property
+    def reads(self) -> Reads:
+        """Its covariates."""
+        return Reads(covariates=tuple(self.names))
 
     @property
     def uses_observations(self) -> bool:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import Pullback, Pushforward
 from oceanvar.variational.blocks import TermBlocks
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reader
 from oceanvar.variational.penalties import AbstractPenalty, Squared
 from oceanvar.variational.shapes import per_window
 
 
-class AbstractTerm(nn.Module, abc.ABC):
+class AbstractTerm(Reader, nn.Module, abc.ABC):
     """One term of the cost.
 
     Parameters

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.penalties import AbstractPenalty
 from oceanvar.variational.terms.base import AbstractTerm
 
@@ -53,6 +53,11 @@ class FeatureTerm(AbstractTerm):
         self.covariate_features = covariate_features
         self.names = list(names)
         self.gate = gate
+
+    @property
+    def reads(self) -> Reads:
+        """Its covariates."""
+        return Reads(covariates=tuple(self.names))
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """s(z) (G(x) - F(z))."""

@@ -10,7 +10,7 @@ from oceanvar.maps.checks import require, shaped_like
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
 from oceanvar.variational.blocks import TermBlocks
-from oceanvar.variational.observations import Observations
+from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.base import AbstractOperator, Operator, bound
 from oceanvar.variational.penalties import AbstractPenalty
 from oceanvar.variational.shapes import by_time
@@ -55,6 +55,11 @@ class ObservationTerm(AbstractTerm):
         require(self.operator, f"the operator of the observations {name!r}", AbstractMap, AbstractOperator)
         self.name = name
         self.whitening = whitening
+
+    @property
+    def reads(self) -> Reads:
+        """Its instrument."""
+        return Reads((self.name,))
 
     def residual(self, state: Tensor, obs: Observations) -> Tensor:
         """H(x) - y."""

@@ -1,0 +1,16 @@
+from .archive.jobs import assimilate_archive as assimilate_archive
+from .errors import OceanVarError as OceanVarError
+from .fitting import fit as fit
+from .mapping import assimilate as assimilate
+from .network import presets as presets
+from .network.varnet import VarNet as VarNet
+from .network.varnet import load as load
+from .observing.twins import observe as observe
+from .state.instruments import Instrument as Instrument
+from .state.spaces import StateSpace as StateSpace
+from .truths.lorenz import lorenz63 as lorenz63
+from .truths.lorenz import lorenz96 as lorenz96
+from .truths.lorenz import windows as windows
+from .truths.oceans import quasigeostrophic as quasigeostrophic
+
+__version__: str

@@ -1,0 +1,5 @@
+from .catalogue import open_archive as open_archive
+from .jobs import assimilate_archive as assimilate_archive
+from .jobs import read_summary as read_summary
+from .preprocessing import TimeUnits as TimeUnits
+from .storage import Packing as Packing

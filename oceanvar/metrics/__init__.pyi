@@ -1,0 +1,11 @@
+from .intervals import bootstrap_difference as bootstrap_difference
+from .intervals import bootstrap_interval as bootstrap_interval
+from .intervals import bootstrap_ratio as bootstrap_ratio
+from .scores import score as score
+from .spectra import error_spectra as error_spectra
+from .spectra import psd_score as psd_score
+from .spectra import resolved_scales as resolved_scales
+from .spectra import score_of_spectra as score_of_spectra
+from .tables import root_mean_square as root_mean_square
+from .tables import score_table as score_table
+from .tables import squares_by_group as squares_by_group

@@ -1,0 +1,4 @@
+from .presets import fourdvarnet as fourdvarnet
+from .presets import quasigeostrophic_4dvar as quasigeostrophic_4dvar
+from .varnet import VarNet as VarNet
+from .varnet import load as load
