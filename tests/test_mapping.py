@@ -202,13 +202,13 @@ def test_errors_say_what_is_wrong_and_what_to_do(model, obs):
     with pytest.raises(MissingVariableError, match=r"no variable 'ssh'; there are \['sla'\]"):
         obs.rename(ssh="sla").varnet.assimilate(model)
     with pytest.raises(MissingVariableError, match="lacks dimension 'lat'"):
-        obs.rename(lat="latitude").varnet.assimilate(model)
+        obs.rename(lat="row").varnet.assimilate(model)
     with pytest.raises(PatchError, match="patch size 6 exceeds dimension 'lat' of size 5"):
         obs.isel(lat=slice(5)).varnet.assimilate(model)
     with pytest.raises(PatchError, match="'depth'"):
         obs.varnet.assimilate(model, patch={"depth": 3})
-    obs["ssh"].attrs["units"] = "cm"
-    with pytest.raises(UnitsMismatchError, match="'cm'.*'m'"):
+    obs["ssh"].attrs["units"] = "K"
+    with pytest.raises(UnitsMismatchError, match="'K'.*'m'"):
         obs.varnet.assimilate(model)
     obs["ssh"].attrs["units"] = "m"
     with pytest.raises(ConfigError, match="precision must be one of"):

@@ -35,6 +35,8 @@ REFUSED = {
     "device": ("gpu", "device must be 'auto', 'cpu', 'cuda' or 'cuda:1', say; got 'gpu'"),
     "precision": ("bf17", "precision must be one of 'float32', 'float64', 'bfloat16', got 'bf17'"),
     "diagnostics": ("yes", "diagnostics is 'yes': give True or False"),
+    "variables": ("sla", "variables is 'sla': give a mapping"),
+    "gaps": ("guess", "gaps must be one of 'fill', 'refuse', got 'guess'"),
     "taper": ("round", "taper 'round' of dimension 'time' is unknown"),
 }
 

@@ -20,7 +20,7 @@ from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
-from oceanvar.archive.slabs import index_archive
+from oceanvar.archive.slabs import index_expected
 from oceanvar.archive.sources import AbstractSource, Paths, find_files, is_url, is_zarr
 from oceanvar.archive.storage import Packing, Storage
 from oceanvar.archive.writers import AbstractWriter
@@ -141,8 +141,7 @@ def assimilate_archive(
     _check_begun(folder, resume or overwrite)
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
-    index = index_archive(files, space.file_variables, preprocess, space.dims[0], folder / INDEX, skip_bad)
-    index = index.without_gaps(space.axes.get(space.dims[0]), choices.gaps)
+    index = index_expected(files, space, choices, preprocess, folder / INDEX, skip_bad)
     for told in index.told:
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)

@@ -71,7 +71,7 @@ def _writer(
     unknown = set(storage.packing) - set(setup.space.variables)
     if unknown:
         raise ConfigError(f"packing names {sorted(unknown)}, but the variables are {setup.space.variables}")
-    template = _template(index.layout, setup)
+    template = _template(setup.given.ds, setup)
     sizes = _chunk_sizes(storage.chunks, output_chunks(index.layout, setup.space), setup)
     if storage.period is not None:
         by_period = NetcdfWriter(folder, template, index.dim, storage.period, storage)
@@ -94,7 +94,8 @@ def _template(layout: xr.Dataset, setup: Setup) -> xr.Dataset:
     dims = (*setup.space.extra_dims(layout), "variable", *setup.space.dims)
     sizes = {**layout.sizes, "variable": setup.job.n_out}
     nothing = da.zeros([sizes[dim] for dim in dims], dtype=setup.job.dtype, chunks=-1)
-    return setup.labelled(xr.Variable(dims, nothing), layout)
+    # Longitudes that cross their seam keep their numbers.
+    return setup.given.as_given(setup.labelled(xr.Variable(dims, nothing), setup.given.ds))
 
 
 def _chunk_sizes(chunks: Mapping[str, Any], default: Mapping[str, int], setup: Setup) -> dict[str, int]:

@@ -1,11 +1,13 @@
 """What may be done to each file of an archive before it is checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import xarray as xr
 
 from oceanvar.errors import ConfigError
+from oceanvar.state.inputs import Mended, mended
+from oceanvar.state.spaces import StateSpace
 
 Preprocess = Callable[[xr.Dataset], xr.Dataset]
 
@@ -59,3 +61,31 @@ class TimeUnits:
         times = ds[self.dim].variable.copy()
         times.attrs |= {"units": self.units, "calendar": self.calendar}
         return ds.assign_coords({self.dim: xr.decode_cf(xr.Dataset(coords={self.dim: times}))[self.dim]})
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Makes each file what a model expects: names, units, the direction of the map.
+
+    Parameters
+    ----------
+    space : StateSpace
+        What is expected.
+    names : mapping of str to str
+        Names in the files of variables that have other ones in `space`.
+    first : callable, optional
+        Applied before.
+    """
+
+    space: StateSpace
+    names: Mapping[str, str]
+    first: Preprocess | None
+
+    def __call__(self, ds: xr.Dataset) -> xr.Dataset:
+        """Mend one file; see `oceanvar.state.inputs.mended`."""
+        return self.mended(ds).ds
+
+    def mended(self, ds: xr.Dataset) -> Mended:
+        """The file as it is expected, and what was mended; how its times follow each other is not looked at."""
+        ds = ds if self.first is None else self.first(ds)
+        return mended(ds, self.space, self.names, "fill", "the observations", self.space.dims[1:])

@@ -3,6 +3,7 @@
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.archive.catalogue import check_files
-from oceanvar.archive.preprocessing import Preprocess
+from oceanvar.archive.preprocessing import Expected, Preprocess
 from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
 from oceanvar.labels.axes import Axis
 from oceanvar.labels.ordering import ordered, taken
+from oceanvar.options import Options
+from oceanvar.state.spaces import StateSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,9 @@ class ArchiveIndex:
         order = ordered(self.layout[self.dim], axis, gaps, "the observations")
         if order is None or not order.n_missing:
             return self
-        return replace(self, layout=taken(self.layout, self.dim, order), rows=order.index, told=order.told)
+        return replace(
+            self, layout=taken(self.layout, self.dim, order), rows=order.index, told=(*self.told, *order.told)
+        )
 
 
 def index_archive(
@@ -125,6 +130,49 @@ def index_archive(
         layout = _layout(head, labels, variables, dim)
     states = {file.key: str(found.states[file]) for file in found.notes}
     return ArchiveIndex(tuple(found.notes), bounds, layout, reading, states, found.skipped)
+
+
+def index_expected(
+    files: Sequence[AbstractSource],
+    space: StateSpace,
+    options: Options,
+    preprocess: Preprocess | None,
+    notes: Path | None = None,
+    skip_bad: bool = False,
+) -> ArchiveIndex:
+    """Index an archive as a model expects it, each file mended where the first one has to be.
+
+    Parameters
+    ----------
+    files, preprocess, notes, skip_bad
+        See `index_archive`.
+    space : StateSpace
+        What the model expects.
+    options : Options
+        Of the mapping: names of variables, and what becomes of missing times.
+
+    Raises
+    ------
+    StoreError
+        Naming every file that cannot be used.
+    GridMismatchError
+        If times follow each other unevenly, or gaps are refused.
+    """
+    expected = Expected(space, options.variables, preprocess)
+    told = _mended_in_first(files, expected)
+    made = preprocess if told is None else expected
+    dim = space.dims[0]
+    index = index_archive(files, space.file_variables, made, dim, notes, skip_bad)
+    return replace(index, told=told or ()).without_gaps(space.axes.get(dim), options.gaps)
+
+
+def _mended_in_first(files: Sequence[AbstractSource], expected: Expected) -> tuple[str, ...] | None:
+    """What has to be mended in the first file that can be read; None where nothing has to."""
+    for file in files:
+        with suppress(*UNREADABLE), Reading(None, expected.space.dims[0]).open(file) as ds:
+            found = expected.mended(ds)
+            return found.told if found.told or found.ds is not ds else None
+    return None
 
 
 def _layout(head: xr.Dataset, labels: Sequence[xr.Dataset], variables: Sequence[str], dim: str) -> xr.Dataset:

@@ -288,7 +288,7 @@ def plan(
     folder; time and size on the disk are judged by it.
     """
     from oceanvar.archive.preprocessing import TimeUnits
-    from oceanvar.archive.slabs import index_archive
+    from oceanvar.archive.slabs import index_expected
     from oceanvar.archive.sources import find_files
     from oceanvar.archive.trials import try_unit
     from oceanvar.cli.inputs import read_samples
@@ -300,10 +300,8 @@ def plan(
     network = load(model)
     dim = network.state_space.dims[0]
     preprocess = None if time_units is None else TimeUnits(time_units, dim)
-    variables = network.state_space.file_variables
-    index = index_archive(find_files(list(obs)), variables, preprocess, dim, skip_bad=skip_bad)
-    index = index.without_gaps(network.state_space.axes.get(dim), options["gaps"])
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
+    index = index_expected(find_files(list(obs)), network.state_space, choices, preprocess, skip_bad=skip_bad)
     click.echo("\n".join(plan_lines(index, set_up(index.layout, network, choices))))
     if not quick:
         click.echo("\n".join(trial_lines(try_unit(index, network, choices))))

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import GridMismatchError
-from oceanvar.labels.axes import Axis, kind_of
+from oceanvar.labels.axes import DAYS, Axis, kind_of
 from oceanvar.labels.coordinates import LONGITUDE, TIME, numbers
 
 CIRCLE = 360.0
@@ -40,6 +40,11 @@ class Order:
     def is_reversed(self) -> bool:
         """Whether nothing but the direction has changed, or that and the labels."""
         return np.array_equal(self.index, np.arange(len(self.index))[::-1])
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether every point stands where it stood, and only the labels differ."""
+        return np.array_equal(self.index, np.arange(len(self.index)))
 
     @property
     def n_missing(self) -> int:
@@ -79,6 +84,9 @@ def ordered(coordinate: xr.DataArray, axis: Axis | None, gaps: str, what: str) -
         _check_calendar(coordinate, axis, name)
     given = numbers(coordinate).values if coordinate.dtype.kind in "mMO" else coordinate.values.astype(float)
     index, values, told = _sorted(given, kind == LONGITUDE, name)
+    if kind == TIME and coordinate.dtype.kind in "iuf" and axis is not None and axis.unit == DAYS:
+        _check_no_date(coordinate, name)
+        told.append("holds no dates: its numbers are taken for days")
     if axis is not None and len(values) > 1 and (values[1] > values[0]) != (axis.step > 0):
         index, values = index[::-1], values[::-1]
         told.append("was turned, to run as the model learned it")
@@ -87,7 +95,7 @@ def ordered(coordinate: xr.DataArray, axis: Axis | None, gaps: str, what: str) -
         told += filled
     elif len(values) > 1:
         _check_steps(values, axis, name, unit)
-    if not told:
+    if not told and np.array_equal(values, given):
         return None
     return Order(index, _as_given(coordinate, index, values), tuple(f"{name} {each}" for each in told))
 
@@ -136,6 +144,15 @@ def taken(ds: xr.Dataset, dim: str, order: Order) -> xr.Dataset:
     return ds
 
 
+def _check_no_date(coordinate: xr.DataArray, name: str) -> None:
+    units = str(coordinate.attrs.get("units", ""))
+    if units and units.strip().rstrip("s").lower() not in ("day", "d", "1"):
+        raise GridMismatchError(
+            f"{name} holds numbers in {units!r}, and the model learned on days: decode it with xr.decode_cf(ds), or "
+            "convert it"
+        )
+
+
 def _check_calendar(coordinate: xr.DataArray, axis: Axis, name: str) -> None:
     standard = {"standard", "gregorian", "proleptic_gregorian"}
     calendar = str(coordinate.dt.calendar)
@@ -166,16 +183,13 @@ def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, lis
     circle = np.append(turned[index], turned[index][0] + CIRCLE)
     gaps = np.diff(circle)
     _check_distinct(gaps, given[index], name)
-    widest = int(np.argmax(gaps)) + 1
-    first = widest if gaps[widest - 1] > MAX_JUMP * np.median(gaps) else 0
+    widest, own = int(np.argmax(gaps)) + 1, int(np.argmin(index))
+    is_rolled = np.array_equal(np.roll(index, -own), np.arange(len(index)))
+    first = own if is_rolled else widest if gaps[widest - 1] > MAX_JUMP * np.median(gaps) else 0
     index = np.roll(index, -first)
     values = given[index[0]] + np.mod(turned[index] - turned[index[0]], CIRCLE)
-    is_rolled = np.array_equal(index, np.arange(len(index)))
-    return (
-        index,
-        values,
-        ["crosses its seam, and counts on" if is_rolled else "was not in order, and was sorted"],
-    )
+    # Counting on behind the seam moves no data, and is taken back: nothing to tell.
+    return index, values, [] if is_rolled else ["was not in order, and was sorted"]
 
 
 def _check_distinct(steps: np.ndarray, values: np.ndarray, name: str) -> None:

@@ -4,7 +4,7 @@ What can be mended without loss is mended and told; what cannot is an error with
 coordinates and attributes are looked at, so lazy data stay lazy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,7 +51,14 @@ class Mended:
         return analysis
 
 
-def mended(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], gaps: str, what: str) -> Mended:
+def mended(
+    ds: xr.Dataset,
+    space: StateSpace,
+    names: Mapping[str, str],
+    gaps: str,
+    what: str,
+    dims: Sequence[str] | None = None,
+) -> Mended:
     """Make data what a state space expects.
 
     Parameters
@@ -66,6 +73,9 @@ def mended(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], gaps: st
         Whether missing times of a regular series become times without observations.
     what : str
         Name of the data for messages: "the observations".
+    dims : sequence of str, optional
+        Dimensions to put in order, where data have to be moved for it. Default: all of `space`, with labels that
+        count on behind the seam of longitudes.
 
     Raises
     ------
@@ -78,9 +88,9 @@ def mended(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], gaps: st
         if name in result.ds:
             check_decoded(result.ds[name], what)
     result = Mended(within_valid_range(result.ds, space.variables), result.told, result.backs)
-    for dim in space.dims:
+    for dim in space.dims if dims is None else dims:
         if dim in result.ds.coords:
-            result = _ordered(result, space, dim, gaps, what)
+            result = _ordered(result, space, dim, gaps, what, relabel=dims is None)
     return result
 
 
@@ -123,7 +133,7 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
             f"{what} have no variable {missing[0]!r}; there are {sorted(map(str, ds.variables))}"
         )
     clashes = [name for name, given in names.items() if name in ds.variables and given != name]
-    ds = ds.drop_vars(clashes)
+    ds = ds.drop_vars(clashes) if clashes else ds
     new = {given: name for name, given in names.items() if given != name}
     present = [name for name in space.variables if name in ds.rename(new)]
     new |= _dims_by_meaning(ds.rename(new)[present[0]], space) if present else {}
@@ -193,11 +203,11 @@ def _scaled(field: xr.DataArray, way: Conversion, units: str) -> xr.DataArray:
     return values.assign_attrs(field.attrs | {"units": units})
 
 
-def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str) -> Mended:
+def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, relabel: bool) -> Mended:
     """Put the points of a dimension into the order and steps of the state space."""
     before = given.ds[dim].variable
     order = ordered(given.ds[dim], space.axes.get(dim), gaps, what)
-    if order is None:
+    if order is None or (order.keeps_places and not relabel):
         return given
     ds = taken(given.ds, dim, order)
 
@@ -207,4 +217,4 @@ def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str) -
         labelled = analysis.assign_coords({dim: before[order.index]})
         return labelled.isel({dim: slice(None, None, -1)}) if order.is_reversed else labelled
 
-    return given.then(ds, "; ".join(order.told), back)
+    return Mended(ds, (*given.told, *order.told), (*given.backs, back))

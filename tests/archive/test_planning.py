@@ -40,6 +40,8 @@ CHANGED = {
     "mask": xr.DataArray(np.arange(11) > 0, dims="lat"),
     "diagnostics": True,
     "along_track": {"nadir": TRACKS.isel(sample=slice(1, None))},
+    "variables": {"ssh": "ssh"},
+    "gaps": "refuse",
 }
 WITHOUT = ("background", "mask")
 """Options that a second run may leave out."""
