@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from oceanvar.errors import ConfigError, MendedWarning
 from oceanvar.labels.alignment import check_mask, joined
+from oceanvar.labels.masks import sea_at, sea_observed, sea_of
 from oceanvar.network.handles import PatchSolver, automatic_batch_size, resolve_device
 from oceanvar.network.varnet import VarNet, loaded
 from oceanvar.options import Options
@@ -63,7 +64,7 @@ def assimilate(
     device: str = "auto",
     precision: str = "float32",
     chunks: Mapping[str, Any] | None = None,
-    mask: xr.DataArray | None = None,
+    mask: xr.DataArray | str | None = None,
     diagnostics: bool = False,
     along_track: Mapping[str, xr.Dataset] | None = None,
     variables: Mapping[str, str] | None = None,
@@ -98,8 +99,10 @@ def assimilate(
     chunks : mapping, optional
         Chunks of a lazy result, by dimension. Default: even chunks, as long as the observations' longest and
         no shorter than a patch.
-    mask : DataArray of bool, optional
-        Where the analysis is kept; elsewhere (land) it is NaN. It may change in time.
+    mask : DataArray, "observed" or "land", optional
+        Where the analysis is kept; elsewhere (land) it is NaN. Booleans, or a mask as files have it, with flags or
+        a standard_name (`oceanvar.labels.masks.sea_of`); it may change in time. "observed" keeps it where anything
+        was ever observed, "land" off the coasts (needs ``oceanvar[land]``).
     diagnostics : bool
         Add what the analysis says about itself without the truth, for models whose cost is that of
         weak-constraint 4D-Var: ``<variable>_std``, the standard deviation of its error, and ``health``, twice
@@ -211,15 +214,13 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         given = lengthened(given, space, space.dims[0], "the observations")
     for told in given.told:
         warnings.warn(told, MendedWarning, stacklevel=_CALLER)
-    ds, background, mask = given.ds, options.background, options.mask
+    ds, background = given.ds, options.background
     space.check_inputs(ds, "the observations")
     if background is not None:
         background = mended(background, space, {}, options.gaps, "the background").ds
         space.check(background, "the background")
         background = joined(ds, background, space.all_dims(ds), "observations and background")
-    if mask is not None:
-        mask = like(mask, space, ds, "the mask")
-        check_mask(mask, ds, space.all_dims(ds))
+    mask = _sea(options.mask, ds, space)
     if options.diagnostics:
         model.check_diagnosable()
     grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
@@ -235,6 +236,17 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         track_cutter(options.along_track, ds, space),
     )
     return Setup(model, space, job, options, given, background, mask)
+
+
+def _sea(mask: xr.DataArray | str | None, ds: xr.Dataset, space: StateSpace) -> xr.DataArray | None:
+    """Where the analysis is kept, on the grid of the observations."""
+    if mask is None:
+        return None
+    if isinstance(mask, str):
+        return sea_at(ds) if mask == "land" else sea_observed(ds, space.variables, space.dims[1:])
+    mask = like(sea_of(mask, "the mask"), space, ds, "the mask")
+    check_mask(mask, ds, space.all_dims(ds))
+    return mask
 
 
 def _adapted(space: StateSpace, options: Options) -> StateSpace:

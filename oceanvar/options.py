@@ -15,6 +15,9 @@ from oceanvar.patching.tapers import Taper
 PRECISIONS = ("float32", "float64", "bfloat16")
 """Arithmetic of a solve. Training knows the first and the last."""
 
+MASKS = ("observed", "land")
+"""Where an analysis is kept, without a mask: where anything was ever observed, or off the coasts."""
+
 GAPS = ("fill", "refuse")
 """What becomes of missing times of a regular series."""
 
@@ -37,7 +40,7 @@ class Options:
     batch_size: int | str = "auto"
     device: str = "auto"
     precision: str = "float32"
-    mask: xr.DataArray | None = None
+    mask: xr.DataArray | str | None = None
     diagnostics: bool = False
     along_track: Mapping[str, xr.Dataset] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +55,10 @@ class Options:
         if isinstance(self.periodic, str):
             raise ConfigError(f"periodic is the text {self.periodic!r}: use periodic=({self.periodic!r},)")
         _check_kind("background", self.background, xr.Dataset, ".to_dataset(name=...) makes one")
-        _check_kind("mask", self.mask, xr.DataArray, "choose the variable, mask=ds['name']")
+        if isinstance(self.mask, str):
+            check_choice("mask", self.mask, MASKS)
+        else:
+            _check_kind("mask", self.mask, xr.DataArray, "choose the variable, mask=ds['name']")
         for name, each in self.along_track.items():
             _check_kind(f"along_track[{name!r}]", each, xr.Dataset, "give the samples of each instrument")
         _check_batch_size(self.batch_size)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def plan_run(
     ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`; PatchError also if time is periodic.
     """
+    if isinstance(options.mask, str) and options.mask == "observed":
+        options = replace(options, mask=index.observed(model.state_space.dims[1:]))
     setup = set_up(index.layout, model, options)
     writer, target = _writer(index, setup, folder, storage)
     run = ArchiveRun(index, setup, writer, stop)
@@ -148,7 +151,7 @@ DESCRIBED: dict[str, Callable[[Setup], Any]] = {
     "batch_size": lambda setup: setup.job.batch_size,
     "device": lambda setup: setup.options.device,
     "precision": lambda setup: setup.options.precision,
-    "mask": lambda setup: _token(setup.options.mask),
+    "mask": lambda setup: _token(setup.mask),
     "diagnostics": lambda setup: setup.options.diagnostics,
     "along_track": lambda setup: _token(setup.job.companions),
     "variables": lambda setup: dict(setup.options.variables),

@@ -1,6 +1,8 @@
 """An archive read by rows (times): what is where is found out once, then each file is opened when it is due."""
 
+import functools
 import itertools
+import operator
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -14,10 +16,11 @@ import xarray as xr
 
 from oceanvar.archive.catalogue import check_files
 from oceanvar.archive.preprocessing import Expected, Preprocess
-from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
+from oceanvar.archive.reading import BLOCK_BYTES, NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
 from oceanvar.labels.axes import Axis
+from oceanvar.labels.masks import sea_observed
 from oceanvar.labels.ordering import ordered, taken
 from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
@@ -68,6 +71,27 @@ class ArchiveIndex:
             rows = {int(self.rows[row]) for row in rows}
         stretches = zip(self.files, itertools.pairwise(self.bounds), strict=True)
         return [file.key for file, (first, stop) in stretches if rows.issuperset(range(first, stop))]
+
+    def observed(self, dims: Sequence[str]) -> xr.DataArray:
+        """Boolean mask over `dims`, True where any variable was ever observed: all files are read once.
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be read.
+        """
+        reader, n_rows, step = (
+            SlabReader(self),
+            self.layout.sizes[self.dim],
+            _rows_at_once(self.layout, self.dim),
+        )
+        try:
+            parts = (reader.read(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
+            found = [sea_observed(part, list(map(str, part.data_vars)), dims) for part in parts]
+        finally:
+            reader.close()
+        seen = functools.reduce(operator.or_, found)
+        return seen.assign_coords({dim: self.layout[dim] for dim in seen.dims if dim in self.layout.coords})
 
     def without_gaps(self, axis: Axis | None, gaps: str) -> "ArchiveIndex":
         """The same record with the times that are missing in a regular series, as times without values.
@@ -212,6 +236,14 @@ def _common(attributes: Iterable[Mapping[Any, Any]]) -> dict[Any, Any]:
             if not (np.array_equal(first, value) or repr(first) == repr(value)):  # NaN is not equal to NaN
                 differing.add(name)
     return {name: value for name, value in kept.items() if name not in differing}
+
+
+def _rows_at_once(layout: xr.Dataset, dim: str) -> int:
+    """Rows of all variables that fit into one block."""
+    row = sum(
+        each.nbytes // max(1, each.sizes[dim]) for each in layout.data_vars.values() if dim in each.dims
+    )
+    return max(1, BLOCK_BYTES // max(1, row))
 
 
 def rows_without_values(obs: xr.Dataset, dim: str) -> list[int]:

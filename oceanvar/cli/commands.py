@@ -64,7 +64,12 @@ def main() -> None:
     "--mask",
     nargs=2,
     metavar="FILE VARIABLE",
-    help="Keep the analysis only where this variable is neither 0 nor missing (the sea). [default: everywhere]",
+    help="Keep the analysis only where this variable says sea: flags, a fraction, or 1. [default: everywhere]",
+)
+@click.option(
+    "--sea",
+    type=click.Choice(["observed", "land"]),
+    help="Keep the analysis only where anything was ever observed, or off the coasts (oceanvar[land]).",
 )
 @click.option(
     "--period",
@@ -126,6 +131,7 @@ def assimilate(
     scheduler: str | None,
     background: str | None,
     mask: tuple[str, str] | None,
+    sea: str | None,
     quiet: bool,
     as_json: bool,
     periodic: tuple[str, ...],
@@ -163,7 +169,7 @@ def assimilate(
             network,
             out,
             background=guess,
-            mask=None if mask is None else read_mask(*mask),
+            mask=sea if mask is None else read_mask(*mask),
             periodic=periodic or None,
             along_track=read_samples(along_track),
             packing={name: Packing.over(low, high) for name, low, high in pack},

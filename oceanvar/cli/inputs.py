@@ -6,17 +6,18 @@ import xarray as xr
 
 from oceanvar.errors import StoreError
 from oceanvar.labels.alignment import check_variables
+from oceanvar.labels.masks import sea_of
 
 
 def read_mask(path: str, name: str) -> xr.DataArray:
-    """Boolean mask: True where a variable of a file is neither 0 nor missing.
+    """Mask from a variable of a file, as `oceanvar.labels.masks.sea_of` reads it.
 
     Parameters
     ----------
     path : str
         NetCDF file or Zarr store; the variable is read as a whole.
     name : str
-        Variable, 1 over the sea and 0 or missing over land, say.
+        Variable: flags with their meanings, a fraction, or 1 over the sea and 0 or missing over land.
 
     Raises
     ------
@@ -24,11 +25,13 @@ def read_mask(path: str, name: str) -> xr.DataArray:
         If the file cannot be opened.
     MissingVariableError
         If it lacks the variable.
+    ConfigError
+        If that is no mask.
     """
     with _opened(path, "mask") as ds:
         check_variables(ds, [name], (), f"the data of the mask {path!r}")
         field = ds[name].load()
-    return field.notnull() & (field != 0)
+    return sea_of(field, f"the mask {name!r} of {path!r}")
 
 
 def read_samples(files: Iterable[tuple[str, str]]) -> dict[str, xr.Dataset]:

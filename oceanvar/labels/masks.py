@@ -1,0 +1,129 @@
+"""Where the sea is: from masks as files have them, from coordinates, from the data."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.errors import ConfigError, MissingVariableError
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, angles
+
+_SEA, _LAND = ("sea", "water", "ocean"), ("land", "coast")
+_SEA_NAMES = ("sea_binary_mask", "sea_area_fraction")
+_LAND_NAMES = ("land_binary_mask", "land_area_fraction")
+
+
+def sea_of(field: xr.DataArray, what: str) -> xr.DataArray:
+    """Boolean mask, True over the sea, of a mask as files have it.
+
+    Parameters
+    ----------
+    field : DataArray
+        Booleans; flags with the CF attributes ``flag_values`` or ``flag_masks`` and ``flag_meanings``; a sea or land
+        fraction or binary mask by its ``standard_name``; or zeros (land) and ones (sea), land also missing.
+        Dimensions of one point are dropped.
+    what : str
+        Name of the mask, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If the values are those of no mask.
+    """
+    field = field.squeeze(drop=True)
+    if field.dtype == bool:
+        return field
+    if "flag_meanings" in field.attrs:
+        return _by_flags(field, what)
+    name = field.attrs.get("standard_name", "")
+    share = field / 100 if field.attrs.get("units") == "%" else field
+    if name in _SEA_NAMES:
+        return share >= 0.5
+    if name in _LAND_NAMES:
+        return share < 0.5
+    values = np.unique(field.fillna(0).values)
+    if not np.isin(values, (0, 1)).all():
+        raise ConfigError(
+            f"{what} has the values {values[:5].tolist()}..., and neither flag_meanings nor the standard_name of a "
+            "mask: give booleans, or 1 over the sea and 0 over land"
+        )
+    return field.fillna(0) == 1
+
+
+def _by_flags(field: xr.DataArray, what: str) -> xr.DataArray:
+    meanings = str(field.attrs["flag_meanings"]).split()
+    by_bits = "flag_masks" in field.attrs
+    numbers = np.atleast_1d(field.attrs.get("flag_masks" if by_bits else "flag_values", ()))
+    sea = _numbers_of(_SEA, meanings, numbers)
+    if len(numbers) != len(meanings) or not sea:
+        raise ConfigError(
+            f"{what} has the flags {meanings} for {numbers.tolist()}, and none of them is the sea: give booleans"
+        )
+    if not by_bits:
+        return field.isin(sea)
+    bits = field.fillna(0).astype(np.int64)
+    land = _numbers_of(_LAND, meanings, numbers)
+    return _has(bits, sea) & ~_has(bits, land)
+
+
+def _numbers_of(words: Iterable[str], meanings: list[str], numbers: np.ndarray) -> list[int]:
+    pairs = zip(meanings, numbers, strict=False)
+    return [
+        int(number) for meaning, number in pairs if any(meaning.lower().split("_")[0] == w for w in words)
+    ]
+
+
+def _has(bits: xr.DataArray, flags: list[int]) -> xr.DataArray:
+    found = xr.zeros_like(bits, bool)
+    for flag in flags:
+        found = found | ((bits & flag) != 0)
+    return found
+
+
+def sea_at(ds: xr.Dataset) -> xr.DataArray:
+    """Boolean mask, True off the coasts of GSHHG and OpenStreetMap, as the package roaring-landmask has them.
+
+    Raises
+    ------
+    ConfigError
+        If that package is not installed.
+    MissingVariableError
+        If the data have no latitude and longitude.
+    """
+    try:
+        from roaring_landmask import RoaringLandmask
+    except ImportError as error:
+        raise ConfigError("mask='land' needs coasts: pip install 'oceanvar[land]'") from error
+    places = angles(ds)
+    if set(places) != {LATITUDE, LONGITUDE}:
+        raise MissingVariableError(
+            f"mask='land' needs a latitude and a longitude; there are {sorted(map(str, ds.coords))}"
+        )
+    north, east = xr.broadcast(
+        places[LATITUDE].reset_coords(drop=True), places[LONGITUDE].reset_coords(drop=True)
+    )
+    turned = (east.values.ravel().astype(float) + 180) % 360 - 180
+    land = RoaringLandmask.new().contains_many(turned, north.values.ravel().astype(float))
+    return north.copy(data=~np.asarray(land).reshape(north.shape)).rename("sea")
+
+
+def sea_observed(ds: xr.Dataset, names: Iterable[str], dims: Iterable[str]) -> xr.DataArray:
+    """Boolean mask, True where any of the variables was ever observed; lazy where the data are.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The data.
+    names : iterable of str
+        Its variables.
+    dims : iterable of str
+        Dimensions of the mask.
+    """
+    kept, found = set(dims), None
+    for name in names:
+        each = ds[name].notnull()
+        each = each.any([dim for dim in each.dims if dim not in kept])
+        found = each if found is None else found | each
+    if found is None:
+        raise ConfigError("a mask of what was observed needs at least one variable")
+    return found.rename("sea")
