@@ -9,12 +9,15 @@ from typing import Any
 import xarray as xr
 
 from oceanvar.errors import ConfigError, PatchError
+from oceanvar.labels.masks import sea_of
 from oceanvar.network.handles import resolve_device
 from oceanvar.network.training_windows import TrainingWindows
 from oceanvar.network.varnet import VarNet
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.options import check_keys
+from oceanvar.state.inputs import like, mended
+from oceanvar.state.spaces import StateSpace
 from oceanvar.state.windows import WindowSource
 from oceanvar.training.loop import train
 from oceanvar.training.settings import TrainingSettings
@@ -28,6 +31,7 @@ def fit(
     noise_std: float | Mapping[str, float] = 0.0,
     validation: float | xr.Dataset | tuple[xr.Dataset, xr.Dataset] = 0.1,
     along_track: Mapping[str, xr.Dataset | AbstractTrackSampler] | None = None,
+    mask: xr.DataArray | None = None,
     n_samples: int | None = None,
     n_validation: int = 64,
     checkpoint: str | Path | None = None,
@@ -56,6 +60,9 @@ def fit(
         For a model with along-track instruments, the samples of each over the whole of `truth` and of the
         validation fields, or a sampler of tracks with which every window of every epoch is observed afresh,
         with `noise_std`.
+    mask : DataArray, optional
+        Where there is sea: elsewhere nothing is learned or observed, whatever the fields hold there (0 on land,
+        say). Booleans, or a mask as files have it, see `oceanvar.labels.masks.sea_of`.
     n_samples : int, optional
         Windows per epoch. Default: as many as patches cover the truth.
     n_validation : int
@@ -85,6 +92,13 @@ def fit(
     check_keys(settings, [each.name for each in fields(TrainingSettings)], "training setting")
     choices = TrainingSettings(**settings)
     resolve_device(choices.device)
+    space = model.state_space
+    truth, observations = (_expected(each, space, mask) for each in (truth, observations))
+    validation = (
+        tuple(_expected(each, space, mask) for each in validation)
+        if isinstance(validation, tuple)
+        else _expected(validation, space, mask)
+    )
     learning, withheld = _split(truth, observations, model, validation)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     space = model.state_space.normalised_by(learning[0], beside)
@@ -113,6 +127,17 @@ def fit(
         "settings": str(choices),
     }
     return history
+
+
+def _expected(data: Any, space: StateSpace, mask: xr.DataArray | None) -> Any:
+    """Fields as the model expects them, with NaN on land; what is no Dataset as it is."""
+    if not isinstance(data, xr.Dataset):
+        return data
+    ds = mended(data, space, {}, "fill", "the fields to learn from").ds
+    if mask is None:
+        return ds
+    sea = like(sea_of(mask, "the mask"), space, ds, "the mask")
+    return ds.assign({name: ds[name].where(sea) for name in space.variables if name in ds})
 
 
 Pair = tuple[xr.Dataset, xr.Dataset | AbstractSampler]

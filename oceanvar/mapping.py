@@ -43,6 +43,9 @@ _PACKED = (
 )
 """Attributes about the stored numbers of the observations, wrong for an analysis."""
 
+_REFERENCES = ("bounds", "climatology", "grid_mapping", "ancillary_variables", "cell_measures", "coordinates")
+"""Attributes that name other variables, wrong where those are not written."""
+
 _COORDINATE_ENCODING = ("units", "calendar", "dtype", "_FillValue")
 
 _HEALTH_ATTRS = {
@@ -301,6 +304,10 @@ def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarN
         analysis["health"] = (each.dims, each.data, _HEALTH_ATTRS)
     coords = {name: coord for name, coord in ds.coords.items() if set(coord.dims) <= set(analysis.sizes)}
     analysis = analysis.assign_coords(coords)
+    for each in analysis.variables.values():
+        for reference in [one for one in _REFERENCES if one in each.attrs]:
+            if not set(str(each.attrs[reference]).split()) <= set(analysis.variables):
+                del each.attrs[reference]
     for key in coords:
         # Compressors and chunks are those of the source; they may not suit the format of the output.
         kept = {k: v for k, v in ds[key].encoding.items() if k in _COORDINATE_ENCODING}

@@ -13,7 +13,7 @@ from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import GridMismatchError
 from oceanvar.labels.alignment import check_same_grid
 
-_N_NAMED = 20
+_N_NAMED = 3
 """Files named with the same problem."""
 
 Problems = list[tuple[AbstractSource, str]]
@@ -127,13 +127,12 @@ def without_overlaps(
 
 
 def listed(problems: Problems) -> str:
-    """One line per problem; where many files share one, the first of them and a number."""
+    """One line per problem; files that share one share its line, the first of them by name."""
     by_reason: dict[str, list[str]] = {}
     for file, reason in problems:
         by_reason.setdefault(reason, []).append(file.name)
     lines = []
     for reason, names in by_reason.items():
-        lines += [f"  {name}: {reason}" for name in names[:_N_NAMED]]
-        if len(names) > _N_NAMED:
-            lines.append(f"  and {len(names) - _N_NAMED} more files: the same")
+        more = f" and {len(names) - _N_NAMED} more files" if len(names) > _N_NAMED else ""
+        lines.append(f"  {', '.join(names[:_N_NAMED])}{more}: {reason}")
     return "\n".join(lines)

@@ -200,8 +200,8 @@ def find_files(paths: Paths) -> list[AbstractSource]:
     Parameters
     ----------
     paths : path-like or sequence of path-like
-        A pattern like ``obs/*.nc``, a file, a folder of ``*.nc`` files, a Zarr store, a URL or pattern of a URL like
-        ``s3://bucket/obs/*.nc``, or several of these.
+        A pattern like ``obs/*.nc``, a file, a folder with ``*.nc`` files in any depth, a Zarr store, a URL or
+        pattern of a URL like ``s3://bucket/obs/*.nc``, or several of these.
 
     Raises
     ------
@@ -232,10 +232,20 @@ def is_zarr(path: Path) -> bool:
 def _find_local(given: str) -> Sequence[AbstractSource]:
     path = Path(given)
     if path.is_dir() and not is_zarr(path):
-        return [LocalSource(each) for each in sorted(path.glob("*.nc"))]
+        found = [LocalSource(each) for each in sorted(path.rglob("*.nc"))]
+        if not found:
+            raise StoreError(
+                f"the folder {given!r} has no file *.nc, in no depth; it holds {_contents(path)}"
+            )
+        return found
     if path.exists():
         return [LocalSource(path)]
     return [LocalSource(Path(name)) for name in sorted(glob.glob(given, recursive=True))]
+
+
+def _contents(folder: Path) -> str:
+    names = sorted(each.name for each in folder.iterdir())
+    return f"{len(names)} other entries: {', '.join(names[:5])}..." if names else "nothing"
 
 
 def _find_remote(given: str) -> Sequence[AbstractSource]:
@@ -251,7 +261,7 @@ def _find_remote(given: str) -> Sequence[AbstractSource]:
         if any(fs.exists(f"{path.rstrip('/')}/{name}") for name in ("zarr.json", ".zgroup")):
             return [source]
         return [
-            RemoteSource(fs.unstrip_protocol(each)) for each in sorted(fs.glob(f"{path.rstrip('/')}/*.nc"))
+            RemoteSource(fs.unstrip_protocol(each)) for each in sorted(fs.glob(f"{path.rstrip('/')}/**/*.nc"))
         ]
     except ImportError as error:
         raise StoreError(f"{given!r} needs a library that is not installed: {error}") from error
@@ -260,11 +270,13 @@ def _find_remote(given: str) -> Sequence[AbstractSource]:
 
 
 def _open_store(place: str | Path, in_blocks: bool) -> xr.Dataset:
-    return xr.open_dataset(place, engine="zarr", cache=False, chunks={} if in_blocks else None)
+    chunks: Any = {} if in_blocks else None
+    return xr.open_dataset(place, engine="zarr", cache=False, chunks=chunks, decode_timedelta=False)
 
 
 def _open_netcdf(path: Path) -> xr.Dataset:
-    ds: Any = xr.open_dataset(path, engine="netcdf4", cache=False)
+    # A variable in seconds (a wave period) stays a number: as a duration its fill value would become one too.
+    ds: Any = xr.open_dataset(path, engine="netcdf4", cache=False, decode_timedelta=False)
     try:
         _check_whole(path, ds)
     except BaseException:

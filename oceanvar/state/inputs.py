@@ -88,6 +88,7 @@ def mended(
         if name in result.ds:
             check_decoded(result.ds[name], what)
     result = Mended(within_valid_range(result.ds, space.variables), result.told, result.backs)
+    result = _transformed(result, space)
     for dim in space.dims if dims is None else dims:
         if dim in result.ds.coords:
             result = _ordered(result, space, dim, gaps, what, relabel=dims is None)
@@ -196,6 +197,26 @@ def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
     )
     told = ", ".join(f"{name!r} from {units!r} to {space.units[name]!r}" for name, (units, _) in ways.items())
     return given.then(ds, f"{what} were converted: {told}", back)
+
+
+def _transformed(given: Mended, space: StateSpace) -> Mended:
+    """Take logarithms where the state space says so; values that have none are not used."""
+    names = [name for name in space.transform if name in given.ds.data_vars]
+    if not names:
+        return given
+
+    def back(analysis: xr.Dataset) -> xr.Dataset:
+        return analysis.assign({name: _with_attrs(10 ** analysis[name], analysis[name]) for name in names})
+
+    logs = {}
+    for name in names:
+        field = given.ds[name]
+        logs[name] = _with_attrs(xr.apply_ufunc(np.log10, field.where(field > 0), dask="allowed"), field)
+    return Mended(given.ds.assign(logs), given.told, (*given.backs, back))
+
+
+def _with_attrs(field: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    return field.astype(like.dtype).assign_attrs(like.attrs)
 
 
 def _scaled(field: xr.DataArray, way: Conversion, units: str) -> xr.DataArray:

@@ -56,6 +56,9 @@ class StateSpace:
         Step and direction of the dimensions that the model learned on. Default: taken from the training data.
     ranges : mapping of str to (float, float), optional
         Lowest and highest value of each variable in training. Default: taken from the training data.
+    transform : mapping of str to str, optional
+        Variables that the model knows by their logarithm, ``{"CHL": "log10"}``: observations are taken so, and the
+        analysis comes back in the variable's own units, the median of what the logarithm says.
     """
 
     variables: tuple[str, ...]
@@ -70,6 +73,7 @@ class StateSpace:
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
     axes: Mapping[str, Axis] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    transform: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
@@ -94,6 +98,11 @@ class StateSpace:
                 )
         if (self.mean is None) != (self.std is None):
             raise ConfigError("give both mean and std of the variables, or neither")
+        wrong = {
+            name: how for name, how in self.transform.items() if how != "log10" or name not in self.variables
+        }
+        if wrong:
+            raise ConfigError(f"transform is {wrong}: give 'log10' for variables among {self.variables}")
         self._check_instruments()
 
     def _check_instruments(self) -> None:
@@ -296,5 +305,5 @@ class StateSpace:
         """Plain values for a model file."""
         values = asdict(self)
         # What a model does without is not written: its digest is that of before there was any.
-        optional = ("covariates", "instruments", "axes", "ranges")
+        optional = ("covariates", "instruments", "axes", "ranges", "transform")
         return {k: v for k, v in values.items() if v or k not in optional}
