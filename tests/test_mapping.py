@@ -1,5 +1,7 @@
 """From labelled observations to a labelled field: laziness, invariances, labels, errors."""
 
+from dataclasses import replace
+
 import dask
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from oceanvar.errors import (
 )
 from oceanvar.mapping import assimilate
 from oceanvar.network.handles import PatchSolver
+from oceanvar.network.varnet import VarNet
 from tests.counters import count_solves
 from tests.labelled_fields import gappy
 
@@ -196,6 +199,14 @@ def test_a_solve_does_not_change_with_the_model_trained_on(model, obs):
             parameter.add_(0.1)
     assert_same_field(lazy.compute(), expected)
     assert not np.allclose(obs.varnet.assimilate(model)["ssh"], expected["ssh"])
+
+
+def test_units_are_those_of_the_observations_or_of_the_model(model, obs):
+    assert obs.varnet.assimilate(model)["ssh"].attrs["units"] == "m"
+    del obs["ssh"].attrs["units"]
+    assert obs.varnet.assimilate(model)["ssh"].attrs["units"] == "m"
+    unknown = VarNet(model.assimilator, replace(model.state_space, units={}))
+    assert "units" not in obs.varnet.assimilate(unknown)["ssh"].attrs
 
 
 def test_errors_say_what_is_wrong_and_what_to_do(model, obs):

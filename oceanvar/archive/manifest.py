@@ -136,7 +136,6 @@ def locked(folder: Path) -> Iterator[None]:
     # A soft lock would outlive a killed process: better none at all.
     lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise StoreError(_held(folder)) from None

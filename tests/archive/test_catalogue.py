@@ -103,3 +103,13 @@ def test_nothing_found(tmp_path):
         open_archive(str(tmp_path / "*.nc"))
     with pytest.raises(StoreError, match="empty"):
         open_archive([])
+
+
+def test_a_file_without_any_time_is_told(long_obs, tmp_path):
+    pattern = write_files(long_obs.isel(time=slice(20)), tmp_path)
+    long_obs.isel(time=slice(0)).to_netcdf(tmp_path / "empty.nc")
+    with pytest.raises(StoreError, match="empty.nc: has no coordinate 'time', or no values of it"):
+        open_archive(pattern)
+    long_obs.isel(time=slice(20, 22)).drop_vars("time").to_netcdf(tmp_path / "empty.nc")
+    with pytest.raises(StoreError, match="empty.nc: has no coordinate 'time', or no values of it"):
+        open_archive(pattern)

@@ -15,8 +15,10 @@ import pytest
 import xarray as xr
 
 from oceanvar.archive import assimilate_archive, read_summary
+from oceanvar.archive.cluster import TOKEN
 from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
+from oceanvar.archive.runs import ArchiveRun
 from oceanvar.archive.sources import LocalSource
 from oceanvar.archive.writers import ZarrWriter
 from oceanvar.errors import ModelMismatchError, StoppedError, StoreError
@@ -256,3 +258,39 @@ def test_kills_at_any_moment_lose_nothing(pattern, model, tmp_path):
     ]
     for output in outputs:
         assert sorted(os.listdir(run_folder(output))) == [INDEX, MANIFEST]
+
+
+def test_workers_of_a_killed_run_are_told_to_stop(pattern, model, tmp_path, monkeypatch):
+    """What they look for is gone before the run goes on without them."""
+    output = tmp_path / "out.zarr"
+    broken_off(pattern, model, output, monkeypatch)
+    token = run_folder(output) / TOKEN
+    token.write_text("of the run that was killed")
+    seen = []
+    real = ArchiveRun.solve_stretch
+
+    def noted(self, *arguments):
+        seen.append(token.exists())
+        real(self, *arguments)
+
+    monkeypatch.setattr(ArchiveRun, "solve_stretch", noted)
+    assimilate_archive(pattern, model, output, resume=True, batch_size=6)
+    assert seen
+    assert not any(seen)
+
+
+def test_a_finished_record_beside_data_that_were_not_moved_is_no_complete_run(pattern, model, tmp_path):
+    output = assimilate_archive(pattern, model, tmp_path / "out.zarr")
+    assert read_summary(output)["n_units"] > 0
+    output.rename(run_folder(output) / output.name)
+    with pytest.raises(StoreError, match="no record of a complete run"):
+        read_summary(output)
+    shutil.copytree(run_folder(output) / output.name, output)
+    with pytest.raises(StoreError, match="no record of a complete run"):
+        read_summary(output)
+
+
+def test_a_folder_that_cannot_be_made_is_told(pattern, model, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StoreError, match="cannot write to the folder"):
+        assimilate_archive(pattern, model, tmp_path / "file" / "out.zarr")

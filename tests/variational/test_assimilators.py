@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps import AbstractMap, Chain, Conv, Identity, SiLU
 from oceanvar.variational import (
     Assimilator,
@@ -27,7 +28,11 @@ from oceanvar.variational import (
     two_scale_prior,
     unet,
 )
+from oceanvar.variational.designs.sampling import SamplingDesign
+from oceanvar.variational.posterior import health
+from oceanvar.variational.solvers.lbfgs import LBFGS
 from oceanvar.variational.starts.interpolated import interpolate_in_time
+from oceanvar.variational.terms.first_state import FirstStateTerm
 
 SHAPE = (2, 6, 4)  # variables, times, sites
 
@@ -335,3 +340,31 @@ def test_clear_errors():
         ObservationTerm(weight=0.0)
     with pytest.raises(ValueError, match="exactly one prior term"):
         _ = VariationalCost(ObservationTerm(Identity())).prior
+
+
+def test_variances_and_choices_are_arguments_and_no_weights():
+    term = ObservationTerm(variances=[0.5])
+    assert set(term.state_dict()) == {"log_weight"}
+    sampling = SamplingDesign(Identity(), ["z"], share=0.5)
+    whole = Assimilator(VariationalCost(term), GradientDescent(0.1), 1, sampling=sampling)
+    assert whole.sampling is sampling
+
+
+def test_the_fewest_numbers_that_do():
+    assert LBFGS(history=1, n_trials=1, tolerance=0.0).history == 1
+    with pytest.raises(ConfigError):
+        LBFGS(history=0)
+    term = FirstStateTerm([2])
+    states = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).view(3, 2, 1)
+    assert term.fit_(states).mean.tolist() == pytest.approx([1 / 3, 1 / 3])
+    with pytest.raises(ConfigError, match="2 states are too few"):
+        term.fit_(states[:2])
+    FirstStateTerm([2]).fit_(states[:2] + torch.tensor([[[0.0], [0.0]], [[0.0], [1.0]]]), diagonal=True)
+    with pytest.raises(ConfigError, match="1 states are too few"):
+        term.fit_(states[:1], diagonal=True)
+
+
+def test_a_window_without_observations_has_a_health():
+    cost = VariationalCost(ObservationTerm(), BackgroundTerm())
+    obs = Observations.from_nan(torch.full((1, 1, 4), torch.nan), background=torch.ones(1, 1, 4))
+    assert float(health(cost, torch.zeros(1, 1, 4), obs)) == pytest.approx(4.0), "2 J itself"
