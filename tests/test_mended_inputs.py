@@ -1,7 +1,9 @@
 """Data that are not as a model expects them give the map of the clean ones, or an error: never another map."""
 
 import warnings
+from dataclasses import replace
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -258,3 +260,68 @@ def test_training_teaches_the_axes_and_the_file_keeps_them(tmp_path):
     assert back.axes["time"].calendar == "proleptic_gregorian"
     low, _ = back.ranges["ssh"]
     assert low == pytest.approx(float(truth["ssh"].isel(time=slice(6)).min()))
+
+
+def test_a_variable_known_by_its_logarithm_comes_back_in_its_own_units(model):
+    space = replace(
+        model.state_space, transform={"ssh": "log10"}, units={"ssh": "mg m-3"}, mean={"ssh": -0.5}
+    )
+    chlorophyll = 10 ** (clean() - 0.5)
+    chlorophyll["ssh"].attrs["units"] = "mg m-3"
+    chlorophyll["ssh"][0, 0, 0] = -0.01  # a negative retrieval has no logarithm
+    logs = clean() - 0.5
+    logs["ssh"][0, 0, 0] = np.nan
+    plain = VarNet(model.assimilator, replace(space, transform={}, units={}))
+    logs["ssh"].attrs.pop("units")
+    expected = 10 ** mapped(logs, plain)["ssh"]
+    analysis = mapped(chlorophyll, VarNet(model.assimilator, space))["ssh"]
+    np.testing.assert_allclose(analysis, expected, rtol=1e-5)
+    assert analysis.attrs["units"] == "mg m-3"
+    with pytest.raises(ConfigError, match="transform is"):
+        replace(space, transform={"ssh": "sqrt"})
+
+
+def test_an_analysis_refers_to_nothing_that_is_not_there(model):
+    ds = clean()
+    ds["ssh"].attrs |= {"grid_mapping": "crs", "ancillary_variables": "ssh_error"}
+    ds["latitude"].attrs["bounds"] = "lat_bnds"
+    ds = ds.assign_coords(crs=0).assign(lat_bnds=(("latitude", "nv"), np.zeros((7, 2))))
+    analysis = mapped(ds, model)
+    assert analysis["ssh"].attrs["grid_mapping"] == "crs"
+    assert "ancillary_variables" not in analysis["ssh"].attrs
+    assert "bounds" not in analysis["latitude"].attrs
+
+
+def test_coordinates_of_zarr_2_are_written_to_zarr_3(model, tmp_path):
+    clean().chunk(time=3).to_zarr(tmp_path / "in.zarr", zarr_format=2)
+    mapped(xr.open_zarr(tmp_path / "in.zarr"), model).to_zarr(tmp_path / "out.zarr", consolidated=False)
+    assert xr.open_zarr(tmp_path / "out.zarr", consolidated=False)["ssh"].notnull().all()
+
+
+def test_training_leaves_land_and_days_that_are_missing(model):
+    truth = clean().fillna(0.0)
+    sea = truth["latitude"] < 32
+    space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
+    results = []
+    for land in (0.0, 50.0):
+        net = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+        fields = truth.where(sea, land).isel(time=[0, 1, 2, 4, 5, 6, 7, 8])
+        history = fields.varnet.fit(
+            net, clean(), mask=sea, n_epochs=1, validation=0.34, n_warmup=1, n_samples=8
+        )
+        results.append((float(history["loss"][-1]), net.state_space.mean["ssh"]))
+    assert results[0] == results[1]
+
+
+def test_checks_look_at_no_value(model):
+    days = 400
+    like = clean().isel(time=0, drop=True)
+    values = dask.array.from_delayed(dask.delayed(_never)(), (days, 7, 6), np.float64).rechunk((10, 7, 6))
+    times = np.datetime64("2019-01-01", "ns") + np.arange(days) * np.timedelta64(1, "D")
+    ds = xr.Dataset({"ssh": (DIMS, values, {"units": "cm"})}, {**like.coords, "time": times})
+    lazy = mapped(ds.isel(latitude=slice(None, None, -1), time=np.delete(np.arange(days), 7)), model)
+    assert lazy.sizes["time"] == days
+
+
+def _never():
+    raise AssertionError("a check has computed the data")
