@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from oceanvar.errors import GridMismatchError
@@ -78,8 +79,9 @@ def ordered(coordinate: xr.DataArray, axis: Axis | None, gaps: str, what: str) -
     """
     name = f"coordinate {coordinate.name!r} of {what}"
     kind, unit = kind_of(coordinate)
-    if coordinate.isnull().any():
-        raise GridMismatchError(f"{name} is missing at {int(coordinate.isnull().sum())} points: drop them")
+    n_missing = int(np.count_nonzero(pd.isnull(coordinate.values)))
+    if n_missing:
+        raise GridMismatchError(f"{name} is missing at {n_missing} points: drop them")
     if axis is not None and axis.calendar and coordinate.dtype.kind in "MO":
         _check_calendar(coordinate, axis, name)
     given = numbers(coordinate).values if coordinate.dtype.kind in "mMO" else coordinate.values.astype(float)

@@ -136,8 +136,9 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
     clashes = [name for name, given in names.items() if name in ds.variables and given != name]
     ds = ds.drop_vars(clashes) if clashes else ds
     new = {given: name for name, given in names.items() if given != name}
-    present = [name for name in space.variables if name in ds.rename(new)]
-    new |= _dims_by_meaning(ds.rename(new)[present[0]], space) if present else {}
+    called = ds.rename(new) if new else ds
+    present = [name for name in space.variables if name in called]
+    new |= _dims_by_meaning(called[present[0]], space) if present else {}
     if not new:
         return Mended(ds)
 
@@ -153,6 +154,8 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
 def _dims_by_meaning(field: xr.DataArray, space: StateSpace) -> dict[str, str]:
     """Dimensions that have another name than the state's but mean the same, by CF attributes or name."""
     free = [dim for dim in field.dims if dim in field.coords and dim not in space.dims]
+    if not free:
+        return {}
     found = {}
     for dim in space.dims:
         meant = space.axes[dim].kind if dim in space.axes else _MEANINGS.get(dim)
