@@ -118,7 +118,11 @@ def without_overlaps(
         if last is not None and index[0] <= last[1]:
             before, end = last
             problems.append(
-                (file, f"its values of {dim!r} begin at {index[0]}, but {before.name} goes on to {end}")
+                (
+                    file,
+                    f"its values of {dim!r} begin at {index[0]}, but {before.name} goes on to {end} (several sources "
+                    "of one grid, satellites say, are to be averaged before)",
+                )
             )
             continue
         good[file] = notes

@@ -59,12 +59,18 @@ def plan_run(
     ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`; PatchError also if time is periodic.
     """
-    if isinstance(options.mask, str) and options.mask == "observed":
-        options = replace(options, mask=index.observed(model.state_space.dims[1:]))
-    setup = set_up(index.layout, model, options)
+    setup = set_up_on(index, model, options)
     writer, target = _writer(index, setup, folder, storage)
     run = ArchiveRun(index, setup, writer, stop)
     return run, {**_description(run), **target, **storage.description()}
+
+
+def set_up_on(index: ArchiveIndex, model: VarNet, options: Options) -> Setup:
+    """Set a mapping up on an archive, whose index gives variables their expected names; errors as of `plan_run`."""
+    chosen = replace(options, variables={})
+    if isinstance(options.mask, str) and options.mask == "observed":
+        chosen = replace(chosen, mask=index.observed(model.state_space.dims[1:]))
+    return replace(set_up(index.layout, model, chosen), options=options)
 
 
 def _writer(

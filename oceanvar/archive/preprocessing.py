@@ -1,8 +1,11 @@
 """What may be done to each file of an archive before it is checked."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
+import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError
@@ -61,6 +64,124 @@ class TimeUnits:
         times = ds[self.dim].variable.copy()
         times.attrs |= {"units": self.units, "calendar": self.calendar}
         return ds.assign_coords({self.dim: xr.decode_cf(xr.Dataset(coords={self.dim: times}))[self.dim]})
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Several steps, one after the other.
+
+    Parameters
+    ----------
+    steps : tuple of callable
+        What is done to each file, in this order.
+    """
+
+    steps: tuple[Preprocess, ...]
+
+    def __call__(self, ds: xr.Dataset) -> xr.Dataset:
+        """Take all of them."""
+        for step in self.steps:
+            ds = step(ds)
+        return ds
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """Gives variables, coordinates and dimensions other names.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        New name by the one in the files; those that a file lacks are passed over.
+    """
+
+    names: Mapping[str, str]
+
+    def __call__(self, ds: xr.Dataset) -> xr.Dataset:
+        """Rename what is there."""
+        present = {*ds.variables, *ds.dims}
+        return ds.rename({old: new for old, new in self.names.items() if old in present})
+
+
+@dataclass(frozen=True)
+class WithUnits:
+    """Says the units of variables, in place of what the files say.
+
+    Parameters
+    ----------
+    units : mapping of str to str
+        Units by variable.
+    """
+
+    units: Mapping[str, str]
+
+    def __call__(self, ds: xr.Dataset) -> xr.Dataset:
+        """Set the units of what is there; values stay as they are."""
+        named = {name: units for name, units in self.units.items() if name in ds}
+        return ds.assign({name: ds[name].assign_attrs(units=units) for name, units in named.items()})
+
+
+@dataclass(frozen=True)
+class TimeFrom:
+    r"""Takes the one time of a file from its name, or from ``time_coverage_start`` among its attributes.
+
+    Parameters
+    ----------
+    pattern : str
+        Regular expression for the name of the file, whose first group is the time: digits of year, month, day and
+        so on, ``_(\d{8})_`` say, with anything between them. Empty for the attribute.
+    dim : str
+        Name of the dimension of time; a file that has it already is refused.
+
+    Raises
+    ------
+    ConfigError
+        If the pattern is none, or has no group.
+    """
+
+    pattern: str
+    dim: str = "time"
+
+    def __post_init__(self) -> None:
+        try:
+            n_groups = re.compile(self.pattern).groups
+        except re.error as error:
+            raise ConfigError(f"{self.pattern!r} is no regular expression: {error}") from error
+        if self.pattern and n_groups < 1:
+            raise ConfigError(f"{self.pattern!r} has no group for the time: write '_(\\d{{8}})_', say")
+
+    def __call__(self, ds: xr.Dataset) -> xr.Dataset:
+        """Add the time.
+
+        Raises
+        ------
+        ConfigError
+            If the file has times already, or does not say one.
+        """
+        if self.dim in ds.dims:
+            raise ConfigError(f"it has the dimension {self.dim!r} already: leave the time from its name out")
+        moment = np.array([_moment(self._text(ds))], "datetime64[ns]")
+        return ds.drop_vars(self.dim, errors="ignore").expand_dims({self.dim: moment})
+
+    def _text(self, ds: xr.Dataset) -> str:
+        if not self.pattern:
+            return str(ds.attrs.get("time_coverage_start", ""))
+        name = str(ds.encoding.get("source", "")).rpartition("/")[2]
+        found = re.search(self.pattern, name)
+        if found is None:
+            raise ConfigError(f"the name {name!r} does not match {self.pattern!r}")
+        return found[1]
+
+
+def _moment(text: str) -> np.datetime64:
+    digits = "".join(re.findall(r"\d", text))[:14]
+    layout = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+    try:
+        return np.datetime64(datetime.strptime(digits, layout[len(digits)]), "ns")
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"{text!r} is no time: digits of year, month, day and so on are expected"
+        ) from error
 
 
 @dataclass(frozen=True)

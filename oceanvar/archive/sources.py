@@ -190,6 +190,7 @@ class RemoteSource(AbstractSource):
             folder.cleanup()
 
         ds = ds.copy()
+        ds.encoding["source"] = self.url
         ds.set_close(close_and_remove)
         return ds
 

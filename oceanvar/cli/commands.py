@@ -127,6 +127,9 @@ def assimilate(
     model: str,
     out: str,
     time_units: str | None,
+    time_from: str | None,
+    rename: dict[str, str] | None,
+    units: dict[str, str] | None,
     workers: int | None,
     scheduler: str | None,
     background: str | None,
@@ -153,15 +156,14 @@ def assimilate(
     from oceanvar.archive.catalogue import open_archive
     from oceanvar.archive.cluster import connected
     from oceanvar.archive.jobs import assimilate_archive, read_summary
-    from oceanvar.archive.preprocessing import TimeUnits
     from oceanvar.archive.storage import Packing
-    from oceanvar.cli.inputs import read_mask, read_samples
+    from oceanvar.cli.inputs import file_steps, read_mask, read_samples
     from oceanvar.cli.report import summary_lines
     from oceanvar.network.varnet import load
 
     network = load(model)
     variables, dim = network.state_space.variables, network.state_space.dims[0]
-    preprocess = None if time_units is None else TimeUnits(time_units, dim)
+    preprocess = file_steps(dim, time_units, time_from, rename, units)
     guess = None if background is None else open_archive(background, variables, dim=dim)
     with told_to_stop() as stop, connected(workers, scheduler) as client:
         path = assimilate_archive(
@@ -282,6 +284,9 @@ def plan(
     obs: tuple[str, ...],
     model: str,
     time_units: str | None,
+    time_from: str | None,
+    rename: dict[str, str] | None,
+    units: dict[str, str] | None,
     skip_bad: bool,
     quick: bool,
     periodic: tuple[str, ...],
@@ -293,21 +298,20 @@ def plan(
     Every file is checked. One unit (a chunk of the output in time) is read, solved and written to a temporary
     folder; time and size on the disk are judged by it.
     """
-    from oceanvar.archive.preprocessing import TimeUnits
+    from oceanvar.archive.planning import set_up_on
     from oceanvar.archive.slabs import index_expected
     from oceanvar.archive.sources import find_files
     from oceanvar.archive.trials import try_unit
-    from oceanvar.cli.inputs import read_samples
+    from oceanvar.cli.inputs import file_steps, read_samples
     from oceanvar.cli.report import plan_lines, trial_lines
-    from oceanvar.mapping import set_up
     from oceanvar.network.varnet import load
     from oceanvar.options import Options
 
     network = load(model)
     dim = network.state_space.dims[0]
-    preprocess = None if time_units is None else TimeUnits(time_units, dim)
+    preprocess = file_steps(dim, time_units, time_from, rename, units)
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
     index = index_expected(find_files(list(obs)), network.state_space, choices, preprocess, skip_bad=skip_bad)
-    click.echo("\n".join(plan_lines(index, set_up(index.layout, network, choices))))
+    click.echo("\n".join(plan_lines(index, set_up_on(index, network, choices))))
     if not quick:
         click.echo("\n".join(trial_lines(try_unit(index, network, choices))))

@@ -1,9 +1,10 @@
 """Files that options of the shell name: a mask, the samples of an instrument."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import xarray as xr
 
+from oceanvar.archive.preprocessing import Preprocess, Renamed, Steps, TimeFrom, TimeUnits, WithUnits
 from oceanvar.errors import StoreError
 from oceanvar.labels.alignment import check_variables
 from oceanvar.labels.masks import sea_of
@@ -59,3 +60,29 @@ def _opened(path: str, what: str) -> xr.Dataset:
         return xr.open_dataset(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"the {what} {path!r} cannot be opened: {error}") from error
+
+
+def file_steps(
+    dim: str,
+    time_units: str | None,
+    time_from: str | None,
+    rename: Mapping[str, str] | None,
+    units: Mapping[str, str] | None,
+) -> Steps | None:
+    """What options of the shell have done to each file; None where they say nothing.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is not understood.
+    """
+    steps: list[Preprocess] = []
+    if rename:
+        steps.append(Renamed(rename))
+    if time_units is not None:
+        steps.append(TimeUnits(time_units, dim))
+    if time_from is not None:
+        steps.append(TimeFrom(time_from, dim))
+    if units:
+        steps.append(WithUnits(units))
+    return Steps(tuple(steps)) if steps else None

@@ -18,6 +18,19 @@ class Counts(click.ParamType):
         return {dim.strip(): int(number) for dim, number in pairs}
 
 
+class Texts(click.ParamType):
+    """Texts by name: ``sla=ssh,lat=latitude``."""
+
+    name = "NAME=TEXT,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """Parse the text of an option."""
+        pairs = [pair.partition("=") for pair in str(value).split(",")]
+        if not all(name.strip() and sign and text.strip() for name, sign, text in pairs):
+            self.fail(f"{value!r} is not of the form sla=ssh,lat=latitude", param, ctx)
+        return {name.strip(): text.strip() for name, _, text in pairs}
+
+
 class BatchSize(click.ParamType):
     """A number of patches, or "auto"."""
 
@@ -52,6 +65,19 @@ PATCH_OPTIONS = (
         "--time-units",
         metavar="TEXT",
         help="Units of times that the files do not tell as CF does: 'days since 1900-01-01'.",
+    ),
+    click.option(
+        "--time-from",
+        metavar="REGEX",
+        help="Take the one time of a file from its name: '_(\\d{8})_'; '' for its time_coverage_start.",
+    ),
+    click.option("--units", type=Texts(), help="Units of variables, in place of what the files say: ssh=cm."),
+    click.option("--rename", type=Texts(), help="Other names for what the files hold: sla=ssh,lat=latitude."),
+    click.option(
+        "--variable",
+        "variables",
+        type=Texts(),
+        help="Names in the files of the model's variables: ssh=sla_filtered.",
     ),
     click.option(
         "--device",
