@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ def main() -> None:
     interrupted.
     """
     keep_freed_memory()
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
     # Threads of torch that wait for each other spin, by default for so long that a busy core costs minutes.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 

@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from oceanvar.errors import OceanVarError, StoppedError
+from oceanvar.errors import MendedWarning, OceanVarError, StoppedError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -42,7 +43,11 @@ class _Lines(logging.Handler):
     """Writes messages on stderr as lines of their own, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(record.getMessage(), file=sys.stderr)
+        self.write(record.getMessage())
+
+    def write(self, line: str) -> None:
+        """Write one line."""
+        tqdm.write(line, file=sys.stderr)
 
 
 @contextmanager
@@ -52,7 +57,10 @@ def shown_warnings() -> Iterator[None]:
     lines.addFilter(lambda record: record.name != "oceanvar.archive.catalogue")
     package.addHandler(lines)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", MendedWarning)
+            warnings.showwarning = lambda message, *_, **__: lines.write(f"Warning: {message}")
+            yield
     finally:
         package.removeHandler(lines)
 

@@ -9,7 +9,7 @@ import oceanvar
 from oceanvar.archive import open_archive
 from oceanvar.archive.preprocessing import Renamed, Steps, TimeFrom, WithUnits
 from oceanvar.cli.commands import main
-from oceanvar.errors import ConfigError, MendedWarning, StoreError
+from oceanvar.errors import ConfigError, StoreError
 from tests.labelled_fields import gappy
 
 
@@ -87,7 +87,7 @@ def test_the_shell_maps_files_that_are_odd_in_every_way(odd, days, model, tmp_pa
             main, ["assimilate", str(odd), *arguments, "-o", str(tmp_path / "out.zarr")]
         )
     assert result.exit_code == 0, result.output
-    assert "mended" in result.stderr
+    assert "Warning: the observations were converted" in result.stderr
     expected = days.varnet.assimilate(model)
     with xr.open_zarr(tmp_path / "out.zarr") as stored:
         np.testing.assert_allclose(stored["ssh"].sortby("lat"), expected["ssh"], atol=1e-5)
