@@ -1,5 +1,7 @@
 """Cures for files of other names, units and times, in the shell and in Python."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,6 +12,8 @@ from oceanvar.archive import open_archive
 from oceanvar.archive.preprocessing import Renamed, Steps, TimeFrom, WithUnits
 from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError, StoreError
+from oceanvar.labels.axes import Axis
+from oceanvar.network.varnet import VarNet
 from tests.labelled_fields import gappy
 
 
@@ -76,6 +80,8 @@ def test_steps_follow_each_other(days):
 
 
 def test_the_shell_maps_files_that_are_odd_in_every_way(odd, days, model, tmp_path):
+    axes = {dim: Axis.of(days[dim]) for dim in ("time", "lat", "lon")}
+    model = VarNet(model.assimilator, replace(model.state_space, axes=axes))
     model.save(tmp_path / "m.varnet")
     arguments = ["-m", str(tmp_path / "m.varnet"), "--time-from", r"_(\d{8})_", "--units", "sla=cm"]
     arguments += ["--rename", "nav_lat=lat", "--variable", "ssh=sla"]
