@@ -121,7 +121,7 @@ def without_overlaps(
                 (
                     file,
                     f"its values of {dim!r} begin at {index[0]}, but {before.name} goes on to {end} (several sources "
-                    "of one grid, satellites say, are to be averaged before)",
+                    "of one grid, satellites say, are given by name, or with --source each)",
                 )
             )
             continue

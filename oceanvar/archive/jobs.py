@@ -20,8 +20,8 @@ from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
-from oceanvar.archive.slabs import index_expected
-from oceanvar.archive.sources import AbstractSource, Paths, find_files, is_url, is_zarr
+from oceanvar.archive.side_by_side import index_sources
+from oceanvar.archive.sources import AbstractSource, Paths, find_sources, is_url, is_zarr
 from oceanvar.archive.storage import Packing, Storage
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import MendedWarning, OceanVarError, StoreError
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 def assimilate_archive(
-    paths: Paths,
+    paths: Paths | Mapping[str, Paths],
     model: VarNet | str | Path,
     output: str | Path,
     *,
@@ -63,8 +63,10 @@ def assimilate_archive(
 
     Parameters
     ----------
-    paths : path-like or sequence of path-like
-        Observations: NetCDF files, patterns, a folder, a Zarr store or URLs of these, see `open_archive`.
+    paths : path-like, sequence or mapping of these
+        Observations: NetCDF files, patterns, a folder, a Zarr store or URLs of these, see `open_archive`. Several
+        sources of one grid by name, ``{"altika": "a/*.nc", "jason": "j/*.nc"}``: where more than one has a value
+        their mean is used, weighted by the error variances that the model reads.
     model : VarNet or path-like
         Model, its file, or the name of a packaged one.
     output : path-like
@@ -129,19 +131,19 @@ def assimilate_archive(
     choices, model = Options.of(options, others=_OWN_OPTIONS), loaded(model)
     if is_url(output):
         raise StoreError(f"the output {str(output)!r} must lie on this machine: copy it when it is complete")
-    given, files = Path(output), find_files(paths)
+    given, sources = Path(output), find_sources(paths)
     output = given.absolute()
     storage = Storage(
         None if output.suffix == ".zarr" else period, chunks or {}, shards or {}, compression, packing or {}
     )
-    _check_name(given, files, period)
+    _check_name(given, [file for files in sources.values() for file in files], period)
     if not resume:
         _check_free(output, overwrite)
     folder = run_folder(output)
     _check_begun(folder, resume or overwrite)
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
-    index = index_expected(files, space, choices, preprocess, folder / INDEX, skip_bad)
+    index = index_sources(sources, space, choices, preprocess, folder / INDEX, skip_bad)
     for told in index.told:
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)

@@ -14,7 +14,7 @@ from dask.base import tokenize
 
 from oceanvar.archive.reading import BLOCK_BYTES
 from oceanvar.archive.runs import ArchiveRun
-from oceanvar.archive.slabs import ArchiveIndex
+from oceanvar.archive.slabs import AbstractIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
 from oceanvar.errors import ConfigError, PatchError
@@ -25,7 +25,7 @@ from oceanvar.state.spaces import StateSpace
 
 
 def plan_run(
-    index: ArchiveIndex,
+    index: AbstractIndex,
     model: VarNet,
     folder: Path,
     storage: Storage,
@@ -36,7 +36,7 @@ def plan_run(
 
     Parameters
     ----------
-    index : ArchiveIndex
+    index : AbstractIndex
         Observations.
     model : VarNet
         Model.
@@ -65,7 +65,7 @@ def plan_run(
     return run, {**_description(run), **target, **storage.description()}
 
 
-def set_up_on(index: ArchiveIndex, model: VarNet, options: Options) -> Setup:
+def set_up_on(index: AbstractIndex, model: VarNet, options: Options) -> Setup:
     """Set a mapping up on an archive, whose index gives variables their expected names; errors as of `plan_run`."""
     chosen = replace(options, variables={})
     if isinstance(options.mask, str) and options.mask == "observed":
@@ -74,7 +74,7 @@ def set_up_on(index: ArchiveIndex, model: VarNet, options: Options) -> Setup:
 
 
 def _writer(
-    index: ArchiveIndex, setup: Setup, folder: Path, storage: Storage
+    index: AbstractIndex, setup: Setup, folder: Path, storage: Storage
 ) -> tuple[AbstractWriter, dict[str, Any]]:
     """Make the writer, and say what it makes."""
     unknown = set(storage.packing) - set(setup.space.variables)
@@ -132,7 +132,7 @@ def _description(run: ArchiveRun) -> dict[str, Any]:
         "variables": list(run.setup.space.variables),
         "grid": dict(run.index.layout.sizes),
         **{name.replace("_", " "): described(run.setup) for name, described in DESCRIBED.items()},
-        "preprocess": run.index.reading.settings()["preprocess"],
+        "preprocess": run.index.preprocess,
         "files": dict(run.index.states),
         "skipped": dict(run.index.skipped),
     }

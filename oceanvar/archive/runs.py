@@ -13,7 +13,7 @@ from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
 from oceanvar.archive.progress import reported
 from oceanvar.archive.reading import NETCDF
-from oceanvar.archive.slabs import ArchiveIndex, SlabReader, rows_without_values
+from oceanvar.archive.slabs import AbstractIndex, rows_without_values
 from oceanvar.archive.stretches import Stretch, missing
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import StoppedError, StoreError
@@ -36,7 +36,7 @@ class ArchiveRun:
 
     Parameters
     ----------
-    index : ArchiveIndex
+    index : AbstractIndex
         Observations.
     setup : Setup
         How they are cut, solved and stitched.
@@ -46,7 +46,7 @@ class ArchiveRun:
         Asked after each unit whether to stop.
     """
 
-    index: ArchiveIndex
+    index: AbstractIndex
     setup: Setup
     writer: AbstractWriter
     stop: Callable[[], bool]
@@ -150,7 +150,7 @@ class ArchiveRun:
     def _slabs(
         self, stream: TimeStream, rows: tuple[int, int], watch: Stopwatch, unobserved: set[int]
     ) -> Iterator[np.ndarray]:
-        reader = SlabReader(self.index)
+        reader = self.index.reader()
         try:
             for first, stop in stream.reads(*rows):
                 with watch.time("reading"):

@@ -3,12 +3,13 @@
 import functools
 import itertools
 import operator
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
@@ -26,8 +27,99 @@ from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
 
 
+class AbstractIndex(ABC):
+    """Where the times of one archive, or of several, are.
+
+    Attributes
+    ----------
+    layout : Dataset
+        Labels, attributes, types and sizes of the whole record. Its values mean nothing, are never
+        computed, and travel to other processes as next to nothing.
+    files : tuple of AbstractSource
+        Files, sorted in time within each archive.
+    states : mapping of str to str
+        Size and time of change of each file by its full name, when it was checked.
+    skipped : mapping of str to str
+        Full names of the files that are left out, and why.
+    told : tuple of str
+        What was mended, in words.
+    """
+
+    layout: xr.Dataset
+    files: tuple[AbstractSource, ...]
+    states: Mapping[str, str]
+    skipped: Mapping[str, str]
+    told: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def dim(self) -> str:
+        """Dimension along which files follow each other."""
+
+    @property
+    @abstractmethod
+    def preprocess(self) -> Any:
+        """What is done to each file, as plain values."""
+
+    @abstractmethod
+    def files_of(self, rows: set[int]) -> list[str]:
+        """Name the files all of whose rows are among `rows`."""
+
+    @abstractmethod
+    def reader(self) -> "Reader":
+        """Give what reads rows."""
+
+    @abstractmethod
+    def without_gaps(self, axis: Axis | None, gaps: str) -> "AbstractIndex":
+        """The same record with the times that are missing in a regular series, as times without values.
+
+        Parameters
+        ----------
+        axis : Axis, optional
+            Step of the series, where it is known.
+        gaps : {"fill", "refuse"}
+            Whether to fill or to refuse them.
+
+        Raises
+        ------
+        GridMismatchError
+            If steps are uneven, or gaps are refused.
+        """
+
+    def observed(self, dims: Sequence[str]) -> xr.DataArray:
+        """Boolean mask over `dims`, True where any variable was ever observed: all files are read once.
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be read.
+        """
+        reader, n_rows, step = (
+            self.reader(),
+            self.layout.sizes[self.dim],
+            _rows_at_once(self.layout, self.dim),
+        )
+        try:
+            parts = (reader.read(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
+            found = [sea_observed(part, list(map(str, part.data_vars)), dims) for part in parts]
+        finally:
+            reader.close()
+        seen = functools.reduce(operator.or_, found)
+        return seen.assign_coords({dim: self.layout[dim] for dim in seen.dims if dim in self.layout.coords})
+
+
+class Reader(Protocol):
+    """Reads rows of archives; used by one thread at a time."""
+
+    def read(self, first: int, stop: int) -> xr.Dataset:
+        """Read rows [first, stop) into memory, without coordinates."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
 @dataclass(frozen=True, eq=False)
-class ArchiveIndex:
+class ArchiveIndex(AbstractIndex):
     """Where the times of an archive are.
 
     Parameters
@@ -72,42 +164,17 @@ class ArchiveIndex:
         stretches = zip(self.files, itertools.pairwise(self.bounds), strict=True)
         return [file.key for file, (first, stop) in stretches if rows.issuperset(range(first, stop))]
 
-    def observed(self, dims: Sequence[str]) -> xr.DataArray:
-        """Boolean mask over `dims`, True where any variable was ever observed: all files are read once.
+    @property
+    def preprocess(self) -> Any:
+        """What is done to each file, as plain values."""
+        return self.reading.settings()["preprocess"]
 
-        Raises
-        ------
-        StoreError
-            If a file cannot be read.
-        """
-        reader, n_rows, step = (
-            SlabReader(self),
-            self.layout.sizes[self.dim],
-            _rows_at_once(self.layout, self.dim),
-        )
-        try:
-            parts = (reader.read(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
-            found = [sea_observed(part, list(map(str, part.data_vars)), dims) for part in parts]
-        finally:
-            reader.close()
-        seen = functools.reduce(operator.or_, found)
-        return seen.assign_coords({dim: self.layout[dim] for dim in seen.dims if dim in self.layout.coords})
+    def reader(self) -> "SlabReader":
+        """Read rows of the files."""
+        return SlabReader(self)
 
     def without_gaps(self, axis: Axis | None, gaps: str) -> "ArchiveIndex":
-        """The same record with the times that are missing in a regular series, as times without values.
-
-        Parameters
-        ----------
-        axis : Axis, optional
-            Step of the series, where it is known.
-        gaps : {"fill", "refuse"}
-            Whether to fill or to refuse them.
-
-        Raises
-        ------
-        GridMismatchError
-            If steps are uneven, or gaps are refused.
-        """
+        """See `AbstractIndex.without_gaps`."""
         order = ordered(self.layout[self.dim], axis, gaps, "the observations")
         if order is None or not order.n_missing:
             return self
@@ -164,7 +231,7 @@ def index_expected(
     notes: Path | None = None,
     skip_bad: bool = False,
 ) -> ArchiveIndex:
-    """Index an archive as a model expects it, each file mended where the first one has to be.
+    """Index an archive as a model expects it, each file mended where the first one has to be; gaps stay.
 
     Parameters
     ----------
@@ -173,21 +240,19 @@ def index_expected(
     space : StateSpace
         What the model expects.
     options : Options
-        Of the mapping: names of variables, and what becomes of missing times.
+        Of the mapping: names of variables.
 
     Raises
     ------
     StoreError
         Naming every file that cannot be used.
-    GridMismatchError
-        If times follow each other unevenly, or gaps are refused.
     """
     expected = Expected(space, options.variables, preprocess)
     told = _mended_in_first(files, expected)
     made = preprocess if told is None else expected
     dim = space.dims[0]
     index = index_archive(files, space.file_variables, made, dim, notes, skip_bad)
-    return replace(index, told=told or ()).without_gaps(space.axes.get(dim), options.gaps)
+    return replace(index, told=told or ())
 
 
 def _mended_in_first(files: Sequence[AbstractSource], expected: Expected) -> tuple[str, ...] | None:

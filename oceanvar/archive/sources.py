@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,6 +218,13 @@ def find_files(paths: Paths) -> list[AbstractSource]:
     if not files:
         raise StoreError("the list of files is empty: give at least one file or pattern")
     return list(dict.fromkeys(files))
+
+
+def find_sources(paths: Paths | Mapping[str, Paths]) -> dict[str, list[AbstractSource]]:
+    """Files of one source or of several, by its name; errors as of `find_files`."""
+    if isinstance(paths, Mapping):
+        return {name: find_files(each) for name, each in paths.items()}
+    return {"": find_files(paths)}
 
 
 def is_url(path: str | Path) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oceanvar.archive.planning import plan_run
-from oceanvar.archive.slabs import ArchiveIndex
+from oceanvar.archive.slabs import AbstractIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.network.varnet import VarNet
 from oceanvar.options import Options
@@ -47,12 +47,12 @@ class Trial:
         return round(self.n_bytes / self.share_written)
 
 
-def try_unit(index: ArchiveIndex, model: VarNet, options: Options) -> Trial:
+def try_unit(index: AbstractIndex, model: VarNet, options: Options) -> Trial:
     """Do one unit in the middle of a run to a Zarr store, in a temporary folder.
 
     Parameters
     ----------
-    index : ArchiveIndex
+    index : AbstractIndex
         Observations, from `oceanvar.archive.slabs.index_archive`.
     model : VarNet
         Model.

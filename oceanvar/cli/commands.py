@@ -44,7 +44,7 @@ def main() -> None:
         "oceanvar assimilate s3://bucket/obs.zarr -m global.varnet -o analysis.zarr --pack ssh=-4:4",
     )
 )
-@click.argument("obs", nargs=-1, required=True)
+@click.argument("obs", nargs=-1)
 @patch_options
 @click.option("-o", "--out", required=True, help="Output: name.zarr, or a folder for NetCDF files.")
 @click.option(
@@ -122,6 +122,7 @@ def main() -> None:
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 def assimilate(
     obs: tuple[str, ...],
+    source: tuple[str, ...],
     model: str,
     out: str,
     time_units: str | None,
@@ -155,7 +156,7 @@ def assimilate(
     from oceanvar.archive.cluster import connected
     from oceanvar.archive.jobs import assimilate_archive, read_summary
     from oceanvar.archive.storage import Packing
-    from oceanvar.cli.inputs import file_steps, read_mask, read_samples
+    from oceanvar.cli.inputs import file_steps, given_sources, read_mask, read_samples
     from oceanvar.cli.report import summary_lines
     from oceanvar.network.varnet import load
 
@@ -165,7 +166,7 @@ def assimilate(
     guess = None if background is None else open_archive(background, variables, dim=dim)
     with told_to_stop() as stop, connected(workers, scheduler) as client:
         path = assimilate_archive(
-            list(obs),
+            given_sources(obs, source),
             network,
             out,
             background=guess,
@@ -274,12 +275,13 @@ def inspect(model: str) -> None:
         'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4 --quick',
     )
 )
-@click.argument("obs", nargs=-1, required=True)
+@click.argument("obs", nargs=-1)
 @patch_options
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used, and name them.")
 @click.option("--quick", is_flag=True, help="Solve nothing: no time, no size on the disk.")
 def plan(
     obs: tuple[str, ...],
+    source: tuple[str, ...],
     model: str,
     time_units: str | None,
     time_from: str | None,
@@ -297,10 +299,10 @@ def plan(
     folder; time and size on the disk are judged by it.
     """
     from oceanvar.archive.planning import set_up_on
-    from oceanvar.archive.slabs import index_expected
-    from oceanvar.archive.sources import find_files
+    from oceanvar.archive.side_by_side import index_sources
+    from oceanvar.archive.sources import find_sources
     from oceanvar.archive.trials import try_unit
-    from oceanvar.cli.inputs import file_steps, read_samples
+    from oceanvar.cli.inputs import file_steps, given_sources, read_samples
     from oceanvar.cli.report import plan_lines, trial_lines
     from oceanvar.network.varnet import load
     from oceanvar.options import Options
@@ -309,7 +311,8 @@ def plan(
     dim = network.state_space.dims[0]
     preprocess = file_steps(dim, time_units, time_from, rename, units)
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
-    index = index_expected(find_files(list(obs)), network.state_space, choices, preprocess, skip_bad=skip_bad)
+    sources = find_sources(given_sources(obs, source))
+    index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad)
     click.echo("\n".join(plan_lines(index, set_up_on(index, network, choices))))
     if not quick:
         click.echo("\n".join(trial_lines(try_unit(index, network, choices))))

@@ -1,7 +1,8 @@
 """Files that options of the shell name: a mask, the samples of an instrument."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import click
 import xarray as xr
 
 from oceanvar.archive.preprocessing import Preprocess, Renamed, Steps, TimeFrom, TimeUnits, WithUnits
@@ -86,3 +87,16 @@ def file_steps(
     if units:
         steps.append(WithUnits(units))
     return Steps(tuple(steps)) if steps else None
+
+
+def given_sources(obs: Sequence[str], source: Sequence[str]) -> list[str] | dict[str, str]:
+    """Files of one source, or of several by number.
+
+    Raises
+    ------
+    click.UsageError
+        If neither or both are given.
+    """
+    if bool(obs) == bool(source):
+        raise click.UsageError("give OBS, or --source for each of several sources")
+    return list(obs) if obs else {str(number): each for number, each in enumerate(source, 1)}

@@ -131,6 +131,12 @@ PATCH_OPTIONS = (
         metavar="INSTRUMENT FILE",
         help="Samples of an along-track instrument of the model, NetCDF or Zarr; may be repeated.",
     ),
+    click.option(
+        "--source",
+        multiple=True,
+        metavar="OBS",
+        help="Files of one source of several on the same grid, instead of OBS; repeat it, they are averaged.",
+    ),
     click.option("-m", "--model", required=True, help="Model file, or the name of a packaged model."),
 )
 """The last one is the first that the help shows."""

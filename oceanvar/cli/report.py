@@ -9,7 +9,7 @@ import xarray as xr
 
 from oceanvar.archive.planning import output_chunks
 from oceanvar.archive.runs import UNHEALTHY
-from oceanvar.archive.slabs import ArchiveIndex
+from oceanvar.archive.slabs import AbstractIndex
 from oceanvar.archive.trials import Trial
 from oceanvar.mapping import Setup
 from oceanvar.network.varnet import VarNet
@@ -94,7 +94,7 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield f"seconds         {seconds} (at the same time)"
 
 
-def plan_lines(index: ArchiveIndex, setup: Setup) -> Iterator[str]:
+def plan_lines(index: AbstractIndex, setup: Setup) -> Iterator[str]:
     """What mapping an archive would take, without solving."""
     obs, space, grid = index.layout, setup.space, setup.job.grid
     n_members = prod(obs.sizes[dim] for dim in space.extra_dims(obs))
