@@ -12,7 +12,11 @@ from oceanvar import errors
 from oceanvar.archive.pipeline import ChannelClosedError
 
 FILES = sorted(Path(oceanvar.__file__).parent.rglob("*.py"))
-FAMILY = {name: each for name, each in vars(errors).items() if inspect.isclass(each)}
+FAMILY = {
+    name: each
+    for name, each in vars(errors).items()
+    if inspect.isclass(each) and not issubclass(each, Warning)
+}
 INTERNAL = {ChannelClosedError.__name__}
 """Never leaves its module."""
 

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.reading import BLOCK_BYTES
 from oceanvar.archive.runs import ArchiveRun
-from oceanvar.archive.slabs import AbstractIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
 from oceanvar.errors import ConfigError, PatchError

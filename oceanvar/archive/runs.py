@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
 from oceanvar.archive.progress import reported
 from oceanvar.archive.reading import NETCDF
-from oceanvar.archive.slabs import AbstractIndex, rows_without_values
+from oceanvar.archive.slabs import rows_without_values
 from oceanvar.archive.stretches import Stretch, missing
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import StoppedError, StoreError

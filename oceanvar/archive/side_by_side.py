@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.preprocessing import Preprocess
-from oceanvar.archive.slabs import AbstractIndex, ArchiveIndex, index_expected
+from oceanvar.archive.slabs import ArchiveIndex, index_expected
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import GridMismatchError
 from oceanvar.labels.alignment import check_same_grid

@@ -1,121 +1,27 @@
 """An archive read by rows (times): what is where is found out once, then each file is opened when it is due."""
 
-import functools
 import itertools
-import operator
-from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 
 from oceanvar.archive.catalogue import check_files
+from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.preprocessing import Expected, Preprocess
-from oceanvar.archive.reading import BLOCK_BYTES, NETCDF, UNREADABLE, Reading
+from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
 from oceanvar.labels.axes import Axis
-from oceanvar.labels.masks import sea_observed
 from oceanvar.labels.ordering import ordered, taken
 from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
-
-
-class AbstractIndex(ABC):
-    """Where the times of one archive, or of several, are.
-
-    Attributes
-    ----------
-    layout : Dataset
-        Labels, attributes, types and sizes of the whole record. Its values mean nothing, are never
-        computed, and travel to other processes as next to nothing.
-    files : tuple of AbstractSource
-        Files, sorted in time within each archive.
-    states : mapping of str to str
-        Size and time of change of each file by its full name, when it was checked.
-    skipped : mapping of str to str
-        Full names of the files that are left out, and why.
-    told : tuple of str
-        What was mended, in words.
-    """
-
-    layout: xr.Dataset
-    files: tuple[AbstractSource, ...]
-    states: Mapping[str, str]
-    skipped: Mapping[str, str]
-    told: tuple[str, ...]
-
-    @property
-    @abstractmethod
-    def dim(self) -> str:
-        """Dimension along which files follow each other."""
-
-    @property
-    @abstractmethod
-    def preprocess(self) -> Any:
-        """What is done to each file, as plain values."""
-
-    @abstractmethod
-    def files_of(self, rows: set[int]) -> list[str]:
-        """Name the files all of whose rows are among `rows`."""
-
-    @abstractmethod
-    def reader(self) -> "Reader":
-        """Give what reads rows."""
-
-    @abstractmethod
-    def without_gaps(self, axis: Axis | None, gaps: str) -> "AbstractIndex":
-        """The same record with the times that are missing in a regular series, as times without values.
-
-        Parameters
-        ----------
-        axis : Axis, optional
-            Step of the series, where it is known.
-        gaps : {"fill", "refuse"}
-            Whether to fill or to refuse them.
-
-        Raises
-        ------
-        GridMismatchError
-            If steps are uneven, or gaps are refused.
-        """
-
-    def observed(self, dims: Sequence[str]) -> xr.DataArray:
-        """Boolean mask over `dims`, True where any variable was ever observed: all files are read once.
-
-        Raises
-        ------
-        StoreError
-            If a file cannot be read.
-        """
-        reader, n_rows, step = (
-            self.reader(),
-            self.layout.sizes[self.dim],
-            _rows_at_once(self.layout, self.dim),
-        )
-        try:
-            parts = (reader.read(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
-            found = [sea_observed(part, list(map(str, part.data_vars)), dims) for part in parts]
-        finally:
-            reader.close()
-        seen = functools.reduce(operator.or_, found)
-        return seen.assign_coords({dim: self.layout[dim] for dim in seen.dims if dim in self.layout.coords})
-
-
-class Reader(Protocol):
-    """Reads rows of archives; used by one thread at a time."""
-
-    def read(self, first: int, stop: int) -> xr.Dataset:
-        """Read rows [first, stop) into memory, without coordinates."""
-
-    def close(self) -> None:
-        """Close what is open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,14 +207,6 @@ def _common(attributes: Iterable[Mapping[Any, Any]]) -> dict[Any, Any]:
             if not (np.array_equal(first, value) or repr(first) == repr(value)):  # NaN is not equal to NaN
                 differing.add(name)
     return {name: value for name, value in kept.items() if name not in differing}
-
-
-def _rows_at_once(layout: xr.Dataset, dim: str) -> int:
-    """Rows of all variables that fit into one block."""
-    row = sum(
-        each.nbytes // max(1, each.sizes[dim]) for each in layout.data_vars.values() if dim in each.dims
-    )
-    return max(1, BLOCK_BYTES // max(1, row))
 
 
 def rows_without_values(obs: xr.Dataset, dim: str) -> list[int]:

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.planning import plan_run
-from oceanvar.archive.slabs import AbstractIndex
 from oceanvar.archive.storage import Storage
 from oceanvar.network.varnet import VarNet
 from oceanvar.options import Options

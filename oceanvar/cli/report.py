@@ -7,9 +7,9 @@ from typing import Any
 
 import xarray as xr
 
+from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.planning import output_chunks
 from oceanvar.archive.runs import UNHEALTHY
-from oceanvar.archive.slabs import AbstractIndex
 from oceanvar.archive.trials import Trial
 from oceanvar.mapping import Setup
 from oceanvar.network.varnet import VarNet
