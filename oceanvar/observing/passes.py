@@ -21,6 +21,8 @@ _IDENTITY = {
 }
 """Names, as variables or as attributes of a file, of what tells passes apart."""
 
+IDENTITY = frozenset(name for spellings in _IDENTITY.values() for name in spellings)
+
 
 def identity(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
     """What tells the passes of a dataset apart, by variables or else by attributes of the file."""

@@ -122,8 +122,7 @@ def _renamed(given: object, variable: str | Sequence[str] | None, needed: Sequen
         raise ConfigError(
             f"tracks are a Dataset, a DataArray or a list of these, and not {type(given).__name__}"
         )
-    dims = _sample_dims(given, variable)
-    places = {name: _place(given, name, dims, variable) for name in needed}
+    dims, places = positions(given, variable, needed)
     spanned = {dim for source in places.values() for dim in given[source].dims}
     if needed and len(dims) > 1 and spanned != set(dims):
         raise GridMismatchError(
@@ -142,13 +141,21 @@ def _renamed(given: object, variable: str | Sequence[str] | None, needed: Sequen
     sizes = {dim: given.sizes[dim] for dim in dims}
     spread = {name: _spread(each, sizes) for name, each in columns.items()}
     if TIME in spread:
-        spread[TIME] = _dates(spread[TIME])
+        spread[TIME] = dates(spread[TIME])
     coords = {*given.coords, *known, *places}
     return xr.Dataset(
         {name: each for name, each in spread.items() if name not in coords},
         {name: each for name, each in spread.items() if name in coords},
         given.attrs,
     )
+
+
+def positions(
+    ds: xr.Dataset, variable: str | Sequence[str] | None = None, needed: Sequence[str] = PLACE
+) -> tuple[tuple[Hashable, ...], dict[str, Hashable]]:
+    """Dimensions of the values, and the names of the variables that are their longitude, latitude and time."""
+    dims = _sample_dims(ds, variable)
+    return dims, {name: _place(ds, name, dims, variable) for name in needed}
 
 
 def _sample_dims(ds: xr.Dataset, variable: str | Sequence[str] | None) -> tuple[Hashable, ...]:
@@ -218,12 +225,12 @@ def _spread(each: xr.Variable, sizes: dict[Hashable, int]) -> xr.Variable:
     return xr.Variable((SAMPLE,), whole.data, whole.attrs, whole.encoding)
 
 
-def _dates(times: xr.Variable) -> xr.Variable:
+def dates(times: xr.Variable) -> xr.Variable:
     """Times as datetime64, where they are dates of the standard calendar."""
     values, kind = times.values, times.dtype.kind
     if kind in "iuf" and " since " in str(times.attrs.get("units", "")):
         decoded = xr.decode_cf(xr.Dataset({TIME: times}), decode_timedelta=False)[TIME].variable
-        return _dates(decoded)
+        return dates(decoded)
     if kind == "O" and len(values) and hasattr(values[0], "calendar"):
         if values[0].calendar in _STANDARD:
             values = xr.CFTimeIndex(values).to_datetimeindex(time_unit="ns").values
