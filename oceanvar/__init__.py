@@ -17,6 +17,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "mapping": ["assimilate"],
         "network": ["presets"],
         "network.varnet": ["VarNet", "load"],
+        "observing.readers.along_track": ["open_tracks"],
+        "observing.readers.images": ["open_images"],
         "observing.twins": ["observe"],
         "state.instruments": ["Instrument"],
         "state.spaces": ["StateSpace"],
