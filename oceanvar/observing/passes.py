@@ -15,7 +15,7 @@ SAME_SECONDS, SAME_DEGREES = 0.01, 5e-4
 """Within which two samples are one measurement: a fifth of the time and of the distance between those of 20 Hz."""
 
 _IDENTITY = {
-    "satellite": ("satellite", "platform", "platform_name", "mission_name", "mission"),
+    "satellite": ("satellite", "platform", "platform_name", "mission_name"),
     "cycle": ("cycle", "cycle_number"),
     "track": ("track", "pass_number", "pass"),
 }

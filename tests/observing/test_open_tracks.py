@@ -44,6 +44,7 @@ def test_level_3_is_unpacked_and_cut(tmp_path):
     assert np.abs(tracks["time"].values - seconds(20)).max() < np.timedelta64(1, "ms")
     assert set(tracks["satellite"].values) == {"Jason-3"}
     assert tracks["sla_filtered"].attrs == {"units": "m"}
+    assert tracks.attrs == {"editing": "0 of 20 values are missing"}
     region = (-58.9, 31.15, -58.75, 31.4)  # samples 4 to 8 by longitude, 3 to 8 by latitude
     part = oceanvar.open_tracks(tmp_path, region=region, time=("2019-01-02T00:00:05", "2019-01-02"))
     np.testing.assert_allclose(part["sla_filtered"], [0.005, 0.006, 0.007, 0.008], atol=1e-12)

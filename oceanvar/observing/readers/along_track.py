@@ -147,8 +147,6 @@ def _edited(samples: xr.Dataset, variable: str, spikes: float | None, counts: Co
     for name in samples.data_vars:
         samples[name].attrs = {key: samples[name].attrs[key] for key in KEPT if key in samples[name].attrs}
     editing = f"{counts.missing} of {counts.inside} values are missing; {told}".removesuffix("; ")
-    return (
-        samples.drop_vars(["cycle", "pixel"], errors="ignore")
-        .drop_encoding()
-        .assign_attrs({"editing": editing})
-    )
+    samples = samples.drop_vars(["cycle", "pixel"], errors="ignore").drop_encoding()
+    # Those of the first file would be wrong for the others.
+    return samples.drop_attrs(deep=False).assign_attrs(editing=editing)
