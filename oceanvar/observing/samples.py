@@ -194,9 +194,10 @@ def _place(
     }
     named = " ".join(_coordinates_of(ds[each]) for each in _names(variable) or ds.data_vars).split()
 
-    def rank(key: Hashable) -> tuple[int, bool, bool, bool]:
+    def rank(key: Hashable) -> tuple[int, bool, bool, bool, bool]:
         by_name = str(key).lower() in (name, name[:3])
-        return len(alike[key]), key in named, by_name, ds[key].attrs.get("standard_name") == name
+        by_standard = ds[key].attrs.get("standard_name") == name
+        return len(alike[key]), key in named, by_name, key in dims, by_standard
 
     best = [key for key in alike if rank(key) == max(map(rank, alike))]
     if len(best) == 1:

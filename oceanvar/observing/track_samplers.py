@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.labels.coordinates import index_coordinate
 from oceanvar.observing.samplers import AbstractSampler, size_of, spread
-from oceanvar.observing.samples import PLACE, Tracks, as_samples
+from oceanvar.observing.samples import PLACE, Tracks, as_samples, dates
 from oceanvar.observing.tracks import FILE_EPOCH
 
 
@@ -92,7 +93,9 @@ class TrackPositions(AbstractTrackSampler):
         if len(shapes[0]) != 1 or len(set(shapes)) != 1:
             raise ConfigError(f"longitude, latitude and time must be three lists of one length; got {shapes}")
         object.__setattr__(
-            self, "time", coordinate_numbers({"time": np.asarray(self.time)}, "time", self.epoch)
+            self,
+            "time",
+            coordinate_numbers({"time": dates(xr.Variable("sample", self.time)).values}, "time", self.epoch),
         )
 
     @classmethod

@@ -257,7 +257,7 @@ def _one_variable(tracks: Tracks) -> xr.DataArray:
     """Values of the only variable of tracks, over ``sample``."""
     if isinstance(tracks, xr.DataArray):
         name = str(tracks.name or "mean")
-        return as_samples(tracks.rename(name))[name]
+        return as_samples(tracks.rename(name), name)[name]
     samples = over_samples(tracks)
     names = [
         str(name) for name, each in samples.data_vars.items() if each.dtype.kind == "f" and name != "variance"

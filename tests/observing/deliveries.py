@@ -219,6 +219,52 @@ def jason3(path: Path, times, longitude, latitude) -> Path:
     return path
 
 
+def sentinel3(path: Path, times, longitude, latitude) -> Path:
+    """SRAL, and CryoSat Baseline-D alike: a dimension for each rate, days and seconds beside the time."""
+    n = len(times)
+    with netCDF4.Dataset(path, "w") as file:
+        file.setncatts(
+            {"mission_name": "Sentinel 3A", "cycle_number": np.int32(40), "pass_number": np.int32(7)}
+        )
+        for rate, repeat in (("01", 1), ("20_ku", 20)):
+            time = f"time_{rate}"
+            file.createDimension(time, n * repeat)
+            fine = np.repeat(times, repeat) + np.tile(np.arange(repeat), n) * np.timedelta64(50, "ms")
+            units = "seconds since 2000-01-01 00:00:00.0"
+            seconds = days(fine, EPOCH_2000) * 86_400
+            put(file, time, "f8", (time,), seconds, standard_name="time", units=units, calendar="gregorian")
+            utc = np.floor(days(fine, EPOCH_2000)).astype("i2")
+            put(file, f"UTC_day_{rate}", "i2", (time,), utc, 32767, units="days since 2000-01-01 00:00:00.0")
+            step = np.tile(np.arange(repeat) * 0.003, n)
+            for name, where, attrs in (("lat", latitude, NORTH), ("lon", longitude, EAST)):
+                fine_place = np.repeat(where, repeat) + step
+                put(file, f"{name}_{rate}", "i4", (time,), fine_place, 2147483647, scale_factor=1e-6, **attrs)
+        coordinates = "lon_01 lat_01"
+        put(
+            file,
+            "ssha_01_ku",
+            "i2",
+            ("time_01",),
+            0.001 * np.arange(n),
+            32767,
+            scale_factor=1e-3,
+            units="m",
+            coordinates=coordinates,
+        )
+        put(
+            file,
+            "ssha_20_ku",
+            "i2",
+            ("time_20_ku",),
+            0.001 * np.arange(20 * n),
+            32767,
+            scale_factor=1e-3,
+            units="m",
+            coordinates="lon_20_ku lat_20_ku",
+        )
+    return path
+
+
 def swot_level3(path: Path, times, latitude, longitude, value, flag=None, nadir=34) -> Path:
     """SWOT_L3_LR_SSH: lines of 69 pixels, the nadir altimeter clipped in."""
     n, m = value.shape

@@ -132,6 +132,17 @@ def test_20_hz_as_a_second_dimension(tmp_path):
     assert np.abs(np.diff(fine["time"].values) - np.timedelta64(50, "ms")).max() < np.timedelta64(1, "us")
 
 
+def test_a_dimension_for_each_rate(tmp_path):
+    file = deliveries.sentinel3(tmp_path / "S3A.nc", seconds(5), **line(5))
+    tracks = oceanvar.open_tracks(file)
+    np.testing.assert_allclose(tracks["ssha_01_ku"], 0.001 * np.arange(5), atol=1e-12)
+    np.testing.assert_allclose(tracks["longitude"], line(5)["longitude"], atol=1e-9)
+    assert np.abs(tracks["time"].values - seconds(5)).max() < np.timedelta64(1, "us")
+    fine = oceanvar.open_tracks(file, "ssha_20_ku")
+    expected = line(5)["latitude"][:, np.newaxis] + 0.003 * np.arange(20)
+    np.testing.assert_allclose(fine["latitude"], expected.ravel(), atol=1e-9)
+
+
 # --- swaths -----------------------------------------------------------------------------------------------
 
 

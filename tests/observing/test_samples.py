@@ -198,6 +198,9 @@ def test_they_are_binned_on_a_grid_of_other_names():
         np.testing.assert_array_equal(bin_tracks(other, grid()), binned)
     with pytest.raises(MissingVariableError, match=r"one variable .* \['sla_filtered', 'mdt'\]"):
         bin_tracks(level3().assign(mdt=level3()["sla_filtered"]), grid())
+    packed = level3()["sla_filtered"].astype("i2").assign_attrs(scale_factor=0.001)
+    with pytest.raises(ConfigError, match="scale_factor"):
+        bin_tracks(packed, grid())
     with pytest.raises(MissingVariableError, match="the grid has no dimension .* the latitude"):
         bin_tracks(level3()["sla_filtered"], grid().rename(lat="y_1").drop_vars("y_1"))
 
@@ -285,6 +288,11 @@ def test_positions_with_dates_are_those_with_days():
     rng = np.random.default_rng(0)
     expected = TrackPositions(*place, days).mask(window, coords, rng)
     assert expected.sum() == 3
-    for positions in (TrackPositions(*place, level3()["time"].values), TrackPositions.of(level3())):
+    python = pd.to_datetime(level3()["time"].values).to_pydatetime()
+    for positions in (
+        TrackPositions(*place, level3()["time"].values),
+        TrackPositions(*place, list(python)),
+        TrackPositions.of(level3()),
+    ):
         np.testing.assert_array_equal(positions.mask(window, coords, rng), expected)
         ShuffledTracks(positions, np.arange(20) // 5).mask(window, coords, rng)

@@ -26,6 +26,7 @@ USUAL = (
     "ssha_karin_2",
     "ssha_karin",
     "ssha",
+    "ssha_01_ku",
     "sla",
     "adt",
     *SST,

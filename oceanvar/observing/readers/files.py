@@ -84,7 +84,7 @@ def opened(
     MissingVariableError
         If the file has no such variable, or several.
     """
-    groups = _groups(path, columns)
+    groups = _groups(path, variable, columns)
     try:
         group, name = _found(groups, variable, preferred)
         ds = _with_parents(groups, group)
@@ -94,11 +94,11 @@ def opened(
             each.close()
 
 
-def _groups(path: Path, columns: Sequence[str] | None) -> dict[str, xr.Dataset]:
+def _groups(path: Path, variable: str | None, columns: Sequence[str] | None) -> dict[str, xr.Dataset]:
     if path.suffix.lower() in TEXT:
         return {"/": _text(path, columns)}
     ds = xr.open_dataset(path, decode_timedelta=False)
-    if ds.data_vars or path.suffix.lower() == ".zarr":
+    if variable in ds or (variable is None and ds.data_vars):
         return {"/": ds}
     ds.close()
     return dict(xr.open_groups(path, decode_timedelta=False))
