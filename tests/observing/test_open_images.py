@@ -97,6 +97,17 @@ def test_a_map_without_a_time_lies_in_the_middle_of_its_coverage(tmp_path):
     np.testing.assert_allclose(ds["variance"], 0.04)
 
 
+def test_variances_are_converted_with_the_square(tmp_path):
+    metres = np.full((1, 4, 6), 0.5)
+    coords = {"time": [NOON], "lat": LATITUDE, "lon": LONGITUDE}
+    height = xr.Dataset({"sla": (("time", "lat", "lon"), metres, {"units": "m"})}, coords)
+    height.to_netcdf(tmp_path / "h.nc")
+    ds = oceanvar.open_images(tmp_path, error=0.1, units="cm")
+    np.testing.assert_allclose(ds["sla"], 50.0)
+    np.testing.assert_allclose(ds["variance"], 100.0)
+    assert ds["variance"].attrs["units"] == "(cm)2"
+
+
 def test_what_is_wrong_is_said(tmp_path):
     level3(tmp_path / "a.nc")
     level3(tmp_path / "b.nc")

@@ -270,8 +270,11 @@ def test_measurements_of_a_truth_along_real_tracks():
     truth = (where["lat"] + 0 * where["lon"] + 0 * (where["time"] - START) / DAY).transpose(
         "time", "lat", "lon"
     )
-    measured = observe_tracks(truth.rename("ssh"), level3(), correlated_std=0.1)
-    np.testing.assert_allclose(measured["ssh"].std(), 0.33, atol=0.1)
+    measured = observe_tracks(truth.rename("ssh"), level3(), correlated_std=0.1, correlated_km=1e12)
+    # One error for each of the four passes of five samples.
+    error = (measured["ssh"] - level3()["latitude"].values).values.reshape(4, 5)
+    np.testing.assert_allclose(error, np.broadcast_to(error[:, :1], (4, 5)), atol=1e-5)
+    assert len(np.unique(error[:, 0].round(3))) == 4
     exact = observe_tracks(truth.rename("ssh"), level3())
     np.testing.assert_allclose(exact["ssh"], level3()["latitude"])
 
