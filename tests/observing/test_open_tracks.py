@@ -253,9 +253,9 @@ def test_drifters_have_a_pass_each(tmp_path):
 def test_text_with_and_without_a_header(tmp_path):
     rows = [(301.0 + i, 31.0, f"2019-01-02T00:00:0{i}Z", 0.1 * i, "a" if i < 3 else "b") for i in range(5)]
     lines = "\n".join(",".join(map(str, row)) for row in rows)
-    (tmp_path / "t.csv").write_text(f"lon,lat,time,sla,satellite\n{lines}\n")
+    (tmp_path / "t.csv").write_text(f"lon,lat,time,height,satellite\n{lines}\n")
     tracks = oceanvar.open_tracks(tmp_path / "t.csv")
-    np.testing.assert_allclose(tracks["sla"], 0.1 * np.arange(5))
+    np.testing.assert_allclose(tracks["height"], 0.1 * np.arange(5))
     np.testing.assert_array_equal(tracks["time"], seconds(5))
     assert tracks["satellite"].values.tolist() == list("aaabb")
     days = (seconds(5) - np.datetime64("1950-01-01")) / DAY
@@ -266,7 +266,7 @@ def test_text_with_and_without_a_header(tmp_path):
     )
     columns = ("longitude", "latitude", "time", "sla")
     plain = oceanvar.open_tracks(tmp_path / "t.txt", columns=columns, time_units="days since 1950-01-01")
-    np.testing.assert_allclose(plain["sla"], tracks["sla"])
+    np.testing.assert_allclose(plain["sla"], tracks["height"])
     assert np.abs(plain["time"].values - seconds(5)).max() < np.timedelta64(1, "ms")
     with pytest.raises(StoreError, match="time_units='days since"):
         oceanvar.open_tracks(tmp_path / "t.txt", columns=columns)
@@ -319,6 +319,9 @@ def test_all_that_is_wrong_with_files_is_one_error(tmp_path):
             oceanvar.open_tracks(tmp_path / "good.nc", **wrong)
     with pytest.raises(ConfigError, match="block is at least 1"):
         oceanvar.open_tracks(tmp_path / "good.nc", block=0)
+    deliveries.swot_level3(tmp_path / "swot.nc", seconds(12), *swath())
+    with pytest.raises(StoreError, match=r"different variables, \['sla_filtered', 'ssha_filtered'\]"):
+        oceanvar.open_tracks([tmp_path / "good.nc", tmp_path / "swot.nc"])
     several = xr.Dataset({name: ("time", np.zeros(3)) for name in ("one", "two")}, {"time": seconds(3)})
     several.to_netcdf(tmp_path / "several.nc")
     with pytest.raises(

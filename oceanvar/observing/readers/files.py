@@ -4,12 +4,14 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import xarray as xr
 
 from oceanvar.errors import MissingVariableError, StoreError
+from oceanvar.labels.axes import kind_of
+from oceanvar.observing.samples import PLACE
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -83,8 +85,13 @@ def opened(
     ------
     MissingVariableError
         If the file has no such variable, or several.
+    StoreError
+        If it cannot be read.
     """
-    groups = _groups(path, variable, columns)
+    try:
+        groups = _groups(path, variable, columns)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot be read: {error}") from error
     try:
         group, name = _found(groups, variable, preferred)
         ds = _with_parents(groups, group)
@@ -123,29 +130,29 @@ def _found(groups: dict[str, xr.Dataset], variable: str | None, preferred: Seque
     if found and not variable:
         found = [each for each in found if each[1] == found[0][1]]
     if not found and not variable:
-        found = [
-            (group, str(each)) for group, ds in groups.items() for each in ds if ds[each].dtype.kind == "f"
-        ]
+        found = [(group, str(each)) for group, ds in groups.items() for each in ds if _is_value(ds[each])]
     if len(found) > 1:
         # The measurements of 20 Hz lie in a group of their own, after those of 1 Hz.
         found = [each for each in found if each[0].startswith("/data_01")] or found
     if len(found) == 1:
         return found[0]
-    there = sorted(
-        f"{group.rstrip('/')}/{each}".lstrip("/") for group, ds in groups.items() for each in ds.data_vars
-    )
+    there = [f"{group}/{each}".strip("/") for group, ds in groups.items() for each in ds.data_vars]
     problem = (
         f"no variable {variable!r}"
         if variable and not found
         else "no variable that is the only one to choose"
     )
-    raise MissingVariableError(f"{problem}; there are {there}")
+    raise MissingVariableError(f"{problem}; there are {sorted(there)}")
+
+
+def _is_value(field: xr.DataArray) -> bool:
+    return field.dtype.kind == "f" and kind_of(field)[0] not in PLACE
 
 
 def _with_parents(groups: dict[str, xr.Dataset], group: str) -> xr.Dataset:
     """Variables of a group and of those above, where positions and times are; the nearest count."""
     ds = groups[group]
-    for above in Path(group).parents:
+    for above in PurePosixPath(group).parents:
         parent = groups.get(str(above), xr.Dataset())
         missing = {name: parent[name].variable for name in parent.variables if name not in ds.variables}
         ds = ds.assign(missing).assign_attrs({**parent.attrs, **ds.attrs})

@@ -75,13 +75,11 @@ def granule_samples(
     found = []
     for part, suffix in _instruments(ds, name, choice.block):
         samples = over_samples(part, name)
-        known = samples[name].notnull() & np.logical_and.reduce([samples[each].notnull() for each in PLACE])
-        samples = samples.isel({SAMPLE: known.values})
-        satellite = (
-            samples["satellite"].values
-            if "satellite" in samples.coords
-            else np.full(samples.sizes[SAMPLE], label)
-        )
+        known = np.logical_and.reduce([samples[each].notnull() for each in (name, *PLACE)])
+        samples = samples.isel({SAMPLE: known})
+        if "satellite" not in samples.coords:
+            samples = samples.assign_coords(satellite=(SAMPLE, np.full(samples.sizes[SAMPLE], label)))
+        satellite = samples["satellite"].values
         found.append(samples.assign_coords(satellite=(SAMPLE, np.char.add(satellite.astype(str), suffix))))
     return [each for each in found if each.sizes[SAMPLE]]
 
@@ -99,7 +97,8 @@ def _cut(ds: xr.Dataset, name: str, flags: Mapping[str, Any], choice: Choice) ->
     ds = ds.assign_coords(_trajectories(ds, dims))
     if set(NADIR) <= set(ds.variables) and len(dims) == 2:
         is_nadir = np.zeros([ds.sizes[dim] for dim in dims], bool)
-        is_nadir[tuple(ds[each].values.astype(int) for each in NADIR)] = True
+        where = np.stack([ds[each].values for each in NADIR])
+        is_nadir[tuple(where[:, np.isfinite(where).all(axis=0)].astype(int))] = True
         ds = ds.assign(is_nadir=(dims, is_nadir))
     used = wanted | set(companions(name)) | set(places.values()) | {"is_nadir"} | IDENTITY
     ds = ds.drop_vars(set(ds.variables) - used)
@@ -141,20 +140,19 @@ def _instruments(ds: xr.Dataset, name: str, block: int) -> list[tuple[xr.Dataset
     dims, places = positions(ds, name)
     lone = [dim for dim in dims if ds.sizes[dim] == 1] if len(dims) > 2 else []
     dims, ds = tuple(dim for dim in dims if dim not in lone), ds.isel(dict.fromkeys(lone, 0))
-    columns = [name, *(each for each in ("variance",) if each in ds)]
-    whole = ds.drop_vars(
-        [each for each in ds.data_vars if each not in (*columns, *places.values(), *IDENTITY)]
-    )
+    kept = (name, "variance", *places.values(), *IDENTITY)
+    whole = ds.drop_vars([each for each in ds.data_vars if each not in kept])
     if len(dims) == 1:
         if block > 1:
             raise ConfigError(f"block={block} is for swaths, and {name!r} lies along {dims[0]!r} only")
         return [(whole, "")]
-    is_nadir = ds["is_nadir"] if "is_nadir" in ds else xr.zeros_like(ds[name], bool)
-    swath = whole.assign({name: whole[name].where(~is_nadir)})
+    swath = whole.assign({name: whole[name].where(~ds["is_nadir"])}) if "is_nadir" in ds else whole
     if block > 1:
         swath = block_means(swath, name, places, dims, block)
     swath = swath.assign_coords(pixel=(dims[1], np.arange(swath.sizes[dims[1]])))
-    nadir = whole.assign({name: whole[name].where(is_nadir)})
+    if "is_nadir" not in ds:
+        return [(swath, "")]
+    nadir = whole.assign({name: whole[name].where(ds["is_nadir"])})
     nadir = nadir.assign_coords(pixel=(dims[1], np.zeros(ds.sizes[dims[1]], int)))
     return [(swath, ""), (nadir, " nadir")]
 

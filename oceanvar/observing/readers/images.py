@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, OceanVarError, StoreError
 from oceanvar.labels.alignment import joined
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME, meant_dims
 from oceanvar.labels.units import conversion
@@ -67,17 +67,21 @@ def open_images(
     check_cut(region, time)
     files = files_of(paths)
     parts: list[xr.Dataset] = []
-    problems, name = [], ""
+    problems, names = [], set()
     for path in files:
         try:
             with opened(path, variable, (*SST, *CHLOROPHYLL), None, None) as (ds, name):
                 part = _image(ds, name, path, region, time, quality, error)
             parts += [part] if part.sizes[part[name].dims[0]] else []
-        except (OSError, ValueError) as problem:
+            names.add(name)
+        except (OSError, OceanVarError) as problem:
             problems.append(f"{path}: {problem}")
     check_all_read(problems, len(files))
+    if len(names) > 1:
+        raise StoreError(f"the files hold different variables, {sorted(names)}: choose one of them")
     if not parts:
         raise StoreError(f"none of {len(files)} files has a time in {time}")
+    (name,) = names
     return _in_units(_one_after_the_other(parts, name), name, units)
 
 
