@@ -74,7 +74,7 @@ def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m
 
 
 def withhold_passes(tracks: Tracks, fraction: float, seed: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
-    """Divide tracks into those kept and those withheld, whole passes at a time.
+    """Divide tracks into those kept and those withheld, whole passes at a time, both over ``sample``.
 
     Parameters
     ----------
@@ -85,11 +85,6 @@ def withhold_passes(tracks: Tracks, fraction: float, seed: int = 0) -> tuple[xr.
         Share of the passes to withhold.
     seed : int
         Of the choice.
-
-    Returns
-    -------
-    tuple of Dataset
-        Both over ``sample``.
     """
     samples = over_samples(tracks, needed=())
     if "track" not in samples.variables:
@@ -127,7 +122,9 @@ def bin_tracks(tracks: Tracks, grid: xr.Dataset | xr.DataArray) -> xr.DataArray:
     return mean.rename(tracks.name) if isinstance(tracks, xr.DataArray) else mean
 
 
-def bin_with_errors(tracks: Tracks, grid: xr.Dataset | xr.DataArray, noise_std: float) -> xr.Dataset:
+def bin_with_errors(
+    tracks: Tracks, grid: xr.Dataset | xr.DataArray, noise_std: float | None = None
+) -> xr.Dataset:
     """Average along-track values over the cells of a grid, with their number and error variance.
 
     Parameters
@@ -136,24 +133,25 @@ def bin_with_errors(tracks: Tracks, grid: xr.Dataset | xr.DataArray, noise_std: 
         One variable, as `oceanvar.observing.samples.as_samples` takes it.
     grid : Dataset or DataArray
         Evenly spaced coordinates of time, latitude and longitude, by CF attributes or names: centres of the cells.
-    noise_std : float
-        Standard deviation of the independent errors of the samples.
+    noise_std : float, optional
+        Standard deviation of the independent errors of the samples. Default: from their ``variance``, as
+        `oceanvar.open_tracks` reads it: a sample weighs as one over its own, and is not used without one.
 
     Returns
     -------
     Dataset
         The mean under the name of the variable (or "mean"), float32; ``count``, the samples of each cell; and
-        ``variance``, noise_std^2 / count: NaN where no sample fell. A sample more than half a cell outside the
-        grid is ignored.
+        ``variance``, that of the mean, noise_std^2 / count: NaN where no sample fell. A sample more than half a cell
+        outside the grid is ignored.
 
     Raises
     ------
     GridMismatchError
         If a coordinate of the grid is not evenly spaced.
     MissingVariableError
-        If there is not one variable, or a coordinate is missing.
+        If there is not one variable, or a coordinate or the errors are missing.
     """
-    values = _one_variable(tracks)
+    values, errors = _one_variable(tracks, noise_std)
     dims = _grid_dims(grid)
     places = {each: values[each] for each in dims}
     places[LONGITUDE] = turned_longitude(values[LONGITUDE], grid[dims[LONGITUDE]])
@@ -168,10 +166,11 @@ def bin_with_errors(tracks: Tracks, grid: xr.Dataset | xr.DataArray, noise_std: 
     flat = np.ravel_multi_index([each[inside] for each in index], shape)
     n_cells = int(np.prod(shape))
     counts = np.bincount(flat, minlength=n_cells).reshape(shape)
-    sums = np.bincount(flat, values.values[inside], minlength=n_cells).reshape(shape)
-    seen, shared = counts > 0, np.maximum(counts, 1)
-    mean = np.where(seen, sums / shared, np.nan).astype(np.float32)
-    variance = np.where(seen, noise_std**2 / shared, np.nan).astype(np.float32)
+    weights = 1 / errors[inside]
+    sums = np.bincount(flat, weights * values.values[inside], minlength=n_cells).reshape(shape)
+    shares = np.bincount(flat, weights, minlength=n_cells).reshape(shape)
+    shares = np.where(counts > 0, shares, np.nan)
+    mean, variance = (sums / shares).astype(np.float32), (1 / shares).astype(np.float32)
     over = tuple(dims.values())
     return xr.Dataset(
         {
@@ -253,20 +252,28 @@ def anomalies(tracks: xr.Dataset, name: str, mean: xr.DataArray, offset: float =
     return tracks.assign({name: above.assign_attrs(tracks[name].attrs)}).dropna("sample")
 
 
-def _one_variable(tracks: Tracks) -> xr.DataArray:
-    """Values of the only variable of tracks, over ``sample``."""
+def _one_variable(tracks: Tracks, noise_std: float | None) -> tuple[xr.DataArray, np.ndarray]:
+    """Values of the only variable of tracks, over ``sample``, and their error variances."""
     if isinstance(tracks, xr.DataArray):
-        name = str(tracks.name or "mean")
-        return as_samples(tracks.rename(name), name)[name]
-    samples = over_samples(tracks)
-    names = [
-        str(name) for name, each in samples.data_vars.items() if each.dtype.kind == "f" and name != "variance"
-    ]
+        names = [str(tracks.name or "mean")]
+        samples = over_samples(tracks.rename(names[0]))
+    else:
+        samples = over_samples(tracks)
+        real = (name for name, each in samples.data_vars.items() if each.dtype.kind == "f")
+        names = [str(name) for name in real if name != "variance"]
     if len(names) != 1:
         raise MissingVariableError(
             f"one variable of the tracks can be binned at a time, and there are {names}: choose one, tracks['name']"
         )
-    return as_samples(samples, names[0])[names[0]]
+    if noise_std is None and "variance" not in samples:
+        raise MissingVariableError(
+            "the tracks have no 'variance', the error variance of each: give noise_std"
+        )
+    samples = as_samples(samples, names[0])
+    if noise_std is not None:
+        return samples[names[0]], np.full(samples.sizes[SAMPLE], noise_std**2)
+    samples = samples.isel({SAMPLE: (samples["variance"] > 0).values})
+    return samples[names[0]], samples["variance"].values
 
 
 def _grid_dims(grid: xr.Dataset | xr.DataArray) -> dict[str, Hashable]:

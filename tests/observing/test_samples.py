@@ -205,6 +205,24 @@ def test_they_are_binned_on_a_grid_of_other_names():
         bin_tracks(level3()["sla_filtered"], grid().rename(lat="y_1").drop_vars("y_1"))
 
 
+def test_samples_weigh_by_their_own_errors():
+    """The best linear mean of independent errors: weights of one over the variance, variances that add as inverses."""
+    variance = np.where(np.arange(20) % 2, 0.04, 0.01)
+    variance[0] = np.nan
+    tracks = level3()[["sla_filtered"]].assign(variance=("time", variance))
+    binned = bin_with_errors(tracks, grid())
+    middle = slice(5, 15)
+    weights = 1 / variance[middle]
+    at = binned.isel(time=0, lat=3, lon=3)
+    assert int(at["count"]) == 10
+    expected = (weights * level3()["sla_filtered"].values[middle]).sum() / weights.sum()
+    assert float(at["sla_filtered"]) == pytest.approx(expected, rel=1e-6)
+    assert float(at["variance"]) == pytest.approx(1 / weights.sum(), rel=1e-6)
+    assert int(binned["count"].sum()) == 19
+    with pytest.raises(MissingVariableError, match="no 'variance'.*give noise_std"):
+        bin_with_errors(level3()["sla_filtered"], grid())
+
+
 def test_fields_are_sampled_beside_the_given_samples():
     where = grid()
     field = (where["lat"] + 10 * where["lon"] + 0 * (where["time"] - START) / DAY).transpose(
