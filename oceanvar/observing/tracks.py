@@ -222,6 +222,10 @@ def sample_field(field: xr.DataArray, tracks: Tracks) -> xr.DataArray:
         days = numbers(field[dims[TIME]])
         places[dims[TIME]] = numbers(samples[TIME], field[dims[TIME]][0]).clip(days.min(), days.max())
         field = field.assign_coords({dims[TIME]: days.values})
+    if not samples.sizes[SAMPLE]:
+        # xarray cannot interpolate to no places at all.
+        none = field.isel({dim: xr.DataArray(np.zeros(0, int), dims=SAMPLE) for dim in places})
+        return _beside(none.drop_vars(list(places)), tracks, samples)
     where = {dim: xr.DataArray(each.variable) for dim, each in places.items()}
     smooth, nearest = (
         field.interp(where, method=method).drop_vars(list(where)) for method in ("linear", "nearest")

@@ -238,6 +238,7 @@ def test_fields_are_sampled_beside_the_given_samples():
         assert (found - ds["sla_filtered"]).sizes == {"time": 20}
     assert sample_field(field, [ds, ds]).sizes == {"sample": 40}
     assert sample_field(field, gdr()).dims == ("time",)
+    assert sample_field(field, level3().isel(time=slice(0))).sizes == {"time": 0}
 
 
 @pytest.mark.parametrize("first", [5.0, -175.0])
