@@ -6,6 +6,8 @@ from .mapping import assimilate as assimilate
 from .network import presets as presets
 from .network.varnet import VarNet as VarNet
 from .network.varnet import load as load
+from .observing.readers.along_track import open_tracks as open_tracks
+from .observing.readers.images import open_images as open_images
 from .observing.twins import observe as observe
 from .state.instruments import Instrument as Instrument
 from .state.spaces import StateSpace as StateSpace

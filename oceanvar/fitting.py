@@ -14,6 +14,7 @@ from oceanvar.network.handles import resolve_device
 from oceanvar.network.training_windows import TrainingWindows
 from oceanvar.network.varnet import VarNet
 from oceanvar.observing.samplers import AbstractSampler
+from oceanvar.observing.samples import Tracks
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.options import check_keys
 from oceanvar.state.inputs import like, mended
@@ -30,7 +31,7 @@ def fit(
     *,
     noise_std: float | Mapping[str, float] = 0.0,
     validation: float | xr.Dataset | tuple[xr.Dataset, xr.Dataset] = 0.1,
-    along_track: Mapping[str, xr.Dataset | AbstractTrackSampler] | None = None,
+    along_track: Mapping[str, Tracks | AbstractTrackSampler] | None = None,
     mask: xr.DataArray | None = None,
     n_samples: int | None = None,
     n_validation: int = 64,
@@ -56,7 +57,7 @@ def fit(
     validation : float, Dataset or (Dataset, Dataset)
         Share of the time axis withheld at its end, or other true fields (with their observations if
         `observations` is a Dataset). Losses on them choose the weights that are kept.
-    along_track : mapping of str to Dataset or AbstractTrackSampler, optional
+    along_track : mapping of str to Dataset, DataArray, sequence of these or AbstractTrackSampler, optional
         For a model with along-track instruments, the samples of each over the whole of `truth` and of the
         validation fields, or a sampler of tracks with which every window of every epoch is observed afresh,
         with `noise_std`.

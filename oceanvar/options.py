@@ -42,7 +42,9 @@ class Options:
     precision: str = "float32"
     mask: xr.DataArray | str | None = None
     diagnostics: bool = False
-    along_track: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    along_track: Mapping[str, xr.Dataset | xr.DataArray | Sequence[xr.Dataset | xr.DataArray]] = field(
+        default_factory=dict
+    )
     variables: Mapping[str, str] = field(default_factory=dict)
     gaps: str = "fill"
 
@@ -60,7 +62,7 @@ class Options:
         else:
             _check_kind("mask", self.mask, xr.DataArray, "choose the variable, mask=ds['name']")
         for name, each in self.along_track.items():
-            _check_kind(f"along_track[{name!r}]", each, xr.Dataset, "give the samples of each instrument")
+            _check_samples(name, each)
         _check_batch_size(self.batch_size)
         check_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
@@ -130,6 +132,16 @@ def _check_batch_size(given: object) -> None:
         number = 0
     if number < 1 or isinstance(given, bool):
         raise ConfigError(f"batch_size must be 'auto' or a whole number of at least 1, got {given!r}")
+
+
+def _check_samples(name: str, given: object) -> None:
+    parts = given if isinstance(given, list | tuple) and given else [given]
+    for part in parts:
+        if not isinstance(part, xr.Dataset | xr.DataArray):
+            raise ConfigError(
+                f"along_track[{name!r}] is a {type(part).__name__} and must be a Dataset, a DataArray or a list of "
+                "these: give the samples of each instrument"
+            )
 
 
 def _check_kind(name: str, value: object, kind: type, cure: str) -> None:

@@ -21,6 +21,9 @@ MAX_UNEVEN = 0.01
 HALF_CELL = 0.5
 """How far beyond the first and the last point of an axis a place still belongs to it, in points."""
 
+CIRCLE = 360.0
+"""Degrees of longitude around the globe."""
+
 _NAMES = {TIME: ("time", "t"), LATITUDE: ("latitude", "lat"), LONGITUDE: ("longitude", "lon")}
 
 _AXES = (("T", TIME, ()), ("Y", LATITUDE, ("y",)), ("X", LONGITUDE, ("x",)))
@@ -64,13 +67,36 @@ def map_dims(field: xr.DataArray) -> MapDims | None:
 
     The dimensions of a projected or curvilinear grid count too: those that run north and east.
     """
+    found = meant_dims(field)
+    return MapDims(**found) if len(set(found.values())) == len(_AXES) else None
+
+
+def meant_dims(field: xr.DataArray | xr.Dataset) -> dict[str, Hashable]:
+    """Those of time, latitude and longitude that are dimensions, as `map_dims` finds them, by their meaning."""
     named = field.coords.to_dataset()[[dim for dim in field.dims if dim in field.coords]]
     guessed = named.cf.guess_coord_axis().cf
-    found = []
+    found: dict[str, Hashable] = {}
     for axis, coordinate, others in _AXES:
         known = [*guessed.axes.get(axis, ()), *guessed.coordinates.get(coordinate, ())]
-        found += [name for name in (*known, *_NAMES[coordinate], *others) if name in field.dims][:1]
-    return MapDims(*found) if len(set(found)) == len(_AXES) else None
+        alike = [name for name in (*known, *_NAMES[coordinate], *others) if name in field.dims]
+        if alike:
+            found[coordinate] = alike[0]
+    return found
+
+
+def around_the_globe(field: xr.DataArray, dim: Hashable) -> xr.DataArray:
+    """Field with its last column before the first and its first one behind the last, where it goes around the globe."""
+    places = numbers(field[dim]).values
+    if len(places) < 2 or abs(abs(even_step(places, dim)) * len(places) - CIRCLE) > HALF_CELL * abs(
+        places[1] - places[0]
+    ):
+        return field
+    turn = np.sign(places[1] - places[0]) * CIRCLE
+    before, behind = field.isel({dim: [-1]}), field.isel({dim: [0]})
+    before, behind = (
+        each.assign_coords({dim: each[dim] + shift}) for each, shift in ((before, -turn), (behind, turn))
+    )
+    return xr.concat([before, field, behind], dim, coords="minimal", compat="override", join="override")
 
 
 def turned_longitude(longitude: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:

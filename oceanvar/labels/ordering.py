@@ -9,9 +9,8 @@ import xarray as xr
 
 from oceanvar.errors import GridMismatchError
 from oceanvar.labels.axes import DAYS, Axis, kind_of
-from oceanvar.labels.coordinates import LONGITUDE, TIME, numbers
+from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, TIME, numbers
 
-CIRCLE = 360.0
 MAX_JUMP = 1.5
 """Greatest ratio of neighbouring steps of a grid that is stretched; where it is more, points are missing."""
 

@@ -10,7 +10,9 @@ import xarray as xr
 from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import KM_PER_DEGREE, numbers
 from oceanvar.observing.orbits import ORBIT_EPOCH, Orbit, Positions, orbit_of
+from oceanvar.observing.passes import passes_of
 from oceanvar.observing.samplers import AbstractSampler
+from oceanvar.observing.samples import Tracks, as_samples
 from oceanvar.observing.track_samplers import TrackPositions, coordinate_numbers
 from oceanvar.observing.tracks import sample_field
 
@@ -177,7 +179,7 @@ def ground_tracks(
 
 def observe_tracks(
     truth: xr.DataArray,
-    tracks: xr.Dataset,
+    tracks: Tracks,
     noise_std: float = 0.0,
     *,
     correlated_std: float = 0.0,
@@ -193,8 +195,8 @@ def observe_tracks(
     ----------
     truth : DataArray
         Dimensions time, latitude, longitude, interpolated to the samples.
-    tracks : Dataset
-        From `ground_tracks`.
+    tracks : Dataset, DataArray or sequence of these
+        From `ground_tracks`, or real ones as `oceanvar.observing.samples.as_samples` takes them.
     noise_std, correlated_std : float
         Standard deviations, in the units of the truth.
     correlated_km : float
@@ -218,6 +220,7 @@ def observe_tracks(
             f"{correlated_std} and {correlated_km}"
         )
     white, correlated = np.random.default_rng(seed).spawn(2)
+    tracks = as_samples(tracks)
     values = sample_field(truth, tracks)
     error = noise_std * white.standard_normal(values.size)
     error += correlated_std * _correlated(tracks, correlated_km, correlated)
@@ -227,8 +230,9 @@ def observe_tracks(
 def _correlated(tracks: xr.Dataset, length: float, rng: np.random.Generator) -> np.ndarray:
     """Unit-variance error of every sample: an autoregression along each pass."""
     seconds = (tracks["time"].values - np.datetime64(ORBIT_EPOCH)) / np.timedelta64(1, "s")
-    order = np.lexsort((seconds, tracks["track"].values))
-    passes, times = tracks["track"].values[order], seconds[order]
+    number = passes_of(tracks)
+    order = np.lexsort((seconds, number))
+    passes, times = number[order], seconds[order]
     is_new = np.concatenate(([True], (np.diff(passes) != 0) | (np.diff(times) > 0)))[: len(order)]
     moments = np.flatnonzero(is_new)
     apart = np.diff(times[moments]) * GROUND_SPEED

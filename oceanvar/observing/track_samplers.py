@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.labels.coordinates import index_coordinate
 from oceanvar.observing.samplers import AbstractSampler, size_of, spread
+from oceanvar.observing.samples import PLACE, Tracks, as_samples, dates
 from oceanvar.observing.tracks import FILE_EPOCH
 
 
@@ -63,7 +65,7 @@ class TrackPositions(AbstractTrackSampler):
     longitude, latitude : array_like
         Positions in degrees east and north, shape (n,).
     time : array_like
-        Days since `epoch`, shape (n,).
+        Dates, or days since `epoch`, shape (n,).
     shift : float
         Days added to the times of the tracks, to use the tracks of one year in another one.
     epoch : str
@@ -90,6 +92,26 @@ class TrackPositions(AbstractTrackSampler):
         shapes = [np.shape(values) for values in (self.longitude, self.latitude, self.time)]
         if len(shapes[0]) != 1 or len(set(shapes)) != 1:
             raise ConfigError(f"longitude, latitude and time must be three lists of one length; got {shapes}")
+        object.__setattr__(
+            self,
+            "time",
+            coordinate_numbers({"time": dates(xr.Variable("sample", self.time)).values}, "time", self.epoch),
+        )
+
+    @classmethod
+    def of(cls, tracks: Tracks, **options: Any) -> "TrackPositions":
+        """Positions of tracks as `oceanvar.observing.samples.as_samples` takes them.
+
+        Parameters
+        ----------
+        tracks : Dataset, DataArray or sequence of these
+            With longitude, latitude and time.
+        **options
+            `shift`, `epoch` and the names of the dimensions.
+        """
+        samples = as_samples(tracks)
+        longitude, latitude, time = (samples[name].values for name in PLACE)
+        return cls(longitude, latitude, time, **options)
 
     @classmethod
     def from_text(cls, path: str | os.PathLike[str], **options: Any) -> "TrackPositions":

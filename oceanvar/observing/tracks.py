@@ -2,15 +2,24 @@
 
 import os
 import warnings
+from collections.abc import Hashable
 
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import StoreError
-from oceanvar.labels.coordinates import even_step, numbers, turned_longitude
-
-GAP_SECONDS = 120.0
-"""A pause longer than this between two measurements begins a new pass."""
+from oceanvar.errors import MissingVariableError, StoreError
+from oceanvar.labels.coordinates import (
+    LATITUDE,
+    LONGITUDE,
+    TIME,
+    around_the_globe,
+    even_step,
+    meant_dims,
+    numbers,
+    turned_longitude,
+)
+from oceanvar.observing.passes import GAP_SECONDS, passes_of
+from oceanvar.observing.samples import SAMPLE, Tracks, as_samples, over_samples, own_dim
 
 FILE_EPOCH = "1950-01-01"
 """Day 0 of the times in files of along-track data."""
@@ -64,129 +73,164 @@ def read_tracks(path: str | os.PathLike[str], name: str = "adt", units: str = "m
     )
 
 
-def withhold_passes(tracks: xr.Dataset, fraction: float, seed: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
-    """Divide tracks into those kept and those withheld, whole passes at a time.
+def withhold_passes(tracks: Tracks, fraction: float, seed: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
+    """Divide tracks into those kept and those withheld, whole passes at a time, both over ``sample``.
 
     Parameters
     ----------
-    tracks : Dataset
-        With a coordinate ``track``.
+    tracks : Dataset, DataArray or sequence of these
+        As `oceanvar.observing.samples.as_samples` takes them, with a coordinate ``track`` or with times, whose pauses
+        tell passes apart.
     fraction : float
         Share of the passes to withhold.
     seed : int
         Of the choice.
     """
-    passes = np.unique(tracks["track"])
+    samples = over_samples(tracks, needed=())
+    if "track" not in samples.variables:
+        samples = over_samples(tracks, needed=(TIME,))
+    number = passes_of(samples)
+    passes = np.unique(number)
     n_withheld = round(fraction * len(passes))
     chosen = np.random.default_rng(seed).permutation(passes)[:n_withheld]
-    withheld = np.isin(tracks["track"], chosen)
-    return tracks.isel(sample=~withheld), tracks.isel(sample=withheld)
+    withheld = np.isin(number, chosen)
+    return samples.isel({SAMPLE: ~withheld}), samples.isel({SAMPLE: withheld})
 
 
-def bin_tracks(tracks: xr.DataArray, grid: xr.Dataset) -> xr.DataArray:
+def bin_tracks(tracks: Tracks, grid: xr.Dataset | xr.DataArray) -> xr.DataArray:
     """Average along-track values over the cells of a grid.
 
     Parameters
     ----------
-    tracks : DataArray
-        Values over ``sample`` with coordinates longitude, latitude, time.
-    grid : Dataset
-        Evenly spaced coordinates time, latitude, longitude: centres of the cells.
+    tracks : DataArray, Dataset or sequence of these
+        One variable, as `oceanvar.observing.samples.as_samples` takes it.
+    grid : Dataset or DataArray
+        Evenly spaced coordinates of time, latitude and longitude, by CF attributes or names: centres of the cells.
 
     Returns
     -------
     DataArray
-        Dimensions time, latitude, longitude; NaN where no sample fell, float32. A sample more than half a
-        cell outside the grid is ignored.
+        Dimensions time, latitude, longitude, as the grid calls them; NaN where no sample fell, float32. A sample
+        more than half a cell outside the grid is ignored.
 
     Raises
     ------
     GridMismatchError
         If a coordinate of the grid is not evenly spaced.
     """
-    return bin_with_errors(tracks, grid, noise_std=1.0)[tracks.name or "mean"].rename(tracks.name)
+    mean = next(iter(bin_with_errors(tracks, grid, noise_std=1.0).data_vars.values()))
+    return mean.rename(tracks.name) if isinstance(tracks, xr.DataArray) else mean
 
 
-def bin_with_errors(tracks: xr.DataArray, grid: xr.Dataset, noise_std: float) -> xr.Dataset:
+def bin_with_errors(
+    tracks: Tracks, grid: xr.Dataset | xr.DataArray, noise_std: float | None = None
+) -> xr.Dataset:
     """Average along-track values over the cells of a grid, with their number and error variance.
 
     Parameters
     ----------
-    tracks : DataArray
-        Values over ``sample`` with coordinates longitude, latitude, time.
-    grid : Dataset
-        Evenly spaced coordinates time, latitude, longitude: centres of the cells.
-    noise_std : float
-        Standard deviation of the independent errors of the samples.
+    tracks : DataArray, Dataset or sequence of these
+        One variable, as `oceanvar.observing.samples.as_samples` takes it.
+    grid : Dataset or DataArray
+        Evenly spaced coordinates of time, latitude and longitude, by CF attributes or names: centres of the cells.
+    noise_std : float, optional
+        Standard deviation of the independent errors of the samples. Default: from their ``variance``, as
+        `oceanvar.open_tracks` reads it: a sample weighs as one over its own, and is not used without one.
 
     Returns
     -------
     Dataset
-        The mean under the name of `tracks` (or "mean"), float32; ``count``, the samples of each cell; and
-        ``variance``, noise_std^2 / count: NaN where no sample fell. A sample more than half a cell outside the
-        grid is ignored.
+        The mean under the name of the variable (or "mean"), float32; ``count``, the samples of each cell; and
+        ``variance``, that of the mean, noise_std^2 / count: NaN where no sample fell. A sample more than half a cell
+        outside the grid is ignored.
 
     Raises
     ------
     GridMismatchError
         If a coordinate of the grid is not evenly spaced.
+    MissingVariableError
+        If there is not one variable, or a coordinate or the errors are missing.
     """
-    dims = ("time", "latitude", "longitude")
-    longitude = turned_longitude(tracks["longitude"], grid["longitude"])
-    tracks = tracks.assign_coords(longitude=longitude)
-    index, inside = [], np.ones(tracks.sizes["sample"], bool)
-    for dim in dims:
+    values, errors = _one_variable(tracks, noise_std)
+    dims = _grid_dims(grid)
+    places = {each: values[each] for each in dims}
+    places[LONGITUDE] = turned_longitude(values[LONGITUDE], grid[dims[LONGITUDE]])
+    index, inside = [], np.ones(values.size, bool)
+    for each, dim in dims.items():
         centres = numbers(grid[dim]).values
-        distance = numbers(tracks[dim], grid[dim][0]).values - centres[0]
+        distance = numbers(places[each], grid[dim][0]).values - centres[0]
         nearest = np.floor(distance / even_step(centres, dim) + 0.5).astype(int)
         inside &= (nearest >= 0) & (nearest < grid.sizes[dim])
         index.append(nearest)
-    shape = [grid.sizes[dim] for dim in dims]
+    shape = [grid.sizes[dim] for dim in dims.values()]
     flat = np.ravel_multi_index([each[inside] for each in index], shape)
     n_cells = int(np.prod(shape))
     counts = np.bincount(flat, minlength=n_cells).reshape(shape)
-    sums = np.bincount(flat, tracks.values[inside], minlength=n_cells).reshape(shape)
-    seen, shared = counts > 0, np.maximum(counts, 1)
-    mean = np.where(seen, sums / shared, np.nan).astype(np.float32)
-    variance = np.where(seen, noise_std**2 / shared, np.nan).astype(np.float32)
+    weights = 1 / errors[inside]
+    sums = np.bincount(flat, weights * values.values[inside], minlength=n_cells).reshape(shape)
+    shares = np.bincount(flat, weights, minlength=n_cells).reshape(shape)
+    shares = np.where(counts > 0, shares, np.nan)
+    mean, variance = (sums / shares).astype(np.float32), (1 / shares).astype(np.float32)
+    over = tuple(dims.values())
     return xr.Dataset(
         {
-            tracks.name or "mean": (dims, mean, tracks.attrs),
-            "count": (dims, counts, {"long_name": "samples in the cell", "units": "1"}),
-            "variance": (dims, variance, {"long_name": "error variance of the mean"}),
+            values.name: (over, mean, values.attrs),
+            "count": (over, counts, {"long_name": "samples in the cell", "units": "1"}),
+            "variance": (over, variance, {"long_name": "error variance of the mean"}),
         },
-        {dim: grid[dim] for dim in dims},
+        {dim: grid[dim] for dim in over},
     )
 
 
-def sample_field(field: xr.DataArray, tracks: xr.Dataset | xr.DataArray) -> xr.DataArray:
+def sample_field(field: xr.DataArray, tracks: Tracks) -> xr.DataArray:
     """Value of a gridded field at the positions and times of tracks.
 
     Bilinear in space and linear in time; before the first and after the last time of the field the
-    first and the last map hold. Next to land, where a corner is NaN, the nearest cell serves.
+    first and the last map hold. Next to land, where a corner is NaN, the nearest cell serves. A field all around
+    the globe has no seam.
 
     Parameters
     ----------
     field : DataArray
-        Dimensions latitude, longitude and, optionally, time.
-    tracks : Dataset or DataArray
-        Coordinates longitude, latitude, time over ``sample``.
+        Dimensions latitude, longitude and, optionally, time, by CF attributes or names.
+    tracks : Dataset, DataArray or sequence of these
+        As `oceanvar.observing.samples.as_samples` takes them.
 
     Returns
     -------
     DataArray
-        Over ``sample``; NaN outside the grid and on land.
+        Along the dimension of `tracks`, or ``sample`` where they have several; NaN outside the grid, on land and
+        where a position is missing.
+
+    Raises
+    ------
+    MissingVariableError, GridMismatchError
+        If coordinates are missing, or the times of both are of different kinds.
     """
-    where = {
-        "latitude": tracks["latitude"],
-        "longitude": turned_longitude(tracks["longitude"], field["longitude"]),
-    }
-    if "time" in field.dims:
-        first, last = field["time"].values[[0, -1]]
-        where["time"] = tracks["time"].clip(first, last)
-    smooth = field.interp(where)
-    nearest = field.interp(where, method="nearest")
-    return smooth.where(smooth.notnull(), nearest)
+    dims = meant_dims(field)
+    if not {LATITUDE, LONGITUDE} <= set(dims):
+        raise MissingVariableError(
+            f"the field has no latitude and longitude among {tuple(field.dims)}: rename them"
+        )
+    samples = over_samples(tracks, needed=tuple(dims))
+    longitude = turned_longitude(samples[LONGITUDE], field[dims[LONGITUDE]])
+    places = {dims[LATITUDE]: samples[LATITUDE], dims[LONGITUDE]: longitude}
+    # No coordinates but those of the axes: xarray would interpolate all others too.
+    field = field.drop_vars([name for name in field.coords if name not in field.dims])
+    field = around_the_globe(field, dims[LONGITUDE])
+    if TIME in dims:
+        days = numbers(field[dims[TIME]])
+        places[dims[TIME]] = numbers(samples[TIME], field[dims[TIME]][0]).clip(days.min(), days.max())
+        field = field.assign_coords({dims[TIME]: days.values})
+    if not samples.sizes[SAMPLE]:
+        # xarray cannot interpolate to no places at all.
+        none = field.isel({dim: xr.DataArray(np.zeros(0, int), dims=SAMPLE) for dim in places})
+        return _beside(none.drop_vars(list(places)), tracks, samples)
+    where = {dim: xr.DataArray(each.variable) for dim, each in places.items()}
+    smooth, nearest = (
+        field.interp(where, method=method).drop_vars(list(where)) for method in ("linear", "nearest")
+    )
+    return _beside(smooth.where(smooth.notnull(), nearest), tracks, samples)
 
 
 def anomalies(tracks: xr.Dataset, name: str, mean: xr.DataArray, offset: float = 0.0) -> xr.Dataset:
@@ -210,3 +254,47 @@ def anomalies(tracks: xr.Dataset, name: str, mean: xr.DataArray, offset: float =
     """
     above = tracks[name] - sample_field(mean, tracks) - offset
     return tracks.assign({name: above.assign_attrs(tracks[name].attrs)}).dropna("sample")
+
+
+def _one_variable(tracks: Tracks, noise_std: float | None) -> tuple[xr.DataArray, np.ndarray]:
+    """Values of the only variable of tracks, over ``sample``, and their error variances."""
+    if isinstance(tracks, xr.DataArray):
+        names = [str(tracks.name or "mean")]
+        samples = over_samples(tracks.rename(names[0]))
+    else:
+        samples = over_samples(tracks)
+        real = (name for name, each in samples.data_vars.items() if each.dtype.kind == "f")
+        names = [str(name) for name in real if name != "variance"]
+    if len(names) != 1:
+        raise MissingVariableError(
+            f"one variable of the tracks can be binned at a time, and there are {names}: choose one, tracks['name']"
+        )
+    if noise_std is None and "variance" not in samples:
+        raise MissingVariableError(
+            "the tracks have no 'variance', the error variance of each: give noise_std"
+        )
+    samples = as_samples(samples, names[0])
+    if noise_std is not None:
+        return samples[names[0]], np.full(samples.sizes[SAMPLE], noise_std**2)
+    samples = samples.isel({SAMPLE: (samples["variance"] > 0).values})
+    return samples[names[0]], samples["variance"].values
+
+
+def _grid_dims(grid: xr.Dataset | xr.DataArray) -> dict[str, Hashable]:
+    """Names that a grid gives to time, latitude and longitude."""
+    dims = meant_dims(grid)
+    missing = [name for name in (TIME, LATITUDE, LONGITUDE) if dims.get(name) not in grid.coords]
+    if missing:
+        raise MissingVariableError(
+            f"the grid has no dimension with a coordinate that is the {missing[0]}; there are {tuple(grid.dims)}"
+        )
+    return dims
+
+
+def _beside(values: xr.DataArray, tracks: Tracks, samples: xr.Dataset) -> xr.DataArray:
+    """Give values of samples the dimension and coordinates of the tracks, where these have one."""
+    dim = own_dim(tracks)
+    if dim is None or not isinstance(tracks, xr.Dataset | xr.DataArray):
+        return values.assign_coords(samples.coords)
+    coords = {name: each.variable for name, each in tracks.coords.items() if each.dims == (dim,)}
+    return values.rename({SAMPLE: dim} if dim != SAMPLE else {}).assign_coords(coords)

@@ -9,16 +9,11 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, UnitsMismatchError
-from oceanvar.labels.coordinates import (
-    HALF_CELL,
-    LONGITUDE,
-    index_coordinate,
-    is_time,
-    metric_name,
-    numbers,
-    turned_longitude,
-)
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
+from oceanvar.labels.axes import kind_of
+from oceanvar.labels.coordinates import HALF_CELL, LONGITUDE, index_coordinate, numbers, turned_longitude
+from oceanvar.labels.units import Conversion, conversion
+from oceanvar.observing.samples import PLACE, Tracks, as_samples
 from oceanvar.patching.grids import Origin
 from oceanvar.state.instruments import Instrument
 from oceanvar.state.spaces import StateSpace
@@ -128,15 +123,15 @@ def padded(found: Sequence[Samples]) -> TrackPatches:
 
 
 def track_cutter(
-    along_track: Mapping[str, xr.Dataset] | None, ds: xr.Dataset, space: StateSpace
+    along_track: Mapping[str, Tracks] | None, ds: xr.Dataset, space: StateSpace
 ) -> TrackCutter | None:
     """Locate the samples of every along-track instrument of a model on the grid of `ds`.
 
     Parameters
     ----------
-    along_track : mapping of str to Dataset, optional
-        For each along-track instrument of `space` its samples: variables over one dimension, with a coordinate
-        for each dimension of the state.
+    along_track : mapping of str to Dataset, DataArray or sequence of these, optional
+        For each along-track instrument of `space` its samples, as `oceanvar.observing.samples.as_samples` takes
+        them, with a coordinate for each dimension of the state.
     ds : Dataset
         Grid; only its coordinates are looked at.
     space : StateSpace
@@ -171,92 +166,83 @@ def track_cutter(
     )
 
 
-def _samples(
-    tracks: xr.Dataset, name: str, instrument: Instrument, ds: xr.Dataset, space: StateSpace
-) -> Samples:
-    _check_tracks(tracks, name, instrument, space)
-    found = [_index_on(tracks, name, ds, dim) for dim in space.dims]
+def _samples(tracks: Tracks, name: str, instrument: Instrument, ds: xr.Dataset, space: StateSpace) -> Samples:
+    samples = _as_samples(tracks, name, instrument, ds, space)
+    found = [_index_on(samples, name, ds, dim) for dim in space.dims]
     positions = np.stack(found, axis=1)
     on_grid = np.isfinite(positions).all(axis=1)
-    if tracks.sizes[_sample_dim(tracks, name, instrument)] and not on_grid.any():
+    if len(positions) and not on_grid.any():
         raise GridMismatchError(
             f"none of the {len(positions)} samples of {name!r} lies on the grid: along {list(space.dims)} it "
             f"holds {np.isfinite(positions).sum(axis=0).tolist()} of them"
         )
     order = np.flatnonzero(on_grid)
     order = order[np.argsort(positions[order, 0], kind="stable")]
-    values = np.stack([tracks[each].values[order] for each in instrument.variables]).astype(np.float64)
+    ways = [
+        _conversion(samples, name, *each, space)
+        for each in zip(instrument.variables, instrument.scales, strict=True)
+    ]
+    columns = [samples[each].values[order].astype(np.float64) for each in instrument.variables]
+    values = np.stack([each * way.factor + way.offset for each, way in zip(columns, ways, strict=True)])
     variances = None
     if isinstance(instrument.variance, str):
-        variances = np.broadcast_to(
-            tracks[instrument.variance].values[order].astype(np.float64), values.shape
-        )
+        given = samples[instrument.variance].values[order].astype(np.float64)
+        variances = np.stack([given * way.factor**2 for way in ways])
     return Samples(positions[order], values, variances)
 
 
-def _sample_dim(tracks: xr.Dataset, name: str, instrument: Instrument) -> str:
-    dims = {dim for each in instrument.sources for dim in tracks[each].dims}
-    if len(dims) != 1:
-        raise GridMismatchError(
-            f"the variables {instrument.sources} of {name!r} have the dimensions {sorted(map(str, dims))}: "
-            "along-track observations have one, of samples; use .stack(sample=[...])"
-        )
-    return str(dims.pop())
-
-
-def _check_tracks(tracks: xr.Dataset, name: str, instrument: Instrument, space: StateSpace) -> None:
-    missing = [each for each in instrument.sources if each not in tracks]
+def _as_samples(
+    tracks: Tracks, name: str, instrument: Instrument, ds: xr.Dataset, space: StateSpace
+) -> xr.Dataset:
+    """Samples of an instrument with all that it needs, those without a place or a value left out."""
+    missing = [dim for dim in space.dims if dim not in ds.coords]
     if missing:
         raise MissingVariableError(
-            f"the tracks {name!r} have no variable {missing[0]!r}; there are "
-            f"{sorted(map(str, tracks.data_vars))}"
+            f"the dimension {missing[0]!r} of the grid has no coordinate, and samples cannot be located without one"
         )
-    _sample_dim(tracks, name, instrument)
-    if any(dask.is_dask_collection(tracks[each].variable._data) for each in tracks.variables):
+    for each in [tracks] if isinstance(tracks, xr.Dataset | xr.DataArray) else tracks:
+        _check_tracks(each, name, instrument)
+    kinds = [kind_of(ds[dim])[0] for dim in space.dims]
+    return as_samples(tracks, instrument.variables, [kind for kind in kinds if kind in PLACE])
+
+
+def _check_tracks(tracks: xr.Dataset | xr.DataArray, name: str, instrument: Instrument) -> None:
+    given = tracks.to_dataset(name=tracks.name or "value") if isinstance(tracks, xr.DataArray) else tracks
+    missing = [each for each in instrument.sources if each not in given]
+    if missing:
+        raise MissingVariableError(
+            f"the tracks {name!r} have no variable {missing[0]!r}; there are {sorted(map(str, given.data_vars))}"
+        )
+    if any(dask.is_dask_collection(each._data) for each in given.variables.values()):
         raise ConfigError(
             f"the tracks {name!r} are lazy (dask): use .load(), they are cut by position at once"
         )
-    for each, scale in zip(instrument.variables, instrument.scales, strict=True):
-        expected = space.units.get(scale)
-        found = tracks[each].attrs.get("units", expected)
-        if expected is not None and found != expected:
-            raise UnitsMismatchError(
-                f"variable {each!r} of the tracks {name!r} is in {found!r}, the model was trained in "
-                f"{expected!r}: convert it and set its attrs['units']"
-            )
 
 
-def _index_on(tracks: xr.Dataset, name: str, ds: xr.Dataset, dim: str) -> np.ndarray:
+def _conversion(samples: xr.Dataset, name: str, variable: str, scale: str, space: StateSpace) -> Conversion:
+    """From the units of a variable of the tracks to those of the state."""
+    wanted = space.units.get(scale)
+    given = samples[variable].attrs.get("units", wanted)
+    if wanted is None or given == wanted:
+        return Conversion(1.0, 0.0)
+    return conversion(str(given), wanted, f"variable {variable!r} of the tracks {name!r}")
+
+
+def _index_on(samples: xr.Dataset, name: str, ds: xr.Dataset, dim: str) -> np.ndarray:
     """Index coordinate of every sample along a dimension; NaN beyond half a cell outside the grid."""
-    if dim not in ds.coords:
+    kind = kind_of(ds[dim])[0]
+    key = kind if kind in PLACE else dim
+    if key not in samples.variables:
         raise MissingVariableError(
-            f"the dimension {dim!r} of the grid has no coordinate, and samples cannot be located without one"
+            f"the tracks {name!r} have no coordinate {dim!r}; there are {sorted(map(str, samples.variables))}: rename "
+            "or add it with assign_coords"
         )
-    where = _coordinate(tracks, name, ds[dim])
+    where = samples[key].reset_coords(drop=True)
     if where.isnull().any():
         raise GridMismatchError(
-            f"coordinate {where.name!r} of the tracks {name!r} is missing at {int(where.isnull().sum())} of "
-            f"{where.size} samples: drop them first, tracks.dropna('{where.dims[0]}')"
+            f"coordinate {dim!r} of the tracks {name!r} is missing at {int(where.isnull().sum())} of {where.size} "
+            "samples: drop them first, tracks.dropna(...)"
         )
-    if metric_name(ds[dim]) == LONGITUDE:
+    if kind == LONGITUDE:
         where = turned_longitude(where, ds[dim])
-    points = numbers(ds[dim]).values
-    places = numbers(where, ds[dim][0]).values
-    return index_coordinate(places, points, dim)
-
-
-def _coordinate(tracks: xr.Dataset, name: str, axis: xr.DataArray) -> xr.DataArray:
-    """Coordinate of the samples that has the name of an axis, or else its meaning."""
-    if axis.name in tracks.variables:
-        return tracks[axis.name].reset_coords(drop=True)
-    alike = [
-        each
-        for each in tracks.coords.values()
-        if (is_time(each) if is_time(axis) else metric_name(each) == metric_name(axis))
-    ]
-    if len(alike) != 1:
-        raise MissingVariableError(
-            f"the tracks {name!r} have no coordinate {axis.name!r}; there are "
-            f"{sorted(map(str, tracks.coords))}: rename or add it with assign_coords"
-        )
-    return alike[0].reset_coords(drop=True)
+    return index_coordinate(numbers(where, ds[dim][0]).values, numbers(ds[dim]).values, dim)

@@ -13,6 +13,7 @@ import xarray as xr
 from oceanvar.errors import ConfigError, PatchError
 from oceanvar.labels.alignment import check_same_grid
 from oceanvar.observing.samplers import AbstractSampler
+from oceanvar.observing.samples import Tracks
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.patching.grids import Origin, PatchGrid
 from oceanvar.state.drawn_samples import TrackDraws
@@ -50,7 +51,7 @@ class WindowSource:
         Given observations on the grid of `truth`, or a rule by which every window is observed afresh.
     noise_std : float or mapping of str to float
         Standard deviation of the noise added to sampled observations, in the variables' units.
-    along_track : mapping of str to Dataset or AbstractTrackSampler, optional
+    along_track : mapping of str to Dataset, DataArray, sequence of these or AbstractTrackSampler, optional
         For each along-track instrument of `space` its samples, or a rule by which it samples every window afresh.
 
     Covariates and gridded instruments besides the state's variables are read from the given observations, or
@@ -61,7 +62,7 @@ class WindowSource:
     space: StateSpace
     observations: xr.Dataset | AbstractSampler
     noise_std: float | Mapping[str, float] = 0.0
-    along_track: Mapping[str, xr.Dataset | AbstractTrackSampler] | None = None
+    along_track: Mapping[str, Tracks | AbstractTrackSampler] | None = None
 
     def __post_init__(self) -> None:
         self.space.check(self.truth, "the truth")
@@ -164,8 +165,10 @@ class WindowSource:
     @cached_property
     def _cutter(self) -> TrackCutter | None:
         drawn = self._draws.samplers
-        given = {
-            name: each for name, each in (self.along_track or {}).items() if isinstance(each, xr.Dataset)
+        given: dict[str, Tracks] = {
+            name: each
+            for name, each in (self.along_track or {}).items()
+            if not isinstance(each, AbstractTrackSampler)
         }
         others = {name: each for name, each in self.space.instruments.items() if name not in drawn}
         return track_cutter(given, self.truth, replace(self.space, instruments=others))

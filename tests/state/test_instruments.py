@@ -12,6 +12,7 @@ import oceanvar
 from oceanvar.errors import (
     ConfigError,
     GridMismatchError,
+    MendedWarning,
     MissingVariableError,
     ModelMismatchError,
     UnitsMismatchError,
@@ -167,7 +168,34 @@ def test_samples_elsewhere_and_missing_values_change_nothing(nadir_model, obs):
     far = tracks.assign_coords(latitude=tracks["latitude"] + 20)
     missing = tracks.assign(ssh=tracks["ssh"] * np.nan)
     more = xr.concat([tracks, far, missing], "sample")
-    assert_same_field(obs.varnet.assimilate(nadir_model, along_track={"nadir": more}), expected)
+    with pytest.warns(MendedWarning, match="60 of 180 samples are without"):
+        analysis = obs.varnet.assimilate(nadir_model, along_track={"nadir": more})
+    assert_same_field(analysis, expected)
+
+
+def test_tracks_are_taken_as_they_come(nadir_model, obs):
+    """Along another dimension, as a list, as a DataArray, with other names, as variables, in cm, given twice."""
+    tracks = tracks_on(obs)
+    expected = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks})
+    along_time = tracks.rename(latitude="lat", longitude="lon").swap_dims(sample="time")
+    ways = {
+        "dimension time": along_time,
+        "variables": along_time.reset_coords(["lat", "lon"]),
+        "array": along_time["ssh"],
+        "list": [tracks.isel(sample=slice(20)), along_time.isel(time=slice(20, None))],
+        "20 Hz beside": along_time.assign_coords(
+            lat_20hz=(("time", "meas_ind"), np.zeros((60, 20)), {"units": "degrees_north"}),
+            lon_20hz=(("time", "meas_ind"), np.zeros((60, 20)), {"units": "degrees_east"}),
+        ),
+    }
+    for way, given in ways.items():
+        analysis = obs.varnet.assimilate(nadir_model, along_track={"nadir": given})
+        np.testing.assert_allclose(analysis["ssh"], expected["ssh"], atol=1e-6, err_msg=way)
+    in_cm = tracks.assign(ssh=(100 * tracks["ssh"]).assign_attrs(units="cm"))
+    assert_same_field(obs.varnet.assimilate(nadir_model, along_track={"nadir": in_cm}), expected)
+    with pytest.warns(MendedWarning, match="60 of 120 samples are there already"):
+        twice = obs.varnet.assimilate(nadir_model, along_track={"nadir": [tracks, 2 * tracks]})
+    assert_same_field(twice, expected)
 
 
 def test_track_errors_say_what_is_wrong(nadir_model, model, obs):
@@ -182,9 +210,9 @@ def test_track_errors_say_what_is_wrong(nadir_model, model, obs):
         obs.varnet.assimilate(model, along_track={"nadir": tracks})
     with pytest.raises(MissingVariableError, match="no variable 'ssh'; there are .'sla'"):
         assimilate(tracks.rename(ssh="sla"))
-    with pytest.raises(MissingVariableError, match="no coordinate 'lat'"):
+    with pytest.raises(MissingVariableError, match="no coordinate 'latitude'"):
         assimilate(tracks.drop_vars("latitude"))
-    with pytest.raises(GridMismatchError, match="missing at 1 of 60"):
+    with pytest.warns(MendedWarning, match="1 of 60 samples are without a place"):
         assimilate(tracks.assign_coords(latitude=tracks["latitude"].where(np.arange(60) > 0)))
     with pytest.raises(GridMismatchError, match="none of the 60 samples"):
         assimilate(tracks.assign_coords(latitude=tracks["latitude"] + 50))
@@ -196,8 +224,8 @@ def test_track_errors_say_what_is_wrong(nadir_model, model, obs):
         assimilate(tracks, obs.drop_vars("lat"))
     with pytest.raises(ConfigError, match=r"lazy \(dask\)"):
         assimilate(tracks.chunk())
-    with pytest.raises(UnitsMismatchError, match="'cm'.*'m'"):
-        assimilate(tracks.assign(ssh=tracks["ssh"].assign_attrs(units="cm")))
+    with pytest.raises(UnitsMismatchError, match="'kelvin'.*'m'"):
+        assimilate(tracks.assign(ssh=tracks["ssh"].assign_attrs(units="kelvin")))
     with pytest.raises(GridMismatchError, match="have one, of samples"):
         assimilate(tracks.expand_dims(member=2))
 
@@ -345,6 +373,7 @@ def test_training_with_tracks_learns_their_bias(tracked):
     field = truth["ssh"].rename(lat="latitude", lon="longitude")
     seen = 1.2 * sample_field(field, tracks) + 0.4 + 0.01 * rng.standard_normal(6000)
     tracks["ssh"] = seen.astype(float).drop_vars(["time", "latitude", "longitude"]).assign_attrs(units="m")
+    tracks = tracks.dropna("sample")  # beyond the grid
     sensor = Calibration(1)
     cost = VariationalCost(
         ObservationTerm(AlongTrack(sensor=sensor), "nadir"),

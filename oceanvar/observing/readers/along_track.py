@@ -1,0 +1,157 @@
+"""Along-track and swath files, profiles and drifters, text: one Dataset of samples, read file by file."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from oceanvar.errors import ConfigError, MendedWarning, OceanVarError, StoreError
+from oceanvar.labels.coordinates import TIME
+from oceanvar.observing.passes import is_repeated, passes_of
+from oceanvar.observing.readers.cutting import Region, Times, check_cut
+from oceanvar.observing.readers.editing import is_spike
+from oceanvar.observing.readers.files import Paths, check_all_read, files_of, opened
+from oceanvar.observing.readers.granules import Choice, Counts, granule_samples
+from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST
+from oceanvar.observing.samples import SAMPLE, joined_samples
+
+KEPT = ("units", "long_name", "standard_name", "comment")
+"""Attributes of a variable that hold for its samples too."""
+
+USUAL = (
+    "sla_filtered",
+    "ssha_filtered",
+    "ssha_karin_2",
+    "ssha_karin",
+    "ssha",
+    "ssha_01_ku",
+    "sla",
+    "adt",
+    *SST,
+    *CHLOROPHYLL,
+)
+"""Variables that are read where none is chosen, the first that is there."""
+
+
+def open_tracks(
+    paths: Paths,
+    variable: str | None = None,
+    *,
+    region: Region | None = None,
+    time: Times | None = None,
+    keep: Mapping[str, Any] | None = None,
+    plus: Sequence[str] = (),
+    minus: Sequence[str] = (),
+    error: str | float | None = None,
+    quality: int = MIN_QUALITY,
+    spikes: float | None = None,
+    block: int = 1,
+    columns: Sequence[str] | None = None,
+    time_units: str | None = None,
+) -> xr.Dataset:
+    """Read scattered observations from files as they are delivered.
+
+    Level-3 sea level of Copernicus Marine, Level-2 GDRs (1 Hz or 20 Hz, with groups or without), SWOT swaths of Level 2
+    and 3, whose nadir altimeter becomes a satellite of its own, swaths of GHRSST (L2P), profiles and drifters, text
+    with columns. Files are opened one by one and cut before their values are read.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Files, patterns, folders (searched in depth). Where a sample is there twice the first one counts: give
+        reprocessed files before near-real-time ones.
+    variable : str, optional
+        Which one, ``group/name`` where several groups have it. Default: one of `USUAL`, or the only one.
+    region : sequence of float, optional
+        West, south, east, north in degrees; it may cross any seam.
+    time : sequence, optional
+        First and last time; the last day is whole.
+    keep : mapping, optional
+        What variables of the file must be for a value to count: a number, one of a list, or ``slice(low, high)``.
+        Default: published quality flags (``quality_flag`` and ``<variable>_qual`` 0, ``<variable>_QC`` 1 or 2); none
+        with ``{}``. What lies along further dimensions (the levels of a profile) is averaged, so choose with
+        ``{"PRES": slice(0, 10)}``.
+    plus, minus : sequence of str
+        Variables to add and to subtract: ``plus=["mdt"]`` for absolute heights, ``plus=["dac"]`` to undo a correction.
+    error : str or float, optional
+        Standard deviation of the error, or the name of the variable that holds it, instead of the published one.
+    quality : int
+        Lowest quality level of GHRSST.
+    spikes : float, optional
+        Leave out values so many robust standard deviations away from the running median of their pass.
+    block : int
+        Thin a swath to means over so many lines and pixels.
+    columns : sequence of str, optional
+        Names of the columns of text without a header, among them longitude, latitude and time.
+    time_units : str, optional
+        Of times that are bare numbers: ``"days since 1950-01-01"``.
+
+    Returns
+    -------
+    Dataset
+        The variable and, where known, ``variance`` over ``sample``, in the order of time, with coordinates longitude,
+        latitude, time, ``satellite`` and ``track``, the number of the pass. Its attribute ``editing`` says what
+        was left out.
+
+    Raises
+    ------
+    StoreError
+        If files are missing, cannot be read or lack the variable, all named at once; or nothing lies inside.
+    ConfigError
+        If an option is no such thing.
+
+    Warns
+    -----
+    MendedWarning
+        Where values are left out by flags, as spikes or because they are there twice, with their numbers.
+    """
+    check_cut(region, time)
+    if block < 1 or (spikes is not None and not spikes > 0):
+        raise ConfigError(f"block is at least 1 and spikes more than 0, and not {block} and {spikes}")
+    choice = Choice(region, time, keep, tuple(plus), tuple(minus), error, quality, block)
+    parts: list[xr.Dataset] = []
+    problems, counts, names = [], Counts(), set()
+    files = files_of(paths)
+    for path in files:
+        try:
+            with opened(path, variable, USUAL, columns, time_units) as (ds, name):
+                parts += granule_samples(ds, name, path.stem, choice, counts)
+            names.add(name)
+        except (OSError, OceanVarError) as problem:
+            problems.append(f"{path}: {problem}")
+    check_all_read(problems, len(files))
+    if len(names) > 1:
+        raise StoreError(f"the files hold different variables, {sorted(names)}: choose one of them")
+    if not parts:
+        raise StoreError(
+            f"{len(files)} files hold {counts.inside} values in the region {region} and the time {time}, of which "
+            f"{counts.missing} are missing and {counts.flagged} flagged: nothing is left"
+        )
+    (name,) = names
+    return _edited(joined_samples(parts), name, spikes, counts)
+
+
+def _edited(samples: xr.Dataset, variable: str, spikes: float | None, counts: Counts) -> xr.Dataset:
+    """Samples in the order of time, each once, without spikes, with the number of their pass."""
+    left_out = {"by flags": counts.flagged}
+    repeated = is_repeated(samples)
+    samples = samples.isel({SAMPLE: ~repeated})
+    left_out["there already, from the same place and time"] = int(repeated.sum())
+    if spikes is not None:
+        found = is_spike(samples, variable, spikes)
+        samples = samples.isel({SAMPLE: ~found})
+        left_out["as spikes"] = int(found.sum())
+    told = "; ".join(f"{n} {why}" for why, n in left_out.items() if n)
+    if told:
+        told = f"of {counts.inside - counts.missing} values of {variable!r} are left out: {told}"
+        warnings.warn(told, MendedWarning, stacklevel=3)
+    samples = samples.isel({SAMPLE: np.argsort(samples[TIME].values, kind="stable")})
+    samples = samples.assign_coords(track=(SAMPLE, passes_of(samples)))
+    for name in samples.data_vars:
+        samples[name].attrs = {key: samples[name].attrs[key] for key in KEPT if key in samples[name].attrs}
+    editing = f"{counts.missing} of {counts.inside} values are missing; {told}".removesuffix("; ")
+    samples = samples.drop_vars(["cycle", "pixel"], errors="ignore").drop_encoding()
+    # Those of the first file would be wrong for the others.
+    return samples.drop_attrs(deep=False).assign_attrs(editing=editing)

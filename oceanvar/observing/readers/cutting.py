@@ -1,0 +1,69 @@
+"""The part of a file that lies in a region and a time, found from positions before values are read."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from oceanvar.errors import ConfigError
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
+
+Region = Sequence[float]
+Times = Sequence[Any]
+
+
+def check_cut(region: Region | None, time: Times | None) -> None:
+    """Refuse what is no region and no time.
+
+    Raises
+    ------
+    ConfigError
+        If a region is not west, south, east, north, or a time not its first and last one.
+    """
+    if region is not None and (len(region) != 4 or not region[1] < region[3]):
+        raise ConfigError(f"region is (west, south, east, north) in degrees, and not {region!r}")
+    if time is not None and (len(time) != 2 or isinstance(time, str) or _ends(time)[0] > _ends(time)[1]):
+        raise ConfigError(
+            f"time is the first and the last one, ('2014-05-15', '2014-06-03'), and not {time!r}"
+        )
+
+
+def is_inside(places: Mapping[str, xr.DataArray], region: Region | None, time: Times | None) -> xr.DataArray:
+    """Whether positions lie in a region, which may cross any seam, and in a time; the last day is whole.
+
+    Parameters
+    ----------
+    places : mapping of str to DataArray
+        Longitude, latitude and time, which may lie along different dimensions.
+    region : sequence of float, optional
+        West, south, east, north.
+    time : sequence, optional
+        First and last time: dates, or text of any precision.
+    """
+    inside = xr.DataArray(True)
+    if region is not None:
+        west, south, east, north = map(float, region)
+        inside = inside & (places[LATITUDE] >= south) & (places[LATITUDE] <= north)
+        if east - west < 360:
+            inside = inside & ((places[LONGITUDE] - west) % 360 <= (east - west) % 360)
+    if time is not None:
+        first, last = _ends(time)
+        inside = inside & (places[TIME] >= first) & (places[TIME] <= last)
+    return inside
+
+
+def hull(inside: xr.DataArray) -> dict[Hashable, slice]:
+    """Smallest range of each dimension that holds all that is inside."""
+    found = {}
+    for dim in inside.dims:
+        seen = np.flatnonzero(inside.any([other for other in inside.dims if other != dim]))
+        found[dim] = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
+    return found
+
+
+def _ends(time: Times) -> tuple[np.datetime64, np.datetime64]:
+    first, last = time
+    last = pd.Period(last).end_time if isinstance(last, str) else pd.Timestamp(last)
+    return np.datetime64(pd.Timestamp(first), "ns"), np.datetime64(last, "ns")

@@ -1,0 +1,181 @@
+"""Which files paths name, and what is in them: NetCDF with or without groups, Zarr, text with columns."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import xarray as xr
+
+from oceanvar.errors import MissingVariableError, StoreError
+from oceanvar.labels.axes import kind_of
+from oceanvar.observing.samples import PLACE
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+TEXT = (".csv", ".txt", ".dat", ".tsv", ".asc")
+_FILES = (*TEXT, ".nc", ".nc4", ".netcdf", ".h5", ".zarr")
+_SEPARATORS = (",", ";", "\t")
+
+MOST_TOLD = 5
+"""Files that are named in one message."""
+
+
+def files_of(paths: Paths) -> list[Path]:
+    """Files that paths, patterns and folders (searched in depth) name, in the order given, those of each sorted.
+
+    Raises
+    ------
+    StoreError
+        If one of them names no file.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found: dict[Path, None] = {}
+    empty = [] if given else ["an empty list of paths"]
+    for each in given:
+        files = _matching(os.fspath(each))
+        found |= dict.fromkeys(files)
+        empty += [] if files else [os.fspath(each)]
+    if empty:
+        raise StoreError(
+            f"no files are found at {_listed(empty)}: give files, patterns or folders of {_FILES}"
+        )
+    return list(found)
+
+
+def check_all_read(problems: list[str], n_files: int) -> None:
+    """Refuse to go on without some of the files, all named in one message.
+
+    Raises
+    ------
+    StoreError
+        If there are problems.
+    """
+    if problems:
+        raise StoreError(f"{len(problems)} of {n_files} files cannot be used: {_listed(problems)}")
+
+
+@contextmanager
+def opened(
+    path: Path,
+    variable: str | None,
+    preferred: Sequence[str],
+    columns: Sequence[str] | None,
+    time_units: str | None,
+) -> Iterator[tuple[xr.Dataset, str]]:
+    """A file, of which values are read when they are looked at, and the name of the variable in it.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    variable : str, optional
+        Its variable, ``group/name`` where several groups have it. Default: the first of `preferred` that is there, or
+        the only one of real numbers.
+    preferred : sequence of str
+        Usual names, the best first.
+    columns : sequence of str, optional
+        Names of the columns of text without a header.
+    time_units : str, optional
+        Of times that are numbers, as ``"days since 1950-01-01"``.
+
+    Raises
+    ------
+    MissingVariableError
+        If the file has no such variable, or several.
+    StoreError
+        If it cannot be read.
+    """
+    try:
+        groups = _groups(path, variable, columns)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot be read: {error}") from error
+    try:
+        group, name = _found(groups, variable, preferred)
+        ds = _with_parents(groups, group)
+        yield _with_time_units(ds, time_units) if time_units else ds, name
+    finally:
+        for each in groups.values():
+            each.close()
+
+
+def _groups(path: Path, variable: str | None, columns: Sequence[str] | None) -> dict[str, xr.Dataset]:
+    if path.suffix.lower() in TEXT:
+        return {"/": _text(path, columns)}
+    ds = xr.open_dataset(path, decode_timedelta=False)
+    if variable in ds or (variable is None and ds.data_vars):
+        return {"/": ds}
+    ds.close()
+    return dict(xr.open_groups(path, decode_timedelta=False))
+
+
+def _text(path: Path, columns: Sequence[str] | None) -> xr.Dataset:
+    with open(path) as lines:
+        first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    separator = next((each for each in _SEPARATORS if each in first), r"\s+")
+    named = {"header": None, "names": list(columns), "usecols": range(len(columns))} if columns else {}
+    frame = pd.read_csv(path, sep=separator, comment="#", skipinitialspace=True, **named)
+    return xr.Dataset({name: ("sample", frame[name].to_numpy()) for name in frame.columns})
+
+
+def _found(groups: dict[str, xr.Dataset], variable: str | None, preferred: Sequence[str]) -> tuple[str, str]:
+    """Group and name of a variable."""
+    *above, name = (variable or "").strip("/").split("/")
+    if above:
+        groups = {group: ds for group, ds in groups.items() if group.strip("/") == "/".join(above)}
+    wanted = [name] if variable else preferred
+    found = [(group, each) for each in wanted for group, ds in groups.items() if each in ds.data_vars]
+    if found and not variable:
+        found = [each for each in found if each[1] == found[0][1]]
+    if not found and not variable:
+        found = [(group, str(each)) for group, ds in groups.items() for each in ds if _is_value(ds[each])]
+    if len(found) > 1:
+        # The measurements of 20 Hz lie in a group of their own, after those of 1 Hz.
+        found = [each for each in found if each[0].startswith("/data_01")] or found
+    if len(found) == 1:
+        return found[0]
+    there = [f"{group}/{each}".strip("/") for group, ds in groups.items() for each in ds.data_vars]
+    problem = (
+        f"no variable {variable!r}"
+        if variable and not found
+        else "no variable that is the only one to choose"
+    )
+    raise MissingVariableError(f"{problem}; there are {sorted(there)}")
+
+
+def _is_value(field: xr.DataArray) -> bool:
+    return field.dtype.kind == "f" and kind_of(field)[0] not in PLACE
+
+
+def _with_parents(groups: dict[str, xr.Dataset], group: str) -> xr.Dataset:
+    """Variables of a group and of those above, where positions and times are; the nearest count."""
+    ds = groups[group]
+    for above in PurePosixPath(group).parents:
+        parent = groups.get(str(above), xr.Dataset())
+        missing = {name: parent[name].variable for name in parent.variables if name not in ds.variables}
+        ds = ds.assign(missing).assign_attrs({**parent.attrs, **ds.attrs})
+    return ds
+
+
+def _with_time_units(ds: xr.Dataset, units: str) -> xr.Dataset:
+    times = [name for name in ds.variables if str(name).lower() in ("time", "t")]
+    return ds.assign({name: ds[name].assign_attrs(units=units) for name in times})
+
+
+def _matching(path: str) -> list[Path]:
+    if glob.has_magic(path) and not os.path.exists(path):
+        return sorted(
+            Path(each) for each in glob.glob(path, recursive=True) if Path(each).suffix.lower() in _FILES
+        )
+    whole = Path(path)
+    if whole.is_dir() and whole.suffix != ".zarr":
+        inside = (each for each in whole.rglob("*") if each.suffix.lower() in _FILES)
+        return sorted(each for each in inside if not any(above.suffix == ".zarr" for above in each.parents))
+    return [whole] if whole.exists() else []
+
+
+def _listed(problems: Sequence[str]) -> str:
+    more = f"; and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+    return "; ".join(problems[:MOST_TOLD]) + more
