@@ -48,7 +48,7 @@ def test_level_4_across_the_seam(tmp_path):
     kelvin = 290 + np.arange(24.0).reshape(4, 6) / 10
     for day in range(3):
         deliveries.analysis(tmp_path / f"{day}.nc", NOON + day * DAY, LATITUDE, LONGITUDE, kelvin + day)
-    ds = oceanvar.open_images(tmp_path, region=(100, 30.2, 250, 30.5), time=("2019-01-03", "2019-01-04"))
+    ds = oceanvar.open_images(tmp_path, region=(100, 250, 30.2, 30.5), time=("2019-01-03", "2019-01-04"))
     np.testing.assert_array_equal(ds["lon"], [120, 180, 240])
     np.testing.assert_array_equal(ds["lat"], [30.25, 30.5])
     np.testing.assert_allclose(ds["analysed_sst"][0], 1 + kelvin[1:3][:, [5, 0, 1]], atol=1e-3)
@@ -118,7 +118,7 @@ def test_what_is_wrong_is_said(tmp_path):
     with pytest.raises(StoreError, match="1 of 1 files cannot be used: .*no variable 'sst'"):
         oceanvar.open_images(tmp_path / "a.nc", "sst")
     with pytest.raises(StoreError, match="no point of its grid lies in the region"):
-        oceanvar.open_images(tmp_path / "a.nc", region=(0, 50, 10, 60))
+        oceanvar.open_images(tmp_path / "a.nc", region=(0, 10, 50, 60))
     with pytest.raises(StoreError, match="none of 1 files has a time in"):
         oceanvar.open_images(tmp_path / "a.nc", time=("2020", "2021"))
     with pytest.raises(ConfigError, match="region is"):

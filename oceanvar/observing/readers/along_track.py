@@ -65,7 +65,7 @@ def open_tracks(
     variable : str, optional
         Which one, ``group/name`` where several groups have it. Default: one of `USUAL`, or the only one.
     region : sequence of float, optional
-        West, south, east, north in degrees; it may cross any seam.
+        West, east, south, north in degrees; it may cross any seam.
     time : sequence, optional
         First and last time; the last day is whole.
     keep : mapping, optional

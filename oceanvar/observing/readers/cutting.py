@@ -20,10 +20,10 @@ def check_cut(region: Region | None, time: Times | None) -> None:
     Raises
     ------
     ConfigError
-        If a region is not west, south, east, north, or a time not its first and last one.
+        If a region is not west, east, south, north, or a time not its first and last one.
     """
-    if region is not None and (len(region) != 4 or not region[1] < region[3]):
-        raise ConfigError(f"region is (west, south, east, north) in degrees, and not {region!r}")
+    if region is not None and (len(region) != 4 or not region[2] < region[3]):
+        raise ConfigError(f"region is (west, east, south, north) in degrees, and not {region!r}")
     if time is not None and (len(time) != 2 or isinstance(time, str) or _ends(time)[0] > _ends(time)[1]):
         raise ConfigError(
             f"time is the first and the last one, ('2014-05-15', '2014-06-03'), and not {time!r}"
@@ -38,13 +38,13 @@ def is_inside(places: Mapping[str, xr.DataArray], region: Region | None, time: T
     places : mapping of str to DataArray
         Longitude, latitude and time, which may lie along different dimensions.
     region : sequence of float, optional
-        West, south, east, north.
+        West, east, south, north.
     time : sequence, optional
         First and last time: dates, or text of any precision.
     """
     inside = xr.DataArray(True)
     if region is not None:
-        west, south, east, north = map(float, region)
+        west, east, south, north = map(float, region)
         inside = inside & (places[LATITUDE] >= south) & (places[LATITUDE] <= north)
         if east - west < 360:
             inside = inside & ((places[LONGITUDE] - west) % 360 <= (east - west) % 360)

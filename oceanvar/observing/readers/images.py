@@ -38,7 +38,7 @@ def open_images(
     variable : str, optional
         Which one. Default: the temperature or chlorophyll, or the only one.
     region : sequence of float, optional
-        West, south, east, north in degrees; it may cross any seam.
+        West, east, south, north in degrees; it may cross any seam.
     time : sequence, optional
         First and last time; the last day is whole.
     quality : int
@@ -123,7 +123,7 @@ def _box(ds: xr.Dataset, dims: dict, region: Region | None, time: Times | None) 
         if each == TIME and time is not None:
             inside = is_inside({TIME: places[TIME]}, None, time).values
         elif each != TIME and region is not None:
-            corner = {LONGITUDE: xr.DataArray(region[0]), LATITUDE: xr.DataArray(region[1])}
+            corner = {LONGITUDE: xr.DataArray(region[0]), LATITUDE: xr.DataArray(region[2])}
             inside = is_inside({**corner, each: places[each]}, region, None).values
         found[dims[each]] = np.flatnonzero(inside)
     if region is not None:
