@@ -1,14 +1,13 @@
 """Optimal interpolation of labelled fields: `oceanvar.baselines.points` on grids, eager or lazy."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
 from oceanvar.baselines.covariance import GaussianCovariance
 from oceanvar.baselines.fields import observed_mean
-from oceanvar.baselines.points import REACH, interpolate_points
+from oceanvar.baselines.points import interpolate_points
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import check_broadcasts
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, coordinate_of, metric_name, numbers
@@ -153,7 +152,7 @@ class _Problem:
             yield {}, self.goals
             return
         # A bit more than the reach, for the search centre is nudged and the distances are rounded.
-        halo = 1.0001 * REACH * self.correlation.lengths[march]
+        halo = 1.0001 * self.correlation.reach * self.correlation.lengths[march]
         place, goal = self.places[march].values, self.goals[march]
         n_block = max(obs.chunksizes[march])
         for start in range(0, goal.size, n_block):
@@ -209,7 +208,7 @@ def _analyse_members(
     points, targets = columns(places), columns(goals)
     n_grid = len(_dims(places))
     members = anomaly.reshape(*anomaly.shape[: anomaly.ndim - n_grid], -1)
-    covariance = replace(correlation, std=np.asarray(spread).item())
+    covariance = correlation.scaled(np.asarray(spread).item())
     result = np.empty((2, *members.shape[:-1], len(targets)))
     for index in np.ndindex(members.shape[:-1]):
         seen = ~np.isnan(members[index])
