@@ -1,6 +1,6 @@
 """Covariances on points of space and time: one scale, or a sum of several."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -167,6 +167,44 @@ class Covariance:
     def _unit(self, name: str) -> float:
         """Units of the length in one unit of the coordinate: km in a degree, or 1."""
         return KM_PER_DEGREE if name in (LATITUDE, LONGITUDE) else 1.0
+
+
+def correlation_of(
+    scales: Sequence[Mapping[str, float]],
+    periods: Mapping[str, float],
+    kernel: str | Sequence[str] = "gaussian",
+    shares: Sequence[float] | None = None,
+) -> Covariance:
+    """Sum of scales whose variances add up to one.
+
+    Parameters
+    ----------
+    scales : sequence of Mapping[str, float]
+        Lengths of each scale.
+    periods : Mapping[str, float]
+        Of `Covariance`.
+    kernel : str or sequence of str
+        For all scales or for each.
+    shares : sequence of float, optional
+        Share of each scale in the variance, in any unit; default: equal ones.
+
+    Raises
+    ------
+    ConfigError
+        As of `Covariance`, or when there are not as many kernels or shares as scales.
+    """
+    kernels = [kernel] * len(scales) if isinstance(kernel, str) else list(kernel)
+    weights = np.ones(len(scales)) if shares is None else np.asarray(shares, dtype=np.float64)
+    if not len(scales) == len(kernels) == len(weights) or not len(scales):
+        raise ConfigError(
+            f"{len(scales)} scales of lengths need as many kernels ({len(kernels)}) and shares ({len(weights)})"
+        )
+    stds = np.sqrt(np.maximum(weights, 0.0) / weights.sum())
+    first, *others = (
+        Covariance(float(std), lengths, periods, name)
+        for std, lengths, name in zip(stds, scales, kernels, strict=True)
+    )
+    return sum(others, start=first)
 
 
 def _squared_distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

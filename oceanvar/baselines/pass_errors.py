@@ -1,10 +1,13 @@
 """Errors that the observations of one satellite pass have in common."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from oceanvar.errors import ConfigError
+from oceanvar.labels.coordinates import coordinate_of
 
 MINUTES_A_DAY = 1440.0
 
@@ -70,9 +73,9 @@ class PassErrors:
         columns = np.stack([np.full(len(number), bias_std), slope_std * minutes], axis=-1)
         return cls(number, columns[:, [bias_std > 0, slope_std > 0]])
 
-    def __getitem__(self, which: np.ndarray) -> "PassErrors":
-        """Those of a part of the observations."""
-        return PassErrors(self.passes[which], self.columns[which])
+    def of_part(self, which: np.ndarray, units: float | np.ndarray = 1.0) -> "PassErrors":
+        """Those of a part (n,) of the observations, in other units: one or one each."""
+        return PassErrors(self.passes[which], self.columns[which] / np.reshape(units, (-1, 1)))
 
     def among(self, near: np.ndarray) -> np.ndarray:
         """Covariance (..., k, k) between the observations with the numbers `near` (..., k)."""
@@ -80,3 +83,38 @@ class PassErrors:
         shared = columns @ columns.swapaxes(-1, -2)
         shared *= passes[..., :, np.newaxis] == passes[..., np.newaxis, :]
         return shared
+
+
+@dataclass(frozen=True)
+class OrbitErrors:
+    """Bias and slope that the samples of each pass have in common: of the orbit, say, or of a correction.
+
+    Attributes
+    ----------
+    bias_std, slope_std : float
+        As of `PassErrors.of_orbits`.
+    passes : str
+        Name of the coordinate that numbers the passes.
+    """
+
+    bias_std: float
+    slope_std: float = 0.0
+    passes: str = "track"
+
+    def of_samples(
+        self, samples: xr.Dataset, times: Sequence[xr.DataArray], dims: Sequence[Hashable]
+    ) -> PassErrors:
+        """Errors of samples over `dims`, whose only time in days is `times`.
+
+        Raises
+        ------
+        MissingVariableError
+            When the samples do not have the coordinate of passes.
+        ConfigError
+            When there is not one time, or a standard deviation is impossible.
+        """
+        if len(times) != 1:
+            raise ConfigError(f"errors of passes need a length along one time, and {len(times)} are given")
+        layout = xr.broadcast(coordinate_of(samples, self.passes), *times)
+        passes, days = (one.transpose(*dims).values.ravel() for one in layout)
+        return PassErrors.of_orbits(passes, days, self.bias_std, self.slope_std)
