@@ -90,7 +90,7 @@ def optimal_interpolation(
     """
     fields = obs.to_dataset(name=obs.name or "analysis") if isinstance(obs, xr.DataArray) else obs
     scales = [lengths] if isinstance(lengths, Mapping) else list(lengths)
-    problem = _Problem(fields, scales, periods or {}, kernel, shares, n_nearest, targets, orbit_errors)
+    problem = Problem(fields, scales, periods or {}, kernel, shares, n_nearest, targets, orbit_errors)
     if targets is not None and any(isinstance(one, xr.DataArray) and one.ndim for one in (mean, std)):
         raise ConfigError(
             "a background field, or one of std, and targets do not go together: take it off obs first"
@@ -105,7 +105,7 @@ def optimal_interpolation(
     return xr.Dataset(analysed, attrs=fields.attrs)
 
 
-class _Problem:
+class Problem:
     """Where observations and targets lie and how to get from one to the other, for all variables."""
 
     def __init__(
@@ -147,10 +147,10 @@ class _Problem:
         mean: float | xr.DataArray | None,
     ) -> tuple[xr.DataArray, xr.DataArray]:
         """Analysis of one variable and its error standard deviation."""
-        background = observed_mean(obs) if mean is None else _on(obs, mean, "mean")
+        background = observed_mean(obs) if mean is None else on_grid_of(obs, mean, "mean")
         anomaly = (obs - background).astype(np.float64).rename(obs.name)
-        spread = observed_mean(anomaly**2) ** 0.5 if std is None else _on(obs, std, "std")
-        spread, noise = positive(spread, "std"), _on(obs, noise_std, "noise_std")
+        spread = observed_mean(anomaly**2) ** 0.5 if std is None else on_grid_of(obs, std, "std")
+        spread, noise = positive(spread, "std"), on_grid_of(obs, noise_std, "noise_std")
         given = [
             one.broadcast_like(anomaly)
             .transpose(*anomaly.dims)
@@ -250,7 +250,7 @@ def _analyse_members(
         values, errors, units = (one[index] for one in members)
         seen = ~np.isnan(values / units)
         values, errors = values[seen] / units[seen], errors[seen] / units[seen]
-        shared = None if pass_errors is None else pass_errors.of_part(seen, units[seen])
+        shared = None if pass_errors is None else pass_errors.of_part(seen).scaled(1 / units[seen])
         result[:, *index] = interpolate_points(
             targets, points[seen], values, errors, correlation, n_nearest, pass_errors=shared
         )
@@ -258,8 +258,14 @@ def _analyse_members(
     return analysis, error_std
 
 
-def _on(obs: xr.DataArray, field: float | xr.DataArray, what: str) -> xr.DataArray:
-    """Field on the grid of `obs`, of which it may lack dimensions."""
+def on_grid_of(obs: xr.DataArray, field: float | xr.DataArray, what: str) -> xr.DataArray:
+    """Field that lies on the grid of `obs`, of which it may lack dimensions.
+
+    Raises
+    ------
+    GridMismatchError
+        When it lies on another.
+    """
     field = xr.DataArray(field)
     check_broadcasts(field, obs, f"{what} and {obs.name!r}")
     return field

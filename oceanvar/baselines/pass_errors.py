@@ -73,9 +73,13 @@ class PassErrors:
         columns = np.stack([np.full(len(number), bias_std), slope_std * minutes], axis=-1)
         return cls(number, columns[:, [bias_std > 0, slope_std > 0]])
 
-    def of_part(self, which: np.ndarray, units: float | np.ndarray = 1.0) -> "PassErrors":
-        """Those of a part (n,) of the observations, in other units: one or one each."""
-        return PassErrors(self.passes[which], self.columns[which] / np.reshape(units, (-1, 1)))
+    def of_part(self, which: np.ndarray) -> "PassErrors":
+        """Those of a part of the observations."""
+        return PassErrors(self.passes[which], self.columns[which])
+
+    def scaled(self, factor: float | np.ndarray) -> "PassErrors":
+        """Errors multiplied by a factor, one or one for each observation."""
+        return PassErrors(self.passes, self.columns * np.reshape(factor, (-1, 1)))
 
     def among(self, near: np.ndarray) -> np.ndarray:
         """Covariance (..., k, k) between the observations with the numbers `near` (..., k)."""
@@ -100,6 +104,10 @@ class OrbitErrors:
     bias_std: float
     slope_std: float = 0.0
     passes: str = "track"
+
+    def scaled(self, factor: float) -> "OrbitErrors":
+        """Errors multiplied by a factor."""
+        return OrbitErrors(self.bias_std * factor, self.slope_std * factor, self.passes)
 
     def of_samples(
         self, samples: xr.Dataset, times: Sequence[xr.DataArray], dims: Sequence[Hashable]

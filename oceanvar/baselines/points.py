@@ -86,8 +86,8 @@ def interpolate_points(
         near = np.where(used, near, 0)
         local = covariance.offsets(points[near], targets[block, np.newaxis])
         to_target = np.where(used, covariance.with_centre(local), 0.0)
-        matrix = lower_covariance(local, near, covariance, noise, pass_errors)
-        weights = _solve(matrix, used, to_target)
+        matrix = lower_covariance(local, near, used, covariance, noise, pass_errors)
+        weights = _solve(matrix, to_target)
         analysis[block] += np.einsum("nk,nk->n", weights, np.where(used, values[near] - mean, 0.0))
         variance[block] -= np.einsum("nk,nk->n", weights, to_target)
     return analysis, np.sqrt(np.clip(variance, 0.0, covariance.variance))
@@ -134,13 +134,14 @@ def nearest(tree: cKDTree, centres: np.ndarray, covariance: Covariance, n_neares
 def lower_covariance(
     local: np.ndarray,
     near: np.ndarray,
+    used: np.ndarray,
     covariance: Covariance,
     noise: np.ndarray,
     pass_errors: PassErrors | None,
 ) -> np.ndarray:
     """Covariance (n, k, k) of signal and errors of the observations with the numbers `near` (n, k).
 
-    Only the lower triangle is whole.
+    Those not `used` have a row of the identity. Only the lower triangle is whole.
     """
     n, k = near.shape
     matrix = np.zeros((n, k, k))
@@ -151,15 +152,14 @@ def lower_covariance(
     matrix[:, diagonal, diagonal] = covariance.variance + noise[near] ** 2
     if pass_errors is not None:
         matrix += pass_errors.among(near)
+    if not used.all():
+        matrix *= used[:, :, np.newaxis] & used[:, np.newaxis, :]
+        matrix[:, diagonal, diagonal] += ~used
     return matrix
 
 
-def _solve(matrix: np.ndarray, used: np.ndarray, to_target: np.ndarray) -> np.ndarray:
-    """Weights (n, k) of neighbours by the lower triangles; 0 for those not used, which keep an identity row."""
-    if not used.all():
-        matrix *= used[:, :, np.newaxis] & used[:, np.newaxis, :]
-        diagonal = np.arange(used.shape[1])
-        matrix[:, diagonal, diagonal] += ~used
+def _solve(matrix: np.ndarray, to_target: np.ndarray) -> np.ndarray:
+    """Weights (n, k) of neighbours, by the lower triangles of their covariances (n, k, k)."""
     weights = np.empty_like(to_target)
     for number, one in enumerate(matrix):
         # The transpose has the order of LAPACK, so that nothing is copied, and the triangle above.
