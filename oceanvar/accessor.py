@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from oceanvar.errors import MissingVariableError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from oceanvar.baselines.optimal import Lengths
     from oceanvar.network.varnet import VarNet
     from oceanvar.observing.samplers import AbstractSampler
 
@@ -59,6 +62,32 @@ class DatasetAccessor:
 
         return interpolate_linear(self._ds, **options)
 
+    def optimal_interpolation(
+        self,
+        lengths: "Lengths",
+        noise_std: "float | xr.DataArray",
+        grid: xr.Dataset | xr.DataArray | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        """Map these observations, or along-track samples onto `grid`: see `oceanvar.baselines.optimal`."""
+        from oceanvar.baselines.optimal import optimal_interpolation
+
+        return optimal_interpolation(self._ds, lengths, noise_std, targets=grid, **options)
+
+    def score_tracks(self, tracks: xr.Dataset | xr.DataArray, **options: Any) -> xr.Dataset:
+        """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
+
+        The variable is the one that both have, by its name.
+        """
+        named = tracks.to_dataset() if isinstance(tracks, xr.DataArray) else tracks
+        shared = [name for name in self._ds.data_vars if name in named.data_vars]
+        if len(shared) != 1:
+            raise MissingVariableError(
+                f"analysis and tracks need one variable in common, and have {shared} of {list(self._ds)} and "
+                f"{list(named)}: select or rename one"
+            )
+        return self._ds[shared[0]].varnet.score_tracks(named[shared[0]], **options)
+
 
 @xr.register_dataarray_accessor("varnet")
 class DataArrayAccessor:
@@ -84,6 +113,31 @@ class DataArrayAccessor:
         from oceanvar.metrics.scores import score
 
         return score(self._da, truth, obs, **options)
+
+    def interpolate_linear(self, **options: Any) -> xr.DataArray:
+        """Interpolate these observations linearly in time: see `oceanvar.baselines.linear`."""
+        from oceanvar.baselines.linear import interpolate_linear
+
+        return interpolate_linear(self._da, **options)
+
+    def optimal_interpolation(
+        self,
+        lengths: "Lengths",
+        noise_std: "float | xr.DataArray",
+        grid: xr.Dataset | xr.DataArray | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        """Map these observations, or along-track samples onto `grid`: see `oceanvar.baselines.optimal`."""
+        from oceanvar.baselines.optimal import optimal_interpolation
+
+        return optimal_interpolation(self._da, lengths, noise_std, targets=grid, **options)
+
+    def score_tracks(self, tracks: xr.DataArray, **options: Any) -> xr.Dataset:
+        """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`."""
+        from oceanvar.metrics.along_track import score_along_track
+        from oceanvar.observing.tracks import sample_field
+
+        return score_along_track(sample_field(self._da, tracks).values, tracks, **options)
 
     def plot_map(self, **options: Any) -> Any:
         """Draw a map of this field, at one time (``time=...``): see `oceanvar.plots.panels.plot_map`."""

@@ -17,8 +17,8 @@ from oceanvar.errors import (
     UnitsMismatchError,
 )
 from oceanvar.mapping import assimilate
+from oceanvar.network import VarNet
 from oceanvar.network.handles import PatchSolver
-from oceanvar.network.varnet import VarNet
 from tests.counters import count_solves
 from tests.labelled_fields import gappy
 

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 import oceanvar
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, OceanVarError, UnitsMismatchError
 from oceanvar.labels.axes import Axis
-from oceanvar.network.varnet import VarNet
-from oceanvar.state.spaces import StateSpace
-from oceanvar.variational.assimilators import Assimilator
-from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.operators.averages import BeamAverage
-from oceanvar.variational.solvers.descent import ConjugateGradients
-from oceanvar.variational.terms.dynamics import PriorTerm
-from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.network import VarNet
+from oceanvar.state import StateSpace
+from oceanvar.variational import (
+    Assimilator,
+    BeamAverage,
+    ConjugateGradients,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+)
 
 DIMS = ("time", "latitude", "longitude")
 SIZES = {"time": 9, "latitude": 7, "longitude": 6}

@@ -1,6 +1,13 @@
-from .covariance import GaussianCovariance as GaussianCovariance
+from .covariance import Covariance as Covariance
 from .linear import interpolate_linear as interpolate_linear
 from .optimal import optimal_interpolation as optimal_interpolation
+from .pass_errors import OrbitErrors as OrbitErrors
 from .points import interpolate_points as interpolate_points
 from .points import interpolate_tracks as interpolate_tracks
+from .superobs import average_pixels as average_pixels
+from .superobs import average_samples as average_samples
+from .tuning import fit_covariance as fit_covariance
 from .tuning import fit_lengths as fit_lengths
+from .withholding import error_factor as error_factor
+from .withholding import withhold_blocks as withhold_blocks
+from .withholding import withhold_clouds as withhold_clouds

@@ -1,21 +1,24 @@
-"""Separable Gaussian covariances on points of space and time."""
+"""Covariances on points of space and time: one scale, or a sum of several."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from oceanvar.baselines.kernels import KERNELS
 from oceanvar.errors import ConfigError
 from oceanvar.labels import earth
 from oceanvar.labels.coordinates import KM_PER_DEGREE, LATITUDE, LONGITUDE
 
 
 @dataclass(frozen=True)
-class GaussianCovariance:
-    r"""Covariance :math:`\sigma^2 \exp(-\sum_i d_i^2 / (2 L_i^2))` between two points of space and time.
+class Covariance:
+    r"""Covariance :math:`\sigma^2 \rho(r)`, :math:`r^2 = \sum_i d_i^2 / L_i^2`, between two points, or a sum of such.
 
-    The length L is the standard deviation of the Gaussian: the correlation is 0.61 at L and 0.14 at 2 L.
-    Divide by the square root of 2 the lengths of papers that write exp(-d^2 / L^2).
+    `a + b` is the covariance of the sum of two independent signals, small eddies and large gyres, say.
+
+    Gaussian, exp(-r^2 / 2): the correlation is 0.61 at L and 0.14 at 2 L. Divide by the square root of 2 the lengths
+    of papers that write exp(-d^2 / L^2). The Matern functions have 0.37 (1/2), 0.48 (3/2) and 0.52 (5/2) at L.
 
     Attributes
     ----------
@@ -27,16 +30,22 @@ class GaussianCovariance:
         coordinate has the length in its own units.
     periods : Mapping[str, float]
         Period of the coordinates that wrap, in their units. Longitudes wrap by themselves.
+    kernel : str
+        Correlation function: "gaussian", "matern12", "matern32" or "matern52".
+    further : Covariance, optional
+        What is added to this one, on the same coordinates.
 
     Raises
     ------
     ConfigError
-        When a number is not positive or finite, or the names do not fit together.
+        When a number is not positive or finite, the names do not fit together, or the kernel is unknown.
     """
 
     std: float
     lengths: Mapping[str, float]
     periods: Mapping[str, float] = field(default_factory=dict)
+    kernel: str = "gaussian"
+    further: "Covariance | None" = None
 
     def __post_init__(self) -> None:
         numbers = {"std": self.std, **self.lengths, **self.periods}
@@ -52,6 +61,37 @@ class GaussianCovariance:
             raise ConfigError(
                 f"periods are for coordinates with a length that are not angles on the sphere, not {unknown}"
             )
+        if self.kernel not in KERNELS:
+            raise ConfigError(f"there is no kernel {self.kernel!r}, only {list(KERNELS)}")
+        if self.further and list(self.further.lengths) != list(self.lengths):
+            raise ConfigError(
+                f"covariances of {list(self.lengths)} and {list(self.further.lengths)} cannot be added: "
+                "both need a length for every coordinate, in one order"
+            )
+
+    def __add__(self, other: "Covariance") -> "Covariance":
+        """Sum of the two; the nearest observations remain those of the first."""
+        return replace(self, further=other if self.further is None else self.further + other)
+
+    @property
+    def parts(self) -> "list[Covariance]":
+        """The covariances of one scale that are added, this one first."""
+        return [replace(self, further=None), *(self.further.parts if self.further else ())]
+
+    @property
+    def variance(self) -> float:
+        """Variance of the signal, that of all parts."""
+        return self.std**2 + (self.further.variance if self.further else 0.0)
+
+    @property
+    def reach(self) -> float:
+        """Distance in lengths of the first part where every part has a negligible correlation."""
+        return max(KERNELS[part.kernel].reach / float(self._ratios(part).min()) for part in self.parts)
+
+    def scaled(self, factor: float) -> "Covariance":
+        """The same for a signal that is `factor` times as large."""
+        further = self.further and self.further.scaled(factor)
+        return replace(self, std=self.std * factor, further=further)
 
     def offsets(self, points: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """Points relative to `centre`, both (..., d), in lengths in a plane that touches the sphere there.
@@ -69,9 +109,24 @@ class GaussianCovariance:
                 scaled[..., column] *= np.cos(np.deg2rad(centre[..., self._column(LATITUDE)]))
         return scaled
 
-    def correlation(self, squared_distance: np.ndarray) -> np.ndarray:
-        """Correlation at a squared distance in lengths."""
-        return np.exp(-0.5 * squared_distance)
+    def with_centre(self, local: np.ndarray) -> np.ndarray:
+        """Covariance (n, k) of points at `offsets` (n, k, d) of a centre with the centre."""
+        return self._summed(lambda ratios: ((local * ratios) ** 2).sum(axis=-1))
+
+    def between(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Covariance (n, k, l) of points at `offsets` (n, k, d) and (n, l, d) of a centre with each other."""
+        return self._summed(lambda ratios: _squared_distances(rows * ratios, columns * ratios))
+
+    def _summed(self, squared: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Sum over the parts, at squared distances for given lengths of this covariance in those of the part."""
+        first, *others = (
+            part.std**2 * KERNELS[part.kernel].correlation(squared(self._ratios(part))) for part in self.parts
+        )
+        return sum(others, start=first)
+
+    def _ratios(self, part: "Covariance") -> np.ndarray:
+        """Lengths of this covariance in those of a part."""
+        return np.array([length / part.lengths[name] for name, length in self.lengths.items()])
 
     def embed(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Euclidean coordinates (n, D) in lengths for a neighbour search, and the period (0: none) of each.
@@ -112,3 +167,52 @@ class GaussianCovariance:
     def _unit(self, name: str) -> float:
         """Units of the length in one unit of the coordinate: km in a degree, or 1."""
         return KM_PER_DEGREE if name in (LATITUDE, LONGITUDE) else 1.0
+
+
+def correlation_of(
+    scales: Sequence[Mapping[str, float]],
+    periods: Mapping[str, float],
+    kernel: str | Sequence[str] = "gaussian",
+    shares: Sequence[float] | None = None,
+) -> Covariance:
+    """Sum of scales whose variances add up to one.
+
+    Parameters
+    ----------
+    scales : sequence of Mapping[str, float]
+        Lengths of each scale.
+    periods : Mapping[str, float]
+        Of `Covariance`.
+    kernel : str or sequence of str
+        For all scales or for each.
+    shares : sequence of float, optional
+        Share of each scale in the variance, in any unit; default: equal ones.
+
+    Raises
+    ------
+    ConfigError
+        As of `Covariance`, or when there are not as many kernels or shares as scales.
+    """
+    kernels = [kernel] * len(scales) if isinstance(kernel, str) else list(kernel)
+    weights = np.ones(len(scales)) if shares is None else np.asarray(shares, dtype=np.float64)
+    if not len(scales) == len(kernels) == len(weights) or not len(scales):
+        raise ConfigError(
+            f"{len(scales)} scales of lengths need as many kernels ({len(kernels)}) and shares ({len(weights)})"
+        )
+    stds = np.sqrt(np.maximum(weights, 0.0) / weights.sum())
+    first, *others = (
+        Covariance(float(std), lengths, periods, name)
+        for std, lengths, name in zip(stds, scales, kernels, strict=True)
+    )
+    return sum(others, start=first)
+
+
+def _squared_distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    squares = rows @ (-2.0 * columns.swapaxes(-1, -2))
+    squares += np.einsum("nkd,nkd->nk", rows, rows)[:, :, np.newaxis]
+    squares += np.einsum("nkd,nkd->nk", columns, columns)[:, np.newaxis, :]
+    return np.maximum(squares, 0.0, out=squares)
+
+
+GaussianCovariance = Covariance
+"""A covariance is Gaussian where no other kernel is named."""

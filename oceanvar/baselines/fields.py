@@ -1,4 +1,4 @@
-"""Statistics of observed fields that both interpolations start from."""
+"""Statistics and checks of fields that both interpolations start from."""
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,29 @@ def observed_mean(obs: xr.DataArray) -> xr.DataArray:
         dask="parallelized",
         output_dtypes=[np.float64],
     )
+
+
+def positive(field: xr.DataArray, name: str) -> xr.DataArray:
+    """Same field, NaN allowed (land).
+
+    Raises
+    ------
+    ConfigError
+        When a number is not positive and finite: at once for an eager field, when computed for a lazy one.
+    """
+    return xr.apply_ufunc(
+        _positive, field, kwargs={"name": name}, dask="parallelized", output_dtypes=[np.float64]
+    )
+
+
+def _positive(values: np.ndarray, name: str) -> np.ndarray:
+    wrong = (values <= 0) | np.isinf(values)
+    if np.any(wrong):
+        raise ConfigError(
+            f"{name} must be positive and finite, but {np.count_nonzero(wrong)} of {np.size(values)} are not, "
+            f"{np.asarray(values)[wrong].flat[0]:.3g}, say: give it yourself"
+        )
+    return values
 
 
 def _ratio(total: np.ndarray, count: np.ndarray, name: object) -> np.ndarray:

@@ -1,47 +1,55 @@
 """Optimal interpolation of labelled fields: `oceanvar.baselines.points` on grids, eager or lazy."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
-from oceanvar.baselines.covariance import GaussianCovariance
-from oceanvar.baselines.fields import observed_mean
-from oceanvar.baselines.points import REACH, interpolate_points
+from oceanvar.baselines.covariance import Covariance, correlation_of
+from oceanvar.baselines.fields import observed_mean, positive
+from oceanvar.baselines.pass_errors import OrbitErrors, PassErrors
+from oceanvar.baselines.places import Places, columns, dims_of, plain, sizes_of
+from oceanvar.baselines.points import interpolate_points
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import check_broadcasts
-from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, coordinate_of, metric_name, numbers
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, coordinate_of, is_time, metric_name
 
-Places = dict[str, xr.DataArray]
-"""Numerical coordinates, without coordinates of their own, by their name in a covariance."""
+Lengths = Mapping[str, float] | Sequence[Mapping[str, float]]
 
 
 def optimal_interpolation(
     obs: xr.DataArray | xr.Dataset,
-    lengths: Mapping[str, float],
-    noise_std: float,
+    lengths: Lengths,
+    noise_std: float | xr.DataArray,
     *,
-    std: float | None = None,
+    std: float | xr.DataArray | None = None,
     mean: float | xr.DataArray | None = None,
     n_nearest: int = 150,
     targets: xr.DataArray | xr.Dataset | None = None,
     periods: Mapping[str, float] | None = None,
+    kernel: str | Sequence[str] = "gaussian",
+    shares: Sequence[float] | None = None,
+    orbit_errors: OrbitErrors | None = None,
+    error_factor: float = 1.0,
 ) -> xr.Dataset:
-    """Analyse gridded observations with gaps by optimal interpolation, with the error that it expects.
+    """Analyse observations with gaps by optimal interpolation, with the error that it expects.
 
     Parameters
     ----------
     obs : DataArray or Dataset
-        Observations, NaN where nothing was observed. Dimensions that no coordinate in `lengths` has
-        ("window", say) are independent problems. Coordinates may be two-dimensional (a curvilinear grid).
-    lengths : Mapping[str, float]
-        Length L of `GaussianCovariance` for each coordinate or dimension: km for latitude and longitude
-        (known by name or units), days for times, else the units of the coordinate.
-    noise_std : float
-        Standard deviation of the observation errors, in the units of `obs`.
-    std : float, optional
-        Standard deviation of the signal about `mean`; default: that of the observations of the variable.
+        Observations, NaN where nothing was observed: on a grid, or samples with coordinates along a track.
+        Dimensions that no coordinate in `lengths` has ("window", say) are independent problems. Coordinates may
+        be two-dimensional (a curvilinear grid).
+    lengths : Mapping[str, float] or sequence of them
+        Length L of `Covariance` for each coordinate or dimension: km for latitude and longitude (known by name
+        or units), days for times, else the units of the coordinate. Several are the scales of a sum, on the
+        same coordinates; the nearest observations are those in the lengths of the first.
+    noise_std : float or DataArray
+        Standard deviation of the independent observation errors, in the units of `obs`: one, or one for every
+        observation, on the grid of `obs`, of which it may lack dimensions.
+    std : float or DataArray, optional
+        Standard deviation of the signal about `mean`; default: that of the observations of the variable. As a
+        field it lies on the grid of `obs`, and the correlations remain those of the lengths.
     mean : float or DataArray, optional
         Background; default: the mean of the observations of the variable. A field lies on the grid of `obs`;
         where it is NaN (land) observations are not used, and the analysis is NaN.
@@ -49,9 +57,18 @@ def optimal_interpolation(
         Number of observations used for each point, see `interpolate_points`.
     targets : DataArray or Dataset, optional
         Its coordinates named in `lengths` say where the analysis is wanted; default: everywhere on the grid.
-        The background is then a number.
+        The background and `std` are then numbers.
     periods : Mapping[str, float], optional
         Period of the coordinates that wrap, in their units. Longitudes wrap by themselves.
+    kernel : str or sequence of str
+        Of `Covariance`, for all scales or for each.
+    shares : sequence of float, optional
+        Share of each scale in the variance, in any unit; default: equal ones.
+    orbit_errors : OrbitErrors, optional
+        Errors that the samples of a pass have in common.
+    error_factor : float
+        By how much errors are larger than expected, as `oceanvar.baselines.withholding` finds it: the expected
+        ones are multiplied by it.
 
     Returns
     -------
@@ -59,8 +76,8 @@ def optimal_interpolation(
         For each variable its analysis and, as ``<name>_error``, the standard deviation of the analysis error.
         Lazy if `obs` is: in blocks of the first coordinate of `lengths` that is a dimension and neither an
         angle on the sphere nor periodic (time, in general), as long as its chunks in `obs`. Each block also
-        reads 5 lengths on both sides, beyond which no observation is used anyway, and joins the chunks of
-        the other dimensions in `lengths`.
+        reads the reach of the covariance (5 lengths of a Gaussian) on both sides, beyond which no observation is
+        used anyway, and joins the chunks of the other dimensions in `lengths`.
 
     Raises
     ------
@@ -69,80 +86,100 @@ def optimal_interpolation(
     MissingVariableError
         When a coordinate named in `lengths` is missing, or no variable has it.
     GridMismatchError
-        When `mean` lies on another grid.
+        When `mean`, `std` or `noise_std` lies on another grid.
     """
     fields = obs.to_dataset(name=obs.name or "analysis") if isinstance(obs, xr.DataArray) else obs
-    problem = _Problem(fields, lengths, noise_std, n_nearest, targets, periods or {})
-    if isinstance(mean, xr.DataArray) and mean.ndim and targets is not None:
+    scales = [lengths] if isinstance(lengths, Mapping) else list(lengths)
+    problem = Problem(fields, scales, periods or {}, kernel, shares, n_nearest, targets, orbit_errors)
+    if targets is not None and any(isinstance(one, xr.DataArray) and one.ndim for one in (mean, std)):
         raise ConfigError(
-            "a background field and targets do not go together: subtract the field from obs first"
+            "a background field, or one of std, and targets do not go together: take it off obs first"
         )
     names = [name for name, one in fields.data_vars.items() if set(problem.dims) <= set(one.dims)]
     if not names:
         raise MissingVariableError(f"no variable has all of the dimensions {problem.dims} of the lengths")
     analysed: dict[str, xr.DataArray] = {}
     for name in map(str, names):
-        analysis, error_std = problem.analyse(fields[name], std, mean)
-        analysed[name], analysed[f"{name}_error"] = analysis, error_std
+        analysis, error_std = problem.analyse(fields[name], noise_std, std, mean)
+        analysed[name], analysed[f"{name}_error"] = analysis, error_std * error_factor
     return xr.Dataset(analysed, attrs=fields.attrs)
 
 
-class _Problem:
+class Problem:
     """Where observations and targets lie and how to get from one to the other, for all variables."""
 
     def __init__(
         self,
         fields: xr.Dataset,
-        lengths: Mapping[str, float],
-        noise_std: float,
+        scales: Sequence[Mapping[str, float]],
+        periods: Mapping[str, float],
+        kernel: str | Sequence[str],
+        shares: Sequence[float] | None,
         n_nearest: int,
         targets: xr.DataArray | xr.Dataset | None,
-        periods: Mapping[str, float],
+        orbit_errors: OrbitErrors | None,
     ) -> None:
-        found = {name: coordinate_of(fields, name) for name in lengths}
+        found = {name: coordinate_of(fields, name) for name in scales[0]}
         metric = {name: metric_name(coordinate) for name, coordinate in found.items()}
         origins = {name: coordinate[(0,) * coordinate.ndim] for name, coordinate in found.items()}
         self.targets = fields if targets is None else targets
         self.on_grid = targets is None
-        self.places = {metric[name]: _plain(found[name], origins[name]) for name in lengths}
-        self.goals = {
-            metric[name]: _plain(coordinate_of(self.targets, name), origins[name]) for name in lengths
-        }
-        self.dims = _dims(self.places)
-        self.correlation = GaussianCovariance(
-            1.0,
-            {metric[name]: float(length) for name, length in lengths.items()},
+        self.places = {metric[name]: plain(found[name], origins[name]) for name in found}
+        self.goals = {metric[name]: plain(coordinate_of(self.targets, name), origins[name]) for name in found}
+        self.dims = dims_of(self.places)
+        self.correlation = correlation_of(
+            [{metric.get(name, name): float(length) for name, length in one.items()} for one in scales],
             {metric.get(name, name): float(period) for name, period in periods.items()},
+            kernel,
+            shares,
         )
-        self.noise_std, self.n_nearest = noise_std, n_nearest
+        self.n_nearest = n_nearest
+        self.pass_errors = None
+        if orbit_errors:
+            times = [self.places[metric[name]] for name, one in found.items() if is_time(one)]
+            self.pass_errors = orbit_errors.of_samples(fields, times, self.dims)
 
     def analyse(
-        self, obs: xr.DataArray, std: float | None, mean: float | xr.DataArray | None
+        self,
+        obs: xr.DataArray,
+        noise_std: float | xr.DataArray,
+        std: float | xr.DataArray | None,
+        mean: float | xr.DataArray | None,
     ) -> tuple[xr.DataArray, xr.DataArray]:
         """Analysis of one variable and its error standard deviation."""
-        background = observed_mean(obs) if mean is None else xr.DataArray(mean)
-        check_broadcasts(background, obs, f"mean and {obs.name!r}")
+        background = observed_mean(obs) if mean is None else on_grid_of(obs, mean, "mean")
         anomaly = (obs - background).astype(np.float64).rename(obs.name)
-        spread = observed_mean(anomaly**2) ** 0.5 if std is None else xr.DataArray(float(std))
-        anomaly = anomaly.drop_vars(list(anomaly.coords))
-        parts = [self._solve(anomaly.isel(slab), slab, goals, spread) for slab, goals in self._blocks(obs)]
+        spread = observed_mean(anomaly**2) ** 0.5 if std is None else on_grid_of(obs, std, "std")
+        spread, noise = positive(spread, "std"), on_grid_of(obs, noise_std, "noise_std")
+        given = [
+            one.broadcast_like(anomaly)
+            .transpose(*anomaly.dims)
+            .drop_vars(list(anomaly.coords), errors="ignore")
+            for one in (anomaly, noise, spread)
+        ]
+        parts = [
+            self._solve([one.isel(slab) for one in given], slab, goals) for slab, goals in self._blocks(obs)
+        ]
         joined = [
             parts[0][i] if len(parts) == 1 else xr.concat([one[i] for one in parts], self._march())
             for i in (0, 1)
         ]
-        increment, error_std = (self._label(one, obs) for one in joined)
-        analysis = (increment + background).transpose(*increment.dims).assign_attrs(obs.attrs)
-        error_std = (
-            error_std.where(background.notnull()).transpose(*increment.dims).assign_attrs(_error_attrs(obs))
-        )
+        increment, error_std = (self._label(one, obs) * spread for one in joined)
+        order = self._label(joined[0], obs).dims
+        analysis = (increment + background).transpose(*order).assign_attrs(obs.attrs)
+        error_std = error_std.where(background.notnull()).transpose(*order).assign_attrs(_error_attrs(obs))
         kind = obs.dtype if np.issubdtype(obs.dtype, np.floating) else np.dtype(np.float64)
         return analysis.astype(kind), error_std.astype(kind)
 
     def _march(self) -> str | None:
         """Coordinate to take in blocks when lazy: the first dimension neither an angle nor periodic."""
         for name in self.places:
-            plain = name not in (LATITUDE, LONGITUDE) and name not in self.correlation.periods
-            if plain and self.places[name].dims == self.goals[name].dims == (name,):
+            straight = name not in (LATITUDE, LONGITUDE) and name not in self.correlation.periods
+            if (
+                straight
+                and self.pass_errors is None
+                and self.places[name].dims == self.goals[name].dims == (name,)
+            ):
                 return name
         return None
 
@@ -153,7 +190,7 @@ class _Problem:
             yield {}, self.goals
             return
         # A bit more than the reach, for the search centre is nudged and the distances are rounded.
-        halo = 1.0001 * REACH * self.correlation.lengths[march]
+        halo = 1.0001 * self.correlation.reach * self.correlation.lengths[march]
         place, goal = self.places[march].values, self.goals[march]
         n_block = max(obs.chunksizes[march])
         for start in range(0, goal.size, n_block):
@@ -163,27 +200,25 @@ class _Problem:
             yield {march: slab}, {**self.goals, march: part}
 
     def _solve(
-        self, anomaly: xr.DataArray, slab: dict[str, slice], goals: Places, spread: xr.DataArray
+        self, given: Sequence[xr.DataArray], slab: dict[str, slice], goals: Places
     ) -> tuple[xr.DataArray, xr.DataArray]:
         places = {name: one.isel(slab, missing_dims="ignore") for name, one in self.places.items()}
-        sizes = {dim: size for one in goals.values() for dim, size in one.sizes.items()}
         return xr.apply_ufunc(
             _analyse_members,
-            anomaly if anomaly.chunks is None else anomaly.chunk(dict.fromkeys(self.dims, -1)),
-            spread,
-            input_core_dims=[self.dims, []],
-            output_core_dims=[_dims(goals), _dims(goals)],
+            *(one if one.chunks is None else one.chunk(dict.fromkeys(self.dims, -1)) for one in given),
+            input_core_dims=[self.dims, self.dims, self.dims],
+            output_core_dims=[dims_of(goals), dims_of(goals)],
             exclude_dims=set(self.dims),
             kwargs={
                 "places": places,
                 "goals": goals,
                 "correlation": self.correlation,
-                "noise_std": self.noise_std,
                 "n_nearest": self.n_nearest,
+                "pass_errors": self.pass_errors,
             },
             dask="parallelized",
             output_dtypes=[np.float64, np.float64],
-            dask_gufunc_kwargs={"output_sizes": sizes},
+            dask_gufunc_kwargs={"output_sizes": sizes_of(goals)},
         )
 
     def _label(self, result: xr.DataArray, obs: xr.DataArray) -> xr.DataArray:
@@ -197,45 +232,43 @@ class _Problem:
 
 def _analyse_members(
     anomaly: np.ndarray,
+    noise: np.ndarray,
     spread: np.ndarray,
     *,
     places: Places,
     goals: Places,
-    correlation: GaussianCovariance,
-    noise_std: float,
+    correlation: Covariance,
     n_nearest: int,
+    pass_errors: PassErrors | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Solve the problem of every leading index of `anomaly` (..., grid) by itself."""
+    """Solve the problem of every leading index of arrays (..., grid) by itself, in units of `spread`."""
     points, targets = columns(places), columns(goals)
-    n_grid = len(_dims(places))
-    members = anomaly.reshape(*anomaly.shape[: anomaly.ndim - n_grid], -1)
-    covariance = replace(correlation, std=np.asarray(spread).item())
-    result = np.empty((2, *members.shape[:-1], len(targets)))
-    for index in np.ndindex(members.shape[:-1]):
-        seen = ~np.isnan(members[index])
-        pair = interpolate_points(
-            targets, points[seen], members[index][seen], noise_std, covariance, n_nearest
+    leading = anomaly.shape[: anomaly.ndim - len(dims_of(places))]
+    members = [one.reshape(*leading, -1) for one in (anomaly, noise, spread)]
+    result = np.empty((2, *leading, len(targets)))
+    for index in np.ndindex(leading):
+        values, errors, units = (one[index] for one in members)
+        seen = ~np.isnan(values / units)
+        values, errors = values[seen] / units[seen], errors[seen] / units[seen]
+        shared = None if pass_errors is None else pass_errors.of_part(seen).scaled(1 / units[seen])
+        result[:, *index] = interpolate_points(
+            targets, points[seen], values, errors, correlation, n_nearest, pass_errors=shared
         )
-        result[:, *index] = pair
-    sizes = {dim: size for one in goals.values() for dim, size in one.sizes.items()}
-    shape = (*members.shape[:-1], *(sizes[dim] for dim in _dims(goals)))
-    return result[0].reshape(shape), result[1].reshape(shape)
+    analysis, error_std = result.reshape(2, *leading, *sizes_of(goals).values())
+    return analysis, error_std
 
 
-def columns(places: Places) -> np.ndarray:
-    """Points (n, d) of a grid, one column for each coordinate, one row for each point."""
-    return np.stack(
-        [one.transpose(*_dims(places)).values.ravel() for one in xr.broadcast(*places.values())], axis=-1
-    )
+def on_grid_of(obs: xr.DataArray, field: float | xr.DataArray, what: str) -> xr.DataArray:
+    """Field that lies on the grid of `obs`, of which it may lack dimensions.
 
-
-def _dims(places: Places) -> list[str]:
-    return list(dict.fromkeys(str(dim) for one in places.values() for dim in one.dims))
-
-
-def _plain(coordinate: xr.DataArray, origin: xr.DataArray) -> xr.DataArray:
-    number = numbers(coordinate, origin)
-    return number.drop_vars(list(number.coords))
+    Raises
+    ------
+    GridMismatchError
+        When it lies on another.
+    """
+    field = xr.DataArray(field)
+    check_broadcasts(field, obs, f"{what} and {obs.name!r}")
+    return field
 
 
 def _error_attrs(obs: xr.DataArray) -> dict[str, str]:

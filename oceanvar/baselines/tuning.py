@@ -1,4 +1,4 @@
-"""Choice of the lengths of optimal interpolation, on training data only."""
+"""Choice of the parameters of optimal interpolation, on training data only."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.baselines.optimal import optimal_interpolation
+from oceanvar.baselines.fields import observed_mean
+from oceanvar.baselines.likelihood import fit_points
+from oceanvar.baselines.optimal import Lengths, Problem, on_grid_of, optimal_interpolation
+from oceanvar.baselines.pass_errors import OrbitErrors
+from oceanvar.baselines.places import columns
+from oceanvar.baselines.withholding import error_factor
 from oceanvar.errors import ConfigError
 from oceanvar.labels.alignment import check_broadcasts
 from oceanvar.labels.coordinates import coordinate_of
@@ -18,18 +23,21 @@ def fit_lengths(
     noise_std: float,
     *,
     truth: xr.DataArray | None = None,
+    withheld: xr.DataArray | None = None,
     fraction: float = 0.2,
     n_targets: int = 2000,
     std: float | None = None,
     mean: float | None = None,
     n_nearest: int = 150,
     periods: Mapping[str, float] | None = None,
+    kernel: str = "gaussian",
     seed: int = 0,
 ) -> tuple[dict[str, float], xr.Dataset]:
     """Choose the lengths whose analysis comes nearest to withheld observations, or to a known truth.
 
-    Give it training data only: lengths chosen on the data of the final score flatter the method. Neighbours
-    of a withheld observation on the same satellite pass stay, so real tracks favour short lengths here.
+    Give it training data only: lengths chosen on the data of the final score flatter the method. The neighbours
+    of a single point on the same satellite pass, or beside the same cloud, stay where it is withheld, which favours
+    short lengths: withhold whole blocks (`oceanvar.baselines.withholding`).
 
     Parameters
     ----------
@@ -37,12 +45,14 @@ def fit_lengths(
         Observations about their background if that is a field, NaN where there are none; computed if lazy.
     candidates : sequence of mappings
         Lengths to try, see `optimal_interpolation`; all with the same names.
-    noise_std, std, mean, n_nearest, periods
+    noise_std, std, mean, n_nearest, periods, kernel
         See `optimal_interpolation`.
     truth : DataArray, optional
         Truth on the grid of `obs`, for a twin experiment; then nothing is withheld.
+    withheld : DataArray, optional
+        True at the points to withhold, on the grid of `obs`, of which it may lack dimensions.
     fraction : float
-        Fraction of the points with observations that is withheld, between 0 and 1.
+        Fraction of the points with observations that is withheld else, between 0 and 1.
     n_targets : int
         Score at this many points at most, drawn at random.
     seed : int
@@ -53,7 +63,8 @@ def fit_lengths(
     best : dict
         The candidate of smallest rmse.
     table : Dataset
-        Lengths and ``rmse``, in the units of `obs`, along ``candidate``.
+        Lengths, ``rmse``, in the units of `obs`, and ``error_factor`` along ``candidate``: by how much the errors
+        there are larger than expected, see `oceanvar.baselines.withholding.error_factor`.
 
     Raises
     ------
@@ -71,7 +82,10 @@ def fit_lengths(
     obs = obs.compute()
     reference = obs if truth is None else truth.compute()
     check_broadcasts(reference, obs, "truth and observations")
-    drawn = _draw(reference, dims, 1.0 if truth is not None else fraction, seed)
+    if withheld is not None:
+        check_broadcasts(withheld, obs, "withheld and observations")
+        reference = reference.where(withheld)
+    drawn = _draw(reference, dims, fraction if truth is None and withheld is None else 1.0, seed)
     if truth is None:
         held = np.zeros([obs.sizes[dim] for dim in dims], dtype=bool)
         held.flat[drawn] = True
@@ -79,17 +93,99 @@ def fit_lengths(
     scored = drawn[:n_targets]
     targets, expected = _points(coordinates, dims, scored), _flat(reference, dims, scored)
 
-    def rmse(lengths: Mapping[str, float]) -> float:
+    def score(lengths: Mapping[str, float]) -> tuple[float, float]:
         options: dict[str, Any] = {"std": std, "mean": mean, "n_nearest": n_nearest, "periods": periods}
-        result = optimal_interpolation(obs.rename("obs"), lengths, noise_std, targets=targets, **options)
-        return float(np.sqrt(((result["obs"].drop_vars(list(result.coords)) - expected) ** 2).mean()))
+        result = optimal_interpolation(
+            obs.rename("obs"), lengths, noise_std, targets=targets, kernel=kernel, **options
+        ).reset_coords(drop=True)
+        residuals = (result["obs"] - expected).transpose(*result["obs"].dims).values
+        known = np.isfinite(residuals)
+        factor = error_factor(
+            residuals[known], result["obs_error"].values[known], noise_std if truth is None else 0.0
+        )
+        return float(np.sqrt((residuals[known] ** 2).mean())), factor
 
-    scores = [rmse(lengths) for lengths in candidates]
-    columns = {name: ("candidate", [float(one[name]) for one in candidates]) for name in coordinates}
+    scores, factors = zip(*map(score, candidates), strict=True)
+    tried = {name: ("candidate", [float(one[name]) for one in candidates]) for name in coordinates}
     units = {key: obs.attrs[key] for key in ("units",) if key in obs.attrs}
     return dict(candidates[int(np.argmin(scores))]), xr.Dataset(
-        {**columns, "rmse": ("candidate", scores, units)}
+        {
+            **tried,
+            "rmse": ("candidate", list(scores), units),
+            "error_factor": ("candidate", list(factors)),
+        }
     )
+
+
+def fit_covariance(
+    obs: xr.DataArray,
+    lengths: Lengths,
+    noise_std: float,
+    *,
+    std: float | None = None,
+    mean: float | xr.DataArray | None = None,
+    kernel: str | Sequence[str] = "gaussian",
+    shares: Sequence[float] | None = None,
+    periods: Mapping[str, float] | None = None,
+    orbit_errors: OrbitErrors | None = None,
+    n_nearest: int = 150,
+    n_neighbourhoods: int = 40,
+    seed: int = 0,
+) -> tuple[dict[str, Any], float]:
+    """Choose the lengths, standard deviation, noise and shares under which neighbouring observations are likeliest.
+
+    Nothing is withheld. What is likely is not always what interpolates best: compare by `fit_lengths`, or score.
+
+    Parameters
+    ----------
+    obs : DataArray
+        Observations without further dimensions than those of the coordinates in `lengths`; computed if lazy.
+    lengths, noise_std, std, mean, kernel, shares, periods, orbit_errors, n_nearest
+        See `optimal_interpolation`: where the search starts. Kernels, periods and the mean stay.
+    n_neighbourhoods, seed
+        See `oceanvar.baselines.likelihood.fit_points`.
+
+    Returns
+    -------
+    best : dict
+        Options of `optimal_interpolation`: ``optimal_interpolation(obs, **best)``.
+    log_likelihood : float
+        Mean over observations, to compare kernels by.
+
+    Raises
+    ------
+    ConfigError, MissingVariableError, GridMismatchError
+        As of `optimal_interpolation`, or when `obs` has further dimensions.
+    """
+    scales = [lengths] if isinstance(lengths, Mapping) else list(lengths)
+    layout = obs.rename("obs").to_dataset().compute()
+    problem = Problem(layout, scales, periods or {}, kernel, shares, n_nearest, None, orbit_errors)
+    if set(obs.dims) != set(problem.dims):
+        raise ConfigError(
+            f"observations over {list(obs.dims)} and lengths over {problem.dims}: select along the others first"
+        )
+    background = observed_mean(layout["obs"]) if mean is None else on_grid_of(layout["obs"], mean, "mean")
+    anomaly = (layout["obs"] - background).transpose(*problem.dims).values.ravel()
+    seen = ~np.isnan(anomaly)
+    size = float(np.sqrt((anomaly[seen] ** 2).mean())) if std is None else std
+    errors = problem.pass_errors and problem.pass_errors.of_part(seen)
+    found = fit_points(
+        columns(problem.places)[seen], anomaly[seen], noise_std, problem.correlation.scaled(size),
+        n_nearest=n_nearest, n_neighbourhoods=n_neighbourhoods, pass_errors=errors, seed=seed,
+    )  # fmt: skip
+    rows = [dict(zip(scales[0], part.lengths.values(), strict=True)) for part in found.covariance.parts]
+    best: dict[str, Any] = {
+        "lengths": rows[0] if isinstance(lengths, Mapping) else rows,
+        "noise_std": noise_std * found.noise_factor,
+        "std": float(np.sqrt(found.covariance.variance)),
+        "mean": mean if mean is not None else float(background),
+        "kernel": kernel,
+        "shares": [part.std**2 / found.covariance.variance for part in found.covariance.parts],
+        "periods": periods,
+        "n_nearest": n_nearest,
+        "orbit_errors": orbit_errors and orbit_errors.scaled(found.pass_factor),
+    }
+    return best, found.log_likelihood
 
 
 def _draw(reference: xr.DataArray, dims: list[Hashable], fraction: float, seed: int) -> np.ndarray:

@@ -1,6 +1,8 @@
+from .along_track import score_along_track as score_along_track
 from .intervals import bootstrap_difference as bootstrap_difference
 from .intervals import bootstrap_interval as bootstrap_interval
 from .intervals import bootstrap_ratio as bootstrap_ratio
+from .intervals import bootstrap_sums as bootstrap_sums
 from .scores import score as score
 from .spectra import error_spectra as error_spectra
 from .spectra import psd_score as psd_score

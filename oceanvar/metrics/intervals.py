@@ -68,6 +68,55 @@ def bootstrap_ratio(
     return _interval(_checked_pairs(values, reference), _ratio, level, n_resamples, seed)
 
 
+def bootstrap_sums(
+    values: ArrayLike,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    level: float = 0.95,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic of the means of several numbers of each unit.
+
+    Parameters
+    ----------
+    values : array_like, shape (n, d)
+        Rows of independent units: moments, sums of spectra.
+    statistic : callable
+        From the means of resampled rows, shape (n_resamples, d), to the statistic, shape (n_resamples,), which
+        may be infinite.
+    level, n_resamples, seed
+        As of `bootstrap_interval`.
+
+    Returns
+    -------
+    low, high : float
+        NaN of fewer than two units.
+
+    Raises
+    ------
+    ConfigError
+        If `level` or `n_resamples` is impossible.
+    """
+    _check_options(level, n_resamples)
+    units = np.asarray(values, dtype=np.float64)
+    n = len(units)
+    if n < 2:
+        return np.nan, np.nan
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
+    # A draw, not a mean of two: between a finite and an infinite one there is none.
+    low, high = np.quantile(
+        statistic(counts @ units / n), [(1 - level) / 2, (1 + level) / 2], method="closest_observation"
+    )
+    return float(low), float(high)
+
+
+def _check_options(level: float, n_resamples: int) -> None:
+    if n_resamples < 1:
+        raise ConfigError(f"n_resamples is {n_resamples} and must be at least 1")
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level} and must lie between 0 and 1, for instance 0.95")
+
+
 def _checked(values: ArrayLike) -> np.ndarray:
     units = np.asarray(values, dtype=np.float64)
     if units.ndim != 1 or units.size < 2:
@@ -106,10 +155,7 @@ def _interval(
     seed: int,
 ) -> tuple[float, float]:
     """Percentile interval of a statistic; the arrays are resampled alike."""
-    if n_resamples < 1:
-        raise ConfigError(f"n_resamples is {n_resamples} and must be at least 1")
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level} and must lie between 0 and 1, for instance 0.95")
+    _check_options(level, n_resamples)
     low, high = bootstrap(
         units,
         statistic,

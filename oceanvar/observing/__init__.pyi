@@ -3,6 +3,8 @@ from .cells import Lattice as Lattice
 from .cells import RandomCells as RandomCells
 from .clouds import MovingClouds as MovingClouds
 from .orbits import Orbit as Orbit
+from .readers.along_track import open_tracks as open_tracks
+from .readers.images import open_images as open_images
 from .samplers import AbstractSampler as AbstractSampler
 from .samplers import EveryNthStep as EveryNthStep
 from .samplers import Fixed as Fixed
@@ -10,6 +12,7 @@ from .samplers import OneOf as OneOf
 from .samplers import RandomComponents as RandomComponents
 from .samplers import RandomFraction as RandomFraction
 from .samplers import RandomHoles as RandomHoles
+from .samples import as_samples as as_samples
 from .satellites import Nadirs as Nadirs
 from .satellites import Swath as Swath
 from .satellites import Together as Together

@@ -13,7 +13,7 @@ from oceanvar.archive.preprocessing import Renamed, Steps, TimeFrom, WithUnits
 from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.labels.axes import Axis
-from oceanvar.network.varnet import VarNet
+from oceanvar.network import VarNet
 from tests.labelled_fields import gappy
 
 

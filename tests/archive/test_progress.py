@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from oceanvar.archive.jobs import read_summary
+from oceanvar.archive import read_summary
 from oceanvar.archive.progress import reported
 from oceanvar.archive.trials import Trial
 from oceanvar.errors import StoreError

@@ -12,9 +12,9 @@ from oceanvar.archive.side_by_side import index_sources
 from oceanvar.archive.sources import find_sources
 from oceanvar.cli.commands import main
 from oceanvar.errors import StoreError
-from oceanvar.network.varnet import VarNet
+from oceanvar.network import VarNet
 from oceanvar.options import Options
-from oceanvar.state.instruments import Instrument
+from oceanvar.state import Instrument
 from tests.labelled_fields import gappy
 
 SIZES = {"time": 10, "lat": 11, "lon": 13}

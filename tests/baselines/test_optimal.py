@@ -6,13 +6,15 @@ import pytest
 import xarray as xr
 
 from oceanvar.baselines import (
-    GaussianCovariance,
+    OrbitErrors,
     fit_lengths,
     interpolate_linear,
     interpolate_points,
     interpolate_tracks,
     optimal_interpolation,
 )
+from oceanvar.baselines.covariance import GaussianCovariance
+from oceanvar.baselines.pass_errors import PassErrors
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from tests.labelled_fields import sea_level
@@ -267,6 +269,93 @@ def test_background_field_is_taken_off_and_put_back():
         optimal_interpolation(obs, LENGTHS, 0.02, mean=shifted)
 
 
+def test_fields_of_std_and_noise_equal_the_dense_formula():
+    obs = sea_level(n_time=4)
+    rng = np.random.default_rng(2)
+    std = obs[0].drop_vars("time").copy(data=rng.uniform(0.05, 0.2, (5, 6)))
+    noise = obs.copy(data=rng.uniform(0.01, 0.05, obs.shape)).where(obs.notnull())
+    site = xr.Dataset({"obs": obs, "std": std, "noise": noise}).reset_coords(drop=True)
+    site = site.drop_vars(["latitude", "longitude"]).assign_coords(time=np.arange(4.0))
+    lengths = {"time": 4.0, "latitude": 2.0, "longitude": 3.0}
+    names = {"latitude": "y", "longitude": "x"}
+    site = site.rename(names)
+    lengths = {names.get(name, name): length for name, length in lengths.items()}
+    result = optimal_interpolation(
+        site["obs"].rename("ssh"), lengths, site["noise"], std=site["std"], mean=0.3, kernel="matern32"
+    )
+    points = np.stack(np.meshgrid(*(np.arange(n) for n in obs.shape), indexing="ij"), -1).reshape(-1, 3)
+    seen = obs.notnull().values.ravel()
+    r = np.sqrt(3 * (((points[:, None] - points) / list(lengths.values())) ** 2).sum(-1))
+    size = np.broadcast_to(std, obs.shape).ravel()
+    prior = np.outer(size, size) * (1 + r) * np.exp(-r)
+    total = prior[np.ix_(seen, seen)] + np.diag(noise.values.ravel()[seen] ** 2)
+    gain = np.linalg.solve(total, prior[seen]).T
+    expected = 0.3 + gain @ (obs.values.ravel()[seen] - 0.3)
+    np.testing.assert_allclose(result["ssh"].values.ravel(), expected, rtol=0, atol=1e-10)
+    error_std = np.sqrt(size**2 - np.einsum("nk,nk->n", gain, prior[:, seen]))
+    np.testing.assert_allclose(result["ssh_error"].values.ravel(), error_std, rtol=0, atol=1e-10)
+
+
+def test_a_variance_of_every_observation_is_lazy_too():
+    obs = sea_level(n_time=20)
+    noise = xr.full_like(obs, 0.02) + 0.01 * np.arange(6)
+    options = {"kernel": "matern52", "shares": [3, 1], "error_factor": 1.5}
+    lengths = [LENGTHS | {"time": 1.0}, LENGTHS | {"time": 2.0, "latitude": 300.0}]
+    eager = optimal_interpolation(obs, lengths, noise, **options)
+    lazy = optimal_interpolation(obs.chunk(time=5), lengths, noise.chunk(time=5), **options)
+    assert isinstance(lazy["ssh"].data, da.Array)
+    xr.testing.assert_allclose(lazy.compute(), eager, rtol=0, atol=1e-10)
+    plain = optimal_interpolation(obs, lengths, noise, **options | {"error_factor": 1.0})
+    np.testing.assert_allclose(eager["ssh_error"], 1.5 * plain["ssh_error"])
+    xr.testing.assert_identical(eager["ssh"], plain["ssh"])
+
+
+def along_tracks(n=60, n_passes=4, seed=3):
+    rng = np.random.default_rng(seed)
+    where = {
+        "time": np.datetime64("2020-01-01", "ns")
+        + (rng.uniform(0, 5, n) * 86_400e9).astype("timedelta64[ns]"),
+        "latitude": rng.uniform(35, 37, n),
+        "longitude": rng.uniform(5, 8, n),
+        "track": rng.integers(0, n_passes, n),
+    }
+    coords = {name: ("sample", values) for name, values in where.items()}
+    return xr.DataArray(0.1 * rng.standard_normal(n), coords, "sample", "ssh", attrs={"units": "m"})
+
+
+def test_samples_along_tracks_onto_a_grid():
+    tracks, grid = along_tracks(), sea_level(n_time=3)
+    missing = tracks.copy()
+    missing[7] = np.nan
+    shared = OrbitErrors(0.05, 0.001)
+    result = optimal_interpolation(
+        missing, LENGTHS, 0.02, std=0.1, mean=0.0, targets=grid, orbit_errors=shared
+    )
+    assert result["ssh"].dims == ("time", "latitude", "longitude")
+    seen = missing.dropna("sample")
+
+    def days(one):
+        return ((one - tracks.time[0]) / np.timedelta64(1, "D")).values
+
+    time, lat, lon = np.meshgrid(days(grid.time), grid.latitude, grid.longitude, indexing="ij")
+    # The middle of a pass is that of all of its samples, be they used or not.
+    errors = PassErrors.of_orbits(tracks.track.values, days(tracks.time), 0.05, 0.001)
+    expected = interpolate_points(
+        np.stack([time.ravel(), lat.ravel(), lon.ravel()], -1),
+        np.stack([days(seen.time), seen.latitude, seen.longitude], -1),
+        seen.values,
+        0.02,
+        GaussianCovariance(0.1, LENGTHS),
+        pass_errors=errors.of_part(missing.notnull().values),
+    )
+    for one, other in zip(result.values(), expected, strict=True):
+        np.testing.assert_allclose(one.values.ravel(), other, rtol=0, atol=1e-10)
+    with pytest.raises(MissingVariableError, match="'pass'"):
+        optimal_interpolation(tracks, LENGTHS, 0.02, orbit_errors=OrbitErrors(0.05, passes="pass"))
+    with pytest.raises(ConfigError, match="one time"):
+        optimal_interpolation(tracks, {"latitude": 1.0}, 0.02, orbit_errors=shared)
+
+
 def test_targets_elsewhere():
     obs = sea_level()
     where = {
@@ -337,8 +426,12 @@ def test_mistakes_of_fields():
         optimal_interpolation(xr.Dataset(coords=obs.coords), LENGTHS, 0.02)
     with pytest.raises(ConfigError, match="background field"):
         optimal_interpolation(obs, LENGTHS, 0.02, mean=obs[0].drop_vars("time"), targets=obs)
-    with pytest.raises(ConfigError, match="std"):
+    with pytest.raises(ConfigError, match="std must be positive"):
         optimal_interpolation(obs * 0, LENGTHS, 0.02)
+    with pytest.raises(ConfigError, match="as many kernels"):
+        optimal_interpolation(obs, [LENGTHS, LENGTHS], 0.02, shares=[1.0])
+    with pytest.raises(GridMismatchError, match="noise_std"):
+        optimal_interpolation(obs, LENGTHS, obs[:4])
 
 
 def test_fitted_lengths_are_those_of_the_data():

@@ -36,13 +36,13 @@ from oceanvar.variational import (
     Calibration,
     EOFPrior,
     FlowPrior,
+    Forecast,
     Select,
     SpeedAndDirection,
     autoencoder_prior,
     two_scale_prior,
     unet,
 )
-from oceanvar.variational.controls import Forecast
 from oceanvar.variational.operators.tracks import AtPositions
 
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.errors import ConfigError, MendedWarning, StoreError
-from oceanvar.observing.tracks import bin_tracks, withhold_passes
+from oceanvar.observing import bin_tracks, withhold_passes
 from tests.observing import deliveries
 
 START = np.datetime64("2019-01-02", "ns")

@@ -7,11 +7,17 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, MissingVariableError
+from oceanvar.observing import (
+    ShuffledTracks,
+    TrackPositions,
+    as_samples,
+    bin_tracks,
+    bin_with_errors,
+    observe_tracks,
+    sample_field,
+    withhold_passes,
+)
 from oceanvar.observing.passes import passes_of
-from oceanvar.observing.samples import as_samples
-from oceanvar.observing.satellites import observe_tracks
-from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import bin_tracks, bin_with_errors, sample_field, withhold_passes
 
 START = np.datetime64("2019-01-02", "ns")
 SECOND, DAY = np.timedelta64(1, "s"), np.timedelta64(1, "D")

@@ -8,11 +8,13 @@ import torch
 from oceanvar.errors import ConfigError
 from oceanvar.maps import AbstractMap, Chain, Conv, Identity, SiLU
 from oceanvar.variational import (
+    LBFGS,
     Assimilator,
     BackgroundTerm,
     BlockAverage,
     ConjugateGradients,
     DynamicsTerm,
+    FirstStateTerm,
     FixedPoint,
     FlowPrior,
     GradientDescent,
@@ -21,18 +23,16 @@ from oceanvar.variational import (
     Observations,
     ObservationTerm,
     PriorTerm,
+    SamplingDesign,
     SmoothedL1,
     Squared,
     Unroll,
     VariationalCost,
+    health,
     two_scale_prior,
     unet,
 )
-from oceanvar.variational.designs.sampling import SamplingDesign
-from oceanvar.variational.posterior import health
-from oceanvar.variational.solvers.lbfgs import LBFGS
 from oceanvar.variational.starts.interpolated import interpolate_in_time
-from oceanvar.variational.terms.first_state import FirstStateTerm
 
 SHAPE = (2, 6, 4)  # variables, times, sites
 

@@ -11,6 +11,7 @@ from oceanvar.state import StateSpace
 from oceanvar.variational import (
     LBFGS,
     AbstractSolver,
+    Analysis,
     Annealed,
     Assimilator,
     BlockTridiagonalGaussNewton,
@@ -29,7 +30,6 @@ from oceanvar.variational import (
     Verdict,
     WithCost,
 )
-from oceanvar.variational.verdicts import Analysis
 from tests.variational.problems import SHAPE, LinearStep, observations
 
 CONVERGED, STOPPED, DIVERGED = Verdict
