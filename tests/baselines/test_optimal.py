@@ -424,6 +424,11 @@ def test_mistakes_of_fields():
         optimal_interpolation(obs, LENGTHS, 0.02, mean=obs[0].drop_vars("time"), targets=obs)
     with pytest.raises(ConfigError, match="std must be positive"):
         optimal_interpolation(obs * 0, LENGTHS, 0.02)
+    for nothing in ({}, []):
+        with pytest.raises(ConfigError, match="none is given"):
+            optimal_interpolation(obs, nothing, 0.02)
+    with pytest.raises(ConfigError, match="error_factor"):
+        optimal_interpolation(obs, LENGTHS, 0.02, error_factor=0.0)
     with pytest.raises(ConfigError, match="as many kernels"):
         optimal_interpolation(obs, [LENGTHS, LENGTHS], 0.02, shares=[1.0])
     with pytest.raises(GridMismatchError, match="noise_std"):
