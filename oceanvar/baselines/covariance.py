@@ -191,15 +191,17 @@ def correlation_of(
     Raises
     ------
     ConfigError
-        As of `Covariance`, or when there are not as many kernels or shares as scales.
+        As of `Covariance`, or when there are not as many kernels or shares as scales, or one is not positive.
     """
     kernels = [kernel] * len(scales) if isinstance(kernel, str) else list(kernel)
     weights = np.ones(len(scales)) if shares is None else np.asarray(shares, dtype=np.float64)
-    if not len(scales) == len(kernels) == len(weights) or not len(scales):
+    if not len(scales) == len(kernels) == len(weights):
         raise ConfigError(
             f"{len(scales)} scales of lengths need as many kernels ({len(kernels)}) and shares ({len(weights)})"
         )
-    stds = np.sqrt(np.maximum(weights, 0.0) / weights.sum())
+    if not (weights > 0).all():
+        raise ConfigError(f"the shares of scales must be positive, not {weights.tolist()}")
+    stds = np.sqrt(weights / weights.sum())
     first, *others = (
         Covariance(float(std), lengths, periods, name)
         for std, lengths, name in zip(stds, scales, kernels, strict=True)
@@ -212,7 +214,3 @@ def _squared_distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     squares += np.einsum("nkd,nkd->nk", rows, rows)[:, :, np.newaxis]
     squares += np.einsum("nkd,nkd->nk", columns, columns)[:, np.newaxis, :]
     return np.maximum(squares, 0.0, out=squares)
-
-
-GaussianCovariance = Covariance
-"""A covariance is Gaussian where no other kernel is named."""

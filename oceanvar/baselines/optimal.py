@@ -89,8 +89,11 @@ def optimal_interpolation(
         When `mean`, `std` or `noise_std` lies on another grid.
     """
     fields = obs.to_dataset(name=obs.name or "analysis") if isinstance(obs, xr.DataArray) else obs
-    scales = [lengths] if isinstance(lengths, Mapping) else list(lengths)
-    problem = Problem(fields, scales, periods or {}, kernel, shares, n_nearest, targets, orbit_errors)
+    if not 0 < error_factor < np.inf:
+        raise ConfigError(f"error_factor must be positive and finite, not {error_factor}")
+    problem = Problem(
+        fields, scales_of(lengths), periods or {}, kernel, shares, n_nearest, targets, orbit_errors
+    )
     if targets is not None and any(isinstance(one, xr.DataArray) and one.ndim for one in (mean, std)):
         raise ConfigError(
             "a background field, or one of std, and targets do not go together: take it off obs first"
@@ -101,7 +104,8 @@ def optimal_interpolation(
     analysed: dict[str, xr.DataArray] = {}
     for name in map(str, names):
         analysis, error_std = problem.analyse(fields[name], noise_std, std, mean)
-        analysed[name], analysed[f"{name}_error"] = analysis, error_std * error_factor
+        error_std = (error_std * error_factor).assign_attrs(error_std.attrs)
+        analysed[name], analysed[f"{name}_error"] = analysis, error_std
     return xr.Dataset(analysed, attrs=fields.attrs)
 
 
@@ -256,6 +260,20 @@ def _analyse_members(
         )
     analysis, error_std = result.reshape(2, *leading, *sizes_of(goals).values())
     return analysis, error_std
+
+
+def scales_of(lengths: Lengths) -> list[Mapping[str, float]]:
+    """Lengths of each scale.
+
+    Raises
+    ------
+    ConfigError
+        When there is none.
+    """
+    scales = [lengths] if isinstance(lengths, Mapping) else list(lengths)
+    if not scales or not scales[0]:
+        raise ConfigError("a covariance needs a length along one coordinate at least, and none is given")
+    return scales
 
 
 def on_grid_of(obs: xr.DataArray, field: float | xr.DataArray, what: str) -> xr.DataArray:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from oceanvar.baselines.fields import observed_mean
 from oceanvar.baselines.likelihood import fit_points
-from oceanvar.baselines.optimal import Lengths, Problem, on_grid_of, optimal_interpolation
+from oceanvar.baselines.optimal import Lengths, Problem, on_grid_of, optimal_interpolation, scales_of
 from oceanvar.baselines.pass_errors import OrbitErrors
 from oceanvar.baselines.places import columns
 from oceanvar.baselines.withholding import error_factor
@@ -157,7 +157,7 @@ def fit_covariance(
     ConfigError, MissingVariableError, GridMismatchError
         As of `optimal_interpolation`, or when `obs` has further dimensions.
     """
-    scales = [lengths] if isinstance(lengths, Mapping) else list(lengths)
+    scales = scales_of(lengths)
     layout = obs.rename("obs").to_dataset().compute()
     problem = Problem(layout, scales, periods or {}, kernel, shares, n_nearest, None, orbit_errors)
     if set(obs.dims) != set(problem.dims):

@@ -10,12 +10,8 @@ import click
 
 from oceanvar.allocation import keep_freed_memory
 from oceanvar.cli.endings import Group, told_to_stop
-from oceanvar.cli.parameters import Counts, Range, patch_options
-
-
-def _examples(*lines: str) -> str:
-    """Text below the options; the backspace keeps click from filling its lines."""
-    return "\n".join(["\b", "Examples:", *("  " + line for line in lines)])
+from oceanvar.cli.map_command import map_command
+from oceanvar.cli.parameters import Counts, Range, examples, patch_options
 
 
 @click.group(
@@ -33,8 +29,11 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+main.add_command(map_command)
+
+
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year --resume',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --mask land.nc is_sea',
@@ -187,7 +186,7 @@ def assimilate(
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "oceanvar train mediterranean.toml",
         "oceanvar train mediterranean.toml --out models/second.varnet --resume",
     )
@@ -221,7 +220,7 @@ def train(config: Path, out: Path | None, resume: bool, overwrite: bool, quiet: 
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "oceanvar osse lorenz63",
         "oceanvar osse lorenz96 -m mine.varnet --n-windows 50 --json",
     )
@@ -255,7 +254,7 @@ def osse(system: str, model: str | None, as_json: bool, **options: Any) -> None:
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         "oceanvar inspect lorenz63",
         "oceanvar inspect mediterranean.varnet",
     )
@@ -270,7 +269,7 @@ def inspect(model: str) -> None:
 
 
 @main.command(
-    epilog=_examples(
+    epilog=examples(
         'oceanvar plan "obs/*.nc" -m mediterranean.varnet',
         'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4 --quick',
     )

@@ -3,6 +3,12 @@
 from typing import Any
 
 import click
+import numpy as np
+
+
+def examples(*lines: str) -> str:
+    """Text below the options; the backspace keeps click from filling its lines."""
+    return "\n".join(["\b", "Examples:", *("  " + line for line in lines)])
 
 
 class Counts(click.ParamType):
@@ -18,6 +24,22 @@ class Counts(click.ParamType):
         return {dim.strip(): int(number) for dim, number in pairs}
 
 
+class Values(click.ParamType):
+    """Numbers with decimals by name: ``latitude=60,time=8.5``."""
+
+    name = "NAME=X,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        """Parse the text of an option."""
+        try:
+            pairs = [pair.split("=") for pair in str(value).split(",")]
+            return {name.strip(): float(number) for name, number in pairs}
+        except ValueError:
+            self.fail(f"{value!r} is not of the form latitude=60,time=8.5", param, ctx)
+
+
 class Texts(click.ParamType):
     """Texts by name: ``sla=ssh,lat=latitude``."""
 
@@ -29,6 +51,49 @@ class Texts(click.ParamType):
         if not all(name.strip() and sign and text.strip() for name, sign, text in pairs):
             self.fail(f"{value!r} is not of the form sla=ssh,lat=latitude", param, ctx)
         return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+class Numbers(click.ParamType):
+    """Several numbers: ``-6,36.5,30,46``.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    """
+
+    name = "N,..."
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse the text of an option."""
+        try:
+            numbers = tuple(float(each) for each in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != self.n:
+            self.fail(f"{value!r} is not {self.n} numbers with commas between them", param, ctx)
+        return numbers
+
+
+class Days(click.ParamType):
+    """First and last day: ``2014-05-15,2014-06-03``."""
+
+    name = "FIRST,LAST"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[np.datetime64, np.datetime64]:
+        """Parse the text of an option."""
+        try:
+            first, last = (np.datetime64(each.strip(), "ns") for each in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not of the form 2014-05-15,2014-06-03", param, ctx)
+        return first, last
 
 
 class BatchSize(click.ParamType):

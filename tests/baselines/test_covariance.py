@@ -5,6 +5,7 @@ import pytest
 from scipy.special import gamma, kv
 
 from oceanvar.baselines import Covariance, interpolate_points
+from oceanvar.baselines.covariance import correlation_of
 from oceanvar.baselines.kernels import KERNELS, NEGLIGIBLE
 from oceanvar.baselines.pass_errors import PassErrors
 from oceanvar.errors import ConfigError
@@ -148,6 +149,8 @@ def test_impossible_parts():
         one + Covariance(1.0, {"y": 1.0, "x": 1.0})
     with pytest.raises(ConfigError, match="matern32"):
         Covariance(1.0, {"x": 1.0}, kernel="spherical")
+    with pytest.raises(ConfigError, match="shares"):
+        correlation_of([{"x": 1.0}, {"x": 2.0}], {}, shares=[1.0, -1.0])
     with pytest.raises(ConfigError, match="columns"):
         PassErrors(np.zeros(3), np.zeros(3))
     with pytest.raises(ConfigError, match="finite"):

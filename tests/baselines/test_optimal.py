@@ -13,7 +13,7 @@ from oceanvar.baselines import (
     interpolate_tracks,
     optimal_interpolation,
 )
-from oceanvar.baselines.covariance import GaussianCovariance
+from oceanvar.baselines.covariance import Covariance
 from oceanvar.baselines.pass_errors import PassErrors
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
@@ -42,7 +42,7 @@ def scattered(n_obs=40, n_targets=30, seed=0):
     return rng.uniform(0, 3, (n_targets, 2)), rng.uniform(0, 3, (n_obs, 2)), rng.standard_normal(n_obs)
 
 
-PLAIN = GaussianCovariance(1.5, {"time": 1.1, "x": 1.7})
+PLAIN = Covariance(1.5, {"time": 1.1, "x": 1.7})
 
 
 def test_points_equal_the_dense_formula():
@@ -107,7 +107,7 @@ def test_noise_of_each_observation_counts():
 
 
 def test_periodic_axis_joins_its_ends():
-    covariance = GaussianCovariance(1.0, {"site": 2.0}, {"site": 40.0})
+    covariance = Covariance(1.0, {"site": 2.0}, {"site": 40.0})
     values = np.array([1.0, -2.0])
     plain = interpolate_points(np.array([[5.0]]), np.array([[4.0], [7.0]]), values, 0.1, covariance)
     for shift in (-5.0, 34.5, 400.0):
@@ -117,7 +117,7 @@ def test_periodic_axis_joins_its_ends():
 
 
 def test_positions_on_the_sphere_are_in_km():
-    covariance = GaussianCovariance(1.0, {"latitude": 100.0, "longitude": 100.0})
+    covariance = Covariance(1.0, {"latitude": 100.0, "longitude": 100.0})
     degree = KM_PER_DEGREE
     for target, point, distance in (
         ([60.0, 10.0], [60.0, 11.0], degree / 2),
@@ -151,7 +151,7 @@ def test_tracks_onto_a_grid():
 )
 def test_impossible_covariances(std, lengths, periods):
     with pytest.raises(ConfigError):
-        GaussianCovariance(std, lengths, periods)
+        Covariance(std, lengths, periods)
 
 
 def test_impossible_points():
@@ -172,7 +172,7 @@ def test_fields_equal_points():
     points = np.stack([time.ravel(), lat.ravel(), lon.ravel()], -1)
     seen = obs.notnull().values.ravel()
     values = obs.values.ravel()[seen]
-    covariance = GaussianCovariance(0.1, LENGTHS)
+    covariance = Covariance(0.1, LENGTHS)
     analysis, error_std = interpolate_points(points, points[seen], values, 0.02, covariance, mean=0.25)
     np.testing.assert_allclose(result["ssh"].values.ravel(), analysis, rtol=0, atol=1e-12)
     np.testing.assert_allclose(result["ssh_error"].values.ravel(), error_std, rtol=0, atol=1e-12)
@@ -345,7 +345,7 @@ def test_samples_along_tracks_onto_a_grid():
         np.stack([days(seen.time), seen.latitude, seen.longitude], -1),
         seen.values,
         0.02,
-        GaussianCovariance(0.1, LENGTHS),
+        Covariance(0.1, LENGTHS),
         pass_errors=errors.of_part(missing.notnull().values),
     )
     for one, other in zip(result.values(), expected, strict=True):
@@ -428,6 +428,11 @@ def test_mistakes_of_fields():
         optimal_interpolation(obs, LENGTHS, 0.02, mean=obs[0].drop_vars("time"), targets=obs)
     with pytest.raises(ConfigError, match="std must be positive"):
         optimal_interpolation(obs * 0, LENGTHS, 0.02)
+    for nothing in ({}, []):
+        with pytest.raises(ConfigError, match="none is given"):
+            optimal_interpolation(obs, nothing, 0.02)
+    with pytest.raises(ConfigError, match="error_factor"):
+        optimal_interpolation(obs, LENGTHS, 0.02, error_factor=0.0)
     with pytest.raises(ConfigError, match="as many kernels"):
         optimal_interpolation(obs, [LENGTHS, LENGTHS], 0.02, shares=[1.0])
     with pytest.raises(GridMismatchError, match="noise_std"):
