@@ -136,6 +136,11 @@ def assimilate(
         Where data were not as the model expects them, and were mended without loss: dimensions found by their
         meaning, units converted, latitudes turned (and turned back), times sorted, missing times filled.
     """
+    if not isinstance(ds, xr.Dataset):
+        raise ConfigError(
+            f"the observations are a {type(ds).__name__} and must be an xarray Dataset: name variable, dimensions and "
+            "coordinates, xr.Dataset({'ssh': (dims, values)}, coords)"
+        )
     options = Options(
         patch=patch or {},
         overlap=overlap or {},

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 import oceanvar
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, OceanVarError, UnitsMismatchError
 from oceanvar.labels.axes import Axis
+from oceanvar.labels.coordinates import angles
 from oceanvar.network import VarNet
+from oceanvar.network.files import packed
+from oceanvar.observing import RandomFraction
 from oceanvar.state import StateSpace
 from oceanvar.variational import (
     Assimilator,
@@ -327,3 +330,78 @@ def test_checks_look_at_no_value(model):
 
 def _never():
     raise AssertionError("a check has computed the data")
+
+
+def test_a_file_from_before_loads_and_says_what_it_does_not_know(model, tmp_path):
+    header, tensors = model._header(), model._tensors()
+    space = {k: v for k, v in header["state_space"].items() if k not in ("axes", "ranges")}
+    old = {**header, "format": "oceanvar-model-1", "state_space": space}
+    (tmp_path / "old.varnet").write_bytes(packed(old, tensors, {}))
+    with pytest.warns(MendedWarning, match="did not keep the steps, directions and ranges"):
+        back = oceanvar.load(tmp_path / "old.varnet")
+    assert back.state_space.axes == {}
+    model.save(tmp_path / "new.varnet")
+    assert oceanvar.load(tmp_path / "new.varnet").state_space == model.state_space
+
+
+@pytest.mark.parametrize("name", ["ocean", "lorenz63", "lorenz96", "lorenz63-lstm"])
+def test_packaged_models_know_their_grid(name):
+    space = oceanvar.load(name).state_space
+    assert set(space.axes) == set(space.dims)
+    assert set(space.ranges) == set(space.variables)
+
+
+def test_the_packaged_ocean_is_right_in_any_direction_and_unit():
+    truth = oceanvar.quasigeostrophic(n_days=26, seed=11, size=6.4, n_spinup=30)[["ssh"]]
+    obs = truth.varnet.observe(RandomFraction(0.1), noise_std=0.02, seed=1)
+    right = obs.varnet.assimilate("ocean")["ssh"]
+    turned = mapped(obs.isel(latitude=slice(None, None, -1)), "ocean")["ssh"]
+    xr.testing.assert_allclose(turned.sortby("latitude"), right, atol=1e-5)
+    in_cm = 100 * obs
+    in_cm["ssh"].attrs["units"] = "cm"
+    np.testing.assert_allclose(mapped(in_cm, "ocean")["ssh"] / 100, right, atol=1e-5)
+    coarse = obs.assign_coords(latitude=30 + 0.25 * np.arange(64))
+    with pytest.raises(
+        GridMismatchError, match="latitude.* steps from 0.25 to 0.25 degrees.* learned on 0.1 degrees"
+    ):
+        mapped(coarse, "ocean")
+
+
+def test_files_of_one_grid_in_two_precisions_are_joined(model, tmp_path):
+    ds = clean()
+    longitude = ds["longitude"] + 0.1
+    ds.isel(time=slice(5)).assign_coords(longitude=longitude).to_netcdf(tmp_path / "a.nc")
+    single = longitude.astype(np.float32)
+    ds.isel(time=slice(5, None)).assign_coords(longitude=single).to_netcdf(tmp_path / "b.nc")
+    out = oceanvar.assimilate_archive(tmp_path, model, tmp_path / "out.zarr")
+    with xr.open_zarr(out) as stored:
+        np.testing.assert_allclose(stored["ssh"], mapped(ds, model)["ssh"], atol=1e-5)
+    # xarray joins them to twice as many longitudes, and that is told.
+    doubled = xr.open_mfdataset(str(tmp_path / "*.nc"), chunks={}, join="outer")
+    with pytest.raises(GridMismatchError, match="longitude.* steps from"):
+        mapped(doubled, model)
+
+
+def test_arrays_without_labels_and_samplers_that_are_none_are_told(model):
+    with pytest.raises(ConfigError, match="are a ndarray and must be an xarray Dataset"):
+        oceanvar.assimilate(clean()["ssh"].values, model)
+    with pytest.raises(ConfigError, match=r"0.5 is no sampler: give RandomFraction\(0.1\)"):
+        clean().varnet.observe(0.5)
+
+
+def test_of_two_pairs_of_positions_the_variables_own_counts():
+    lat, lon = np.meshgrid(np.arange(3.0), np.arange(4.0), indexing="ij")
+    ds = xr.Dataset(
+        {"ssh": (("y", "x"), np.zeros((3, 4)))},
+        {
+            name: (("y", "x"), value)
+            for name, value in {"TLAT": lat, "TLON": lon, "ULAT": lat + 9, "ULON": lon + 9}.items()
+        },
+    )
+    for name in ds.coords:
+        ds[name].attrs["standard_name"] = "latitude" if name.endswith("LAT") else "longitude"
+    ds["ssh"].encoding["coordinates"] = "TLON TLAT"
+    assert {metric: one.name for metric, one in angles(ds["ssh"]).items()} == {
+        "latitude": "TLAT",
+        "longitude": "TLON",
+    }

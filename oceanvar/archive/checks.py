@@ -11,7 +11,7 @@ from oceanvar.archive.notes import FileNotes
 from oceanvar.archive.reading import UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import GridMismatchError
-from oceanvar.labels.alignment import check_same_grid
+from oceanvar.labels.alignment import joined
 
 _N_NAMED = 3
 """Files named with the same problem."""
@@ -89,7 +89,7 @@ def _grid_problems(
     try:
         with reading.open(model_file) as model, reading.open(file) as ds:
             dims = {str(each) for name in variables for each in model[name].dims} - {reading.dim}
-            check_same_grid(model, ds, sorted(dims), f"{model_file.name!r} and this file")
+            joined(model, ds, sorted(dims), f"{model_file.name!r} and this file")
             _check_same_coordinates(model, ds, reading.dim)
     except GridMismatchError as error:
         yield str(error)

@@ -48,8 +48,11 @@ def model_lines(model: VarNet) -> Iterator[str]:
         scale = "not normalised yet"
         if space.mean is not None and space.std is not None:
             scale = f"mean {space.mean[name]:.6g}, standard deviation {space.std[name]:.6g}"
-        yield f"variable        {name} [{space.units.get(name, 'units not known')}], {scale}"
-    yield f"dimensions      {', '.join(space.dims)}"
+        seen = f", {space.ranges[name][0]:.4g} to {space.ranges[name][1]:.4g}" if name in space.ranges else ""
+        known_by = f", by its {space.transform[name]}" if name in space.transform else ""
+        yield f"variable        {name} [{space.units.get(name, 'units not known')}], {scale}{seen}{known_by}"
+    for dim in space.dims:
+        yield f"dimension       {dim}, {space.axes.get(dim, 'step not known')}"
     yield f"patch           {_counts(space.patch)}"
     yield f"overlap         {_counts(space.overlap)}"
     yield f"periodic        {', '.join(space.periodic) or 'none'}"

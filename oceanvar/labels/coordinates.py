@@ -58,7 +58,10 @@ def _means(coordinate: xr.DataArray, what: str) -> bool:
 
 def angles(field: xr.DataArray | xr.Dataset) -> dict[str, xr.DataArray]:
     """Coordinates of a field that are angles on the sphere, by their name in a metric."""
-    found = {metric_name(one): one for one in field.coords.values()}
+    named = str(field.encoding.get("coordinates", field.attrs.get("coordinates", ""))).split()
+    # Of several pairs (T and U points) the variable's own attribute decides, and so it comes last.
+    ordered = sorted(field.coords.items(), key=lambda item: str(item[0]) in named)
+    found = {metric_name(one): one for _, one in ordered}
     return {metric: one for metric, one in found.items() if metric in (LATITUDE, LONGITUDE)}
 
 

@@ -11,7 +11,10 @@ import torch
 
 from oceanvar.errors import ModelMismatchError
 
-FORMAT = "oceanvar-model-1"
+FORMAT = "oceanvar-model-2"
+
+BEFORE = "oceanvar-model-1"
+"""Files that did not keep what coordinates, values and units a model has learned on."""
 
 
 def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
@@ -57,7 +60,7 @@ def _parse(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str
         header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["oceanvar"])
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise ModelMismatchError(f"{name!r} is not an oceanvar model file ({error})") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (FORMAT, BEFORE):
         raise ModelMismatchError(
             f"{name!r} has format {header.get('format')!r}, this version of oceanvar reads {FORMAT!r}"
         )

@@ -1,6 +1,7 @@
 """The model a user builds, trains, saves, loads and applies."""
 
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,13 @@ import numpy as np
 import torch
 
 from oceanvar import registry
-from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
+from oceanvar.errors import ConfigError, MendedWarning, ModelMismatchError, PatchError, StoreError
 from oceanvar.files.writing import written_aside
 from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import FoldTime
 from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
-from oceanvar.network.files import FORMAT, fingerprint, packed, unpacked
+from oceanvar.network.files import BEFORE, FORMAT, fingerprint, packed, unpacked
 from oceanvar.state.samples import TrackPatches
 from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.variational.assimilators import Assimilator
@@ -327,6 +328,14 @@ def _find(path: str | Path) -> Path:
 def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str = "model") -> VarNet:
     """Rebuild a model from the contents of its file; see `load`."""
     tensors, header, provenance = unpacked(content, name)
+    if header["format"] == BEFORE:
+        warnings.warn(
+            f"{name!r} is of a format that did not keep the steps, directions and ranges that a model has learned on: "
+            "data on another grid or in other units will not be noticed; fit it again, or give its state space axes "
+            "and ranges and save it",
+            MendedWarning,
+            stacklevel=3,
+        )
     if assimilator is None:
         assimilator = _build(header["assimilator"], name)
     try:

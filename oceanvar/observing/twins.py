@@ -51,6 +51,11 @@ def observe(
     ConfigError
         If a standard deviation is negative.
     """
+    if not isinstance(sampler, AbstractSampler):
+        raise ConfigError(
+            f"{sampler!r} is no sampler: give RandomFraction(0.1), say, of oceanvar.observing, or a class of your own "
+            "derived from AbstractSampler"
+        )
     if isinstance(truth, xr.DataArray):
         name = truth.name if isinstance(truth.name, str) else "values"
         ds = truth.to_dataset(name=name)

@@ -126,15 +126,18 @@ def test_a_file_that_overlaps_a_long_one_is_found_behind_a_short_one(obs, tmp_pa
 def test_equal_coordinates_of_other_types_are_the_same_grid(obs, tmp_path):
     tenths = np.arange(8) / 10
     first, second = obs.isel(time=slice(0, 12)), obs.isel(time=slice(12, 24))
-    for dtype, folder in (("f4", tmp_path / "same"), ("f8", tmp_path / "other")):
+    for shift, folder in (
+        (0.0, tmp_path / "same"),
+        (0.0009, tmp_path / "close"),
+        (0.002, tmp_path / "other"),
+    ):
         folder.mkdir()
         first.assign_coords(lon=tenths.astype("f4")).to_netcdf(folder / "a.nc")
-        second.assign_coords(lon=tenths.astype("f4").astype("f8") if dtype == "f4" else tenths).to_netcdf(
-            folder / "b.nc"
-        )
-    assert len(check_files(find_files(tmp_path / "same"), READING).notes) == 2
+        second.assign_coords(lon=tenths + shift).to_netcdf(folder / "b.nc")
+    for folder in ("same", "close"):
+        assert len(check_files(find_files(tmp_path / folder), READING).notes) == 2
     with pytest.raises(
-        StoreError, match=r"b.nc: coordinate 'lon' .* differs by up to 2.38e-08 \(float32 against"
+        StoreError, match=r"b.nc: coordinate 'lon' .* differs by up to 0.002 \(float32 against"
     ):
         check_files(find_files(tmp_path / "other"), READING)
 
