@@ -377,8 +377,9 @@ def test_files_of_one_grid_in_two_precisions_are_joined(model, tmp_path):
     with xr.open_zarr(out) as stored:
         np.testing.assert_allclose(stored["ssh"], mapped(ds, model)["ssh"], atol=1e-5)
     # xarray joins them to twice as many longitudes, and that is told.
-    doubled = xr.open_mfdataset(str(tmp_path / "*.nc"), chunks={}, join="outer")
-    with pytest.raises(GridMismatchError, match="longitude.* steps from"):
+    parts = [xr.open_dataset(tmp_path / name) for name in ("a.nc", "b.nc")]
+    doubled = xr.concat(parts, "time", join="outer", data_vars="all", coords="minimal", compat="override")
+    with pytest.raises(GridMismatchError, match="neighbours that are only .* apart.* in two precisions"):
         mapped(doubled, model)
 
 

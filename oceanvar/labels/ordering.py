@@ -14,6 +14,9 @@ from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, TIME, numbers
 MAX_JUMP = 1.5
 """Greatest ratio of neighbouring steps of a grid that is stretched; where it is more, points are missing."""
 
+ONE_PLACE = 0.01
+"""Share of a step below which two points are one, in two precisions."""
+
 MOST_FILLED = 20
 """Times that are filled for each that is given, at most: more is a wrong date."""
 
@@ -205,6 +208,11 @@ def _check_distinct(steps: np.ndarray, values: np.ndarray, name: str) -> None:
 def _check_steps(values: np.ndarray, axis: Axis | None, name: str, unit: str) -> None:
     steps = np.diff(values)
     low, high = np.sort(np.abs(steps))[[0, -1]]
+    if low < ONE_PLACE * np.median(np.abs(steps)) or low < ONE_PLACE * high:
+        raise GridMismatchError(
+            f"{name} has neighbours that are only {low:.3g} {unit} apart, others {high:g}: one grid in two precisions "
+            "was joined to one of more points; round the coordinate of the parts, or open them with join='override'"
+        )
     if axis is not None:
         if (np.abs(steps - axis.step) > axis.tolerance * abs(axis.step)).any():
             raise GridMismatchError(
