@@ -52,6 +52,13 @@ def test_import_registers_the_accessor_and_stays_light():
 WINGS = sorted(stub.parent for stub in (ROOT / "oceanvar").rglob("__init__.pyi"))
 
 
+def test_every_first_name_is_there_in_a_fresh_process():
+    code = (
+        "import oceanvar; oceanvar.presets.fourdvarnet; [getattr(oceanvar, name) for name in dir(oceanvar)]"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("wing", WINGS, ids=lambda wing: wing.name)
 def test_public_names_exist(wing):
     module = importlib.import_module(".".join(wing.relative_to(ROOT).parts))
