@@ -88,7 +88,8 @@ def test_notes_of_any_kind_come_back_as_they_were(obs, tmp_path):
     )
     strange["ssh"].attrs["valid_min"] = np.float32(-0.3)
     strange["name"] = ("time", [f"day {i}" for i in range(24)])
-    for ds in (obs, strange.set_coords("name"), obs.assign_coords(time=np.arange(24.0) / 7)):
+    leads = obs.assign_coords(lead=("time", np.arange(24).astype("timedelta64[h]")))
+    for ds in (obs, leads, strange.set_coords("name"), obs.assign_coords(time=np.arange(24.0) / 7)):
         notes = FileNotes.of(ds, ["ssh"], "time")
         again = FileNotes.from_json(json.loads(json.dumps(notes.to_json())))
         xr.testing.assert_identical(again.labels, notes.labels)
@@ -246,6 +247,15 @@ def test_a_protocol_without_its_library_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr("oceanvar.archive.sources.url_to_fs", missing)
     with pytest.raises(StoreError, match=r"s3://bucket/\*.nc' needs a library .* Install s3fs"):
+        find_files("s3://bucket/*.nc")
+
+
+def test_a_place_that_cannot_be_looked_at_is_told(monkeypatch):
+    def forbidden(*arguments, **options):
+        raise PermissionError("no access to the bucket")
+
+    monkeypatch.setattr("oceanvar.archive.sources.url_to_fs", forbidden)
+    with pytest.raises(StoreError, match="cannot be looked at: no access to the bucket"):
         find_files("s3://bucket/*.nc")
 
 

@@ -282,6 +282,8 @@ def test_eof_projection_reproduces_its_own_span():
     fields = torch.randn(12, 1, 2, 5) * torch.tensor([5.0, 3.0, 1.0, 1.0, 1.0])
     prior = EOFPrior((1, 2, 5), 10).fit_(fields)
     torch.testing.assert_close(prior(fields), fields, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match="between 1 and 10"):
+        EOFPrior((1, 2, 5), 0)
     few = EOFPrior((1, 2, 5), 3).fit_(fields)
     torch.testing.assert_close(few(few(fields)), few(fields), rtol=1e-4, atol=1e-4)
     assert (few(fields) - fields).norm() < fields.norm()

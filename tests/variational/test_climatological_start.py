@@ -46,6 +46,15 @@ def test_the_climatological_start_is_dense_optimal_interpolation():
         torch.testing.assert_close(guess[window].T.flatten(), expected)
 
 
+def test_the_covariances_are_those_of_anomalies():
+    training = stationary_windows(50)
+    start, shifted = (
+        ClimatologicalStart([2, 12], [0.1, 0.3]).double().fit_(each) for each in (training, training + 5)
+    )
+    torch.testing.assert_close(shifted.covariances, start.covariances)
+    torch.testing.assert_close(shifted.mean, start.mean + 5)
+
+
 def test_covariances_from_few_windows_fit_together():
     lags = lag_covariances(torch.randn(2, 12, 3, dtype=torch.float64))
     full = torch.cat(

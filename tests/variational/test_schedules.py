@@ -55,6 +55,19 @@ def test_a_sequence_equals_its_solvers_one_after_the_other():
     assert torch.equal(Assimilator(cost, sequence, sequence.n_steps).solve(obs).state, expected)
 
 
+def test_the_verdict_of_a_sequence_is_that_of_its_last_solver():
+    cost, obs = nonlinear_cost(), without_background(observations())
+    long, short = BlockTridiagonalGaussNewton(), GradientDescent(1e-6)
+    for solvers in (((short, 2), (long, 12)), ((long, 12), (short, 2))):
+        sequence = Sequential(*solvers)
+        result = Assimilator(cost, sequence, sequence.n_steps).solve(obs)
+        half = Assimilator(cost, solvers[0][0], solvers[0][1]).solve(obs).state
+        alone = Assimilator(cost, solvers[1][0], solvers[1][1])
+        assert torch.equal(
+            result.verdict, alone.solve(Observations(obs.values, obs.weights, background=half)).verdict
+        )
+
+
 def test_training_differentiates_through_a_classical_finish():
     obs = without_background(observations())
     assimilator = Assimilator(
