@@ -14,9 +14,10 @@ from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.slabs import ArchiveIndex, index_expected
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import GridMismatchError
-from oceanvar.labels.alignment import check_same_grid
+from oceanvar.labels.alignment import joined
 from oceanvar.labels.axes import Axis
 from oceanvar.labels.ordering import Order, ordered, taken
+from oceanvar.labels.values import plausible
 from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
 
@@ -35,6 +36,8 @@ class SideBySide(AbstractIndex):
         Of all archives, see `AbstractIndex`.
     errors : mapping of str to str
         Variable that holds the error variance of a variable, where there is one: their mean is weighted by it.
+    limits : mapping of str to (float, float)
+        Lowest and highest value that a variable can have.
     told : tuple of str
         What was mended, in words.
     """
@@ -45,6 +48,7 @@ class SideBySide(AbstractIndex):
     states: Mapping[str, str]
     skipped: Mapping[str, str]
     errors: Mapping[str, str]
+    limits: Mapping[str, tuple[float, float]]
     told: tuple[str, ...]
 
     @classmethod
@@ -66,9 +70,7 @@ class SideBySide(AbstractIndex):
         first, dim = parts[0].layout, parts[0].dim
         for other in parts[1:]:
             dims = [each for each in first.dims if each != dim]
-            check_same_grid(
-                first, other.layout, dims, f"{parts[0].files[0].name!r} and {other.files[0].name!r}"
-            )
+            joined(first, other.layout, dims, f"{parts[0].files[0].name!r} and {other.files[0].name!r}")
         times = [each.layout.indexes[dim] for each in parts]
         if len({(type(each), each.dtype.kind) for each in times}) > 1:
             raise GridMismatchError(
@@ -91,6 +93,7 @@ class SideBySide(AbstractIndex):
             {key: state for part in parts for key, state in part.states.items()},
             {key: reason for part in parts for key, reason in part.skipped.items()},
             errors,
+            {name: space.plausible(name) for name in space.variables},
             told,
         )
 
@@ -146,6 +149,11 @@ class MergedReader:
         """Read rows [first, stop) into memory, without coordinates; errors as of `SlabReader`."""
         parts = [reader.read(first, stop) for reader in self.readers]
         names = [name for name in parts[0].data_vars if name not in self.index.errors.values()]
+        for variable, limits in self.index.limits.items():
+            # A value that no model can mean must not hide among others in a mean.
+            for part in parts:
+                found = plausible(part[variable].values, *limits, f"{variable!r} of one source")
+                part[variable] = part[variable].dims, np.where(np.isfinite(found), found, np.nan)
         merged = xr.Dataset()
         for name in names:
             variance = self.index.errors.get(str(name))

@@ -1,11 +1,19 @@
 """Numbers that are no observations: packed ones, fill values, values outside the valid range."""
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
-from oceanvar.errors import ConfigError
+from oceanvar.errors import ConfigError, MendedWarning, UnitsMismatchError
+
+MOST_STRANGE = 0.1
+"""Share of the values that may be far from all that the model knows; where there are more, the units are wrong."""
+
+VALID_RANGE = ("valid_min", "valid_max", "valid_range")
+"""Attributes of the range outside which values are no observations."""
 
 _PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 
@@ -46,12 +54,47 @@ def within_valid_range(ds: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
     return ds.assign(found) if found else ds
 
 
+def plausible(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) -> np.ndarray:
+    """Values with NaN for fill values and others that no such quantity can have.
+
+    Parameters
+    ----------
+    values : ndarray
+        Of any shape; NaN where there is none.
+    low, high : float or ndarray
+        Limits, of shapes that broadcast.
+    what : str
+        Whose values they are, for messages.
+
+    Raises
+    ------
+    UnitsMismatchError
+        If there are so many of them that the units must be wrong.
+    """
+    strange = (values < low) | (values > high)
+    if not strange.any():
+        return values
+    n_strange, n_given = int(strange.sum()), int(np.isfinite(values).sum())
+    text = (
+        f"{n_strange} of {n_given} values of {what}, from {values[strange].min():.4g} to "
+        f"{values[strange].max():.4g}, lie outside of {np.min(low):.4g} to {np.max(high):.4g}, far from all that the "
+        "model has learned on"
+    )
+    if n_strange > MOST_STRANGE * n_given:
+        raise UnitsMismatchError(f"{text}: they seem to be in other units, convert them")
+    warnings.warn(f"{text}: they are not used", MendedWarning, stacklevel=2)
+    return np.where(strange, np.nan, values)
+
+
 def valid_range(field: xr.DataArray) -> tuple[float, float]:
     """Lowest and highest valid value of decoded data.
 
     Attributes of packed data are in packed units (CF conventions, section 2.5.1), and of the packed type.
     """
-    low, high = field.attrs.get("valid_range", (-np.inf, np.inf))
+    both = field.attrs.get("valid_range", (-np.inf, np.inf))
+    if np.shape(both) != (2,):
+        raise ConfigError(f"valid_range of {field.name!r} is {both!r}, no two numbers: correct or delete it")
+    low, high = both
     low, high = field.attrs.get("valid_min", low), field.attrs.get("valid_max", high)
     return _unpacked(low, field), _unpacked(high, field)
 
@@ -63,6 +106,8 @@ def _unpacked(limit: object, field: xr.DataArray) -> float:
             f"valid_min, valid_max or valid_range of {field.name!r} is {limit!r}, no number: correct or delete it"
         )
     encoding = field.encoding
+    if str(encoding.get("_Unsigned", "")).lower() == "true" and value.dtype.kind == "i":
+        value = value.view(value.dtype.str.replace("i", "u"))
     is_packed = value.dtype.kind in "iu" and np.isfinite(value).all() and "scale_factor" in encoding
     if not is_packed:
         return float(value)

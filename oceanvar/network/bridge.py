@@ -1,20 +1,16 @@
 """From arrays with NaN to tensors with weights, and back."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from oceanvar.errors import ConfigError, MendedWarning, UnitsMismatchError
-from oceanvar.state.instruments import Instrument
+from oceanvar.errors import ConfigError
+from oceanvar.labels.values import plausible
 from oceanvar.state.samples import TrackPatches
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.observations import Observations
-
-MOST_STRANGE = 0.1
-"""Share of the values that may be far from all that the model knows; where there are more, the units are wrong."""
 
 
 def to_observations(
@@ -79,7 +75,9 @@ def _weighted(
 ) -> tuple[Tensor, Tensor]:
     """Normalised values, 0 where nothing was observed, and mask / error variance of them."""
     instrument = space.observing[name]
-    values = _plausible(values, instrument, space)
+    limits = np.array([space.plausible(scale) for scale in instrument.scales])
+    low, high = limits.T.reshape(2, -1, *[1] * (values.ndim - 2))
+    values = plausible(values, low, high, f"{instrument.variables} in a batch of patches")
     normalised = to_tensor(values, space, dtype, instrument.scales)
     observed = torch.isfinite(normalised)
     weights = observed.to(dtype)
@@ -95,32 +93,6 @@ def _weighted(
         observed = observed & torch.isfinite(relative)
         weights = torch.where(observed, relative, 0.0)
     return torch.where(observed, normalised, 0.0), weights
-
-
-def _plausible(values: np.ndarray, instrument: Instrument, space: StateSpace) -> np.ndarray:
-    """Values ``(B, V, ...)`` with NaN for fill values and others that no such quantity can have.
-
-    Raises
-    ------
-    UnitsMismatchError
-        If there are so many of them that the units must be wrong.
-    """
-    limits = np.array([space.plausible(scale) for scale in instrument.scales])
-    low, high = limits.T.reshape(2, -1, *[1] * (values.ndim - 2))
-    strange = (values < low) | (values > high)
-    if not strange.any():
-        return values
-    n_strange, n_given = int(strange.sum()), int(np.isfinite(values).sum())
-    text = (
-        f"{n_strange} of {n_given} values of {instrument.variables} in a batch of patches, from "
-        f"{values[strange].min():.4g} to "
-        f"{values[strange].max():.4g}, lie outside of {limits.min():.4g} to {limits.max():.4g}, far from all that the "
-        "model has learned on"
-    )
-    if n_strange > MOST_STRANGE * n_given:
-        raise UnitsMismatchError(f"{text}: they seem to be in other units, convert them")
-    warnings.warn(f"{text}: they are not used", MendedWarning, stacklevel=2)
-    return np.where(strange, np.nan, values)
 
 
 def to_tensor(

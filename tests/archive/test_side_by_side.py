@@ -99,3 +99,19 @@ def test_a_model_of_an_error_variance_maps_both(satellites, model, tmp_path):
     with pytest.warns(oceanvar.MendedWarning, match="lacks 1 of 10"):
         out = oceanvar.assimilate_archive(paths, VarNet(model.assimilator, space), tmp_path / "out.zarr")
     assert np.isfinite(xr.open_zarr(out)["ssh"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::oceanvar.errors.MendedWarning")
+@pytest.mark.parametrize("wrong", [1e20, -999.0, np.inf])
+def test_a_wrong_value_of_one_source_does_not_spoil_the_other(wrong, satellites, model, tmp_path):
+    found = []
+    for i, value in enumerate((np.nan, wrong)):
+        one = satellites["a"].isel(time=[3]).copy(deep=True)
+        one["ssh"][0, 4, 4] = value
+        one.to_netcdf(tmp_path / "a" / "3.nc")
+        out = oceanvar.assimilate_archive(
+            {name: tmp_path / name for name in satellites}, model, tmp_path / f"{i}.zarr"
+        )
+        with xr.open_zarr(out) as stored:
+            found.append(stored["ssh"].load())
+    np.testing.assert_array_equal(*found)
