@@ -15,8 +15,9 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from oceanvar.errors import ConfigError, MendedWarning
+from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning
 from oceanvar.labels.alignment import check_mask, joined
+from oceanvar.labels.coordinates import CIRCLE, HALF_CELL, LONGITUDE, metric_name
 from oceanvar.labels.masks import sea_at, sea_observed, sea_of
 from oceanvar.network.handles import PatchSolver, automatic_batch_size, resolve_device
 from oceanvar.network.varnet import VarNet, loaded
@@ -217,20 +218,25 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
     space = _adapted(model.state_space, options)
     space.scales()
     model.check_patch(space)
+    mask, background = (_labelled_like(each, ds) for each in (options.mask, options.background))
     given = mended(ds, space, options.variables, options.gaps, "the observations")
-    if space.dims[0] in model.fixed_dims:
+    is_fixed = space.dims[0] in model.fixed_dims
+    if is_fixed:
         given = lengthened(given, space, space.dims[0], "the observations")
     for told in given.told:
         warnings.warn(told, MendedWarning, stacklevel=_CALLER)
-    ds, background = given.ds, options.background
+    ds = given.ds
     space.check_inputs(ds, "the observations")
     if background is not None:
-        background = mended(background, space, {}, options.gaps, "the background").ds
+        guess = mended(background, space, {}, "refuse", "the background")
+        background = (lengthened(guess, space, space.dims[0], "the background") if is_fixed else guess).ds
         space.check(background, "the background")
         background = joined(ds, background, space.all_dims(ds), "observations and background")
-    mask = _sea(options.mask, ds, space)
+    mask = _sea(mask, ds, space)
     if options.diagnostics:
         model.check_diagnosable()
+    if options.periodic is None:
+        _check_closed(ds, space)
     grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
     n_points = space.n_variables * prod(grid.patch_shape)
     has_background = background is not None
@@ -246,6 +252,14 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
     return Setup(model, space, job, options, given, background, mask)
 
 
+def _labelled_like(beside: Any, ds: xr.Dataset) -> Any:
+    """Give what comes beside observations their labels where it has none: it lies as they do before any mending."""
+    if not isinstance(beside, xr.DataArray | xr.Dataset):
+        return beside
+    bare = [dim for dim in beside.dims if dim not in beside.coords and dim in ds.coords]
+    return beside.assign_coords({dim: ds[dim] for dim in bare if beside.sizes[dim] == ds.sizes[dim]})
+
+
 def _sea(mask: xr.DataArray | str | None, ds: xr.Dataset, space: StateSpace) -> xr.DataArray | None:
     """Where the analysis is kept, on the grid of the observations."""
     if mask is None:
@@ -255,6 +269,19 @@ def _sea(mask: xr.DataArray | str | None, ds: xr.Dataset, space: StateSpace) -> 
     mask = like(sea_of(mask, "the mask"), space, ds, "the mask")
     check_mask(mask, ds, space.all_dims(ds))
     return mask
+
+
+def _check_closed(ds: xr.Dataset, space: StateSpace) -> None:
+    """A longitude closes on itself where it goes around the globe."""
+    for dim in space.periodic:
+        if dim not in ds.coords or ds.sizes[dim] < 2 or metric_name(ds[dim]) != LONGITUDE:
+            continue
+        covered = abs(float(ds[dim][1] - ds[dim][0])) * ds.sizes[dim]
+        if abs(covered - CIRCLE) > HALF_CELL * covered / ds.sizes[dim]:
+            raise GridMismatchError(
+                f"{dim!r} is periodic for this model and covers {covered:g} of {CIRCLE:g} degrees: give periodic=() "
+                "for a region"
+            )
 
 
 def _adapted(space: StateSpace, options: Options) -> StateSpace:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
+from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, metric_name
 
 Labelled = xr.Dataset | xr.DataArray
 L = TypeVar("L", xr.Dataset, xr.DataArray)
@@ -53,7 +54,8 @@ def check_same_grid(first: Labelled, second: Labelled, dims: Iterable[Hashable],
 def joined(first: Labelled, second: L, dims: Iterable[Hashable], what: str) -> L:
     """Give the second of two grids that are one the coordinates of the first.
 
-    Coordinates of one grid may differ by a hundredth of a cell: what is float32 in one file is float64 in another.
+    Coordinates of one grid may differ by a hundredth of a cell (what is float32 in one file is float64 in another)
+    and longitudes by whole turns.
 
     Raises
     ------
@@ -74,7 +76,10 @@ def _is_close(first: Labelled, second: Labelled, dim: Hashable) -> bool:
     if one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
         return False
     cell = float(np.abs(np.diff(one)).min()) if one.size > 1 else 1.0
-    return bool(np.abs(one.astype(np.float64) - other).max(initial=0.0) <= ONE_CELL * cell)
+    apart = one.astype(np.float64) - other
+    if LONGITUDE in (metric_name(first[dim]), metric_name(second[dim])):
+        apart = (apart + CIRCLE / 2) % CIRCLE - CIRCLE / 2
+    return bool(np.abs(apart).max(initial=0.0) <= ONE_CELL * cell)
 
 
 def check_broadcasts(field: xr.DataArray, grid: xr.DataArray, what: str) -> None:

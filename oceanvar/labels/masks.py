@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, angles
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, angles, metric_name
 
 _SEA, _LAND = ("sea", "water", "ocean"), ("land", "coast")
 _SEA_NAMES = ("sea_binary_mask", "sea_area_fraction")
@@ -21,7 +21,7 @@ def sea_of(field: xr.DataArray, what: str) -> xr.DataArray:
     field : DataArray
         Booleans; flags with the CF attributes ``flag_values`` or ``flag_masks`` and ``flag_meanings``; a sea or land
         fraction or binary mask by its ``standard_name``; or zeros (land) and ones (sea), land also missing.
-        Dimensions of one point are dropped.
+        Dimensions of one point are dropped, but not latitude and longitude.
     what : str
         Name of the mask, for messages.
 
@@ -30,7 +30,9 @@ def sea_of(field: xr.DataArray, what: str) -> xr.DataArray:
     ConfigError
         If the values are those of no mask.
     """
-    field = field.squeeze(drop=True)
+    places = [dim for dim in field.coords if metric_name(field[dim]) in (LATITUDE, LONGITUDE)]
+    single = [dim for dim, n in field.sizes.items() if n == 1 and dim not in places]
+    field = field.squeeze(single, drop=True)
     if field.dtype == bool:
         return field
     if "flag_meanings" in field.attrs:

@@ -1,15 +1,17 @@
 """The points of a coordinate, put into the order and steps of an axis where that loses nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import cftime
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from oceanvar.errors import GridMismatchError
-from oceanvar.labels.axes import DAYS, Axis, kind_of
+from oceanvar.labels.axes import DAYS, DEGREES, Axis, kind_of
 from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, TIME, numbers
+from oceanvar.labels.units import conversion
 
 MAX_JUMP = 1.5
 """Greatest ratio of neighbouring steps of a grid that is stretched; where it is more, points are missing."""
@@ -19,6 +21,10 @@ ONE_PLACE = 0.01
 
 MOST_FILLED = 20
 """Times that are filled for each that is given, at most: more is a wrong date."""
+
+
+ROUNDED = 1e-3
+"""Share of a step by which that of a long series may differ before it is another step, not a rounded one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +86,14 @@ def ordered(coordinate: xr.DataArray, axis: Axis | None, gaps: str, what: str) -
         If values are missing or occur twice, or steps are uneven or not those of the axis.
     """
     name = f"coordinate {coordinate.name!r} of {what}"
+    _check_countable(coordinate, name)
     kind, unit = kind_of(coordinate)
     n_missing = int(np.count_nonzero(pd.isnull(coordinate.values)))
     if n_missing:
         raise GridMismatchError(f"{name} is missing at {n_missing} points: drop them")
     if axis is not None and axis.calendar and coordinate.dtype.kind in "MO":
         _check_calendar(coordinate, axis, name)
+    axis = _in_unit(axis, coordinate, name, unit)
     given = numbers(coordinate).values if coordinate.dtype.kind in "mMO" else coordinate.values.astype(float)
     index, values, told = _sorted(given, kind == LONGITUDE, name)
     if kind == TIME and coordinate.dtype.kind in "iuf" and axis is not None and axis.unit == DAYS:
@@ -148,6 +156,28 @@ def taken(ds: xr.Dataset, dim: str, order: Order) -> xr.Dataset:
     return ds
 
 
+def _check_countable(coordinate: xr.DataArray, name: str) -> None:
+    if not coordinate.size:
+        raise GridMismatchError(f"{name} has no points: look at what was selected")
+    is_date = coordinate.dtype.kind == "O" and isinstance(coordinate.values[0], cftime.datetime)
+    if coordinate.dtype.kind not in "iufmM" and not is_date:
+        raise GridMismatchError(
+            f"{name} is of type {coordinate.dtype}, neither numbers nor dates ({coordinate.values[0]!r} the first): "
+            "use .astype(float), or .astype('datetime64[ns]')"
+        )
+
+
+def _in_unit(axis: Axis | None, coordinate: xr.DataArray, name: str, unit: str) -> Axis | None:
+    """An axis that counts as the coordinate does."""
+    own = str(coordinate.attrs.get("units", "")).lower()
+    if unit == DEGREES and own and not own.startswith(("deg", "°")):
+        raise GridMismatchError(f"{name} is in {own!r}, and degrees are expected: convert it")
+    counts_days = kind_of(coordinate)[0] == TIME and axis is not None and axis.unit == DAYS
+    if axis is None or not axis.unit or not unit or counts_days:
+        return axis
+    return replace(axis, step=conversion(axis.unit, unit, name).factor * axis.step, unit=unit)
+
+
 def _check_no_date(coordinate: xr.DataArray, name: str) -> None:
     units = str(coordinate.attrs.get("units", ""))
     if units and units.strip().rstrip("s").lower() not in ("day", "d", "1"):
@@ -171,7 +201,8 @@ def _sorted(given: np.ndarray, is_longitude: bool, name: str) -> tuple[np.ndarra
     """Strictly monotonic values, in the given direction where they are that already."""
     steps = np.diff(given)
     is_monotonic = (steps > 0).all() or (steps < 0).all()
-    if is_monotonic and not (is_longitude and np.ptp(given) >= CIRCLE * (1 - 1e-9)):
+    around = CIRCLE - ONE_PLACE * float(np.median(np.abs(steps))) if is_longitude and len(steps) else np.inf
+    if is_monotonic and np.ptp(given) < around:
         return np.arange(len(given)), given, []
     if is_longitude:
         return _unrolled(given, name)
@@ -186,7 +217,7 @@ def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, lis
     index = np.argsort(turned, kind="stable")
     circle = np.append(turned[index], turned[index][0] + CIRCLE)
     gaps = np.diff(circle)
-    _check_distinct(gaps, given[index], name)
+    _check_distinct(np.where(gaps < ONE_PLACE * np.median(gaps), 0.0, gaps), given[index], name)
     widest, own = int(np.argmax(gaps)) + 1, int(np.argmin(index))
     is_rolled = np.array_equal(np.roll(index, -own), np.arange(len(index)))
     first = own if is_rolled else widest if gaps[widest - 1] > MAX_JUMP * np.median(gaps) else 0
@@ -244,6 +275,10 @@ def _without_gaps(
             return index, values, []
     candidates, counts = np.unique(np.round(steps, 9), return_counts=True)
     step = float(candidates[np.argmax(counts)]) if axis is None else axis.step
+    # Over thousands of steps the digits of one that is rounded would add up to a whole one.
+    n_steps = float(np.round(steps / step).sum())
+    fitted = float(values[-1] - values[0]) / n_steps if n_steps else step
+    step = fitted if abs(fitted - step) <= ROUNDED * step else step
     places = (values - values[0]) / step
     numbered = np.round(places).astype(int)
     tolerance = 0.1 if axis is None else axis.tolerance
@@ -260,10 +295,11 @@ def _without_gaps(
     if gaps == "refuse" or n_missing > MOST_FILLED * len(values):
         raise GridMismatchError(
             f"{name} lacks {n_missing} of {n_all} times from {first} on, {step:g} {unit} apart: give them (with "
-            "NaN), gaps='fill' where they are few, or look for a wrong date"
+            "NaN), or look for a wrong date"
         )
-    whole, found = np.full(n_all, -1), values[0] + step * np.arange(n_all)
-    whole[numbered], found[numbered] = index, values
+    whole = np.full(n_all, -1)
+    whole[numbered] = index
+    found = np.interp(np.arange(n_all), numbered, values)
     return whole, found, [f"lacks {n_missing} of {n_all} times: they are mapped without observations"]
 
 

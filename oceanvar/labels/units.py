@@ -2,6 +2,7 @@
 
 import functools
 import re
+import tokenize
 from typing import NamedTuple
 
 from oceanvar.errors import UnitsMismatchError
@@ -12,6 +13,9 @@ _SPELLINGS = (
     (re.compile(r"(deg(ree)?s?[ _]*)?k(elvin)?s?", re.IGNORECASE), "kelvin"),
     (re.compile(r"celsius", re.IGNORECASE), "degree_Celsius"),
 )
+
+_NO_UNIT = (tokenize.TokenError, ArithmeticError, TypeError, ValueError, AttributeError, AssertionError)
+"""Errors that text which is no unit ends in."""
 
 
 class Conversion(NamedTuple):
@@ -60,12 +64,25 @@ def conversion(given: str, wanted: str, what: str) -> Conversion:
     except DimensionalityError as error:
         raise UnitsMismatchError(f"{what} is in {given!r}, which is no {wanted!r}: {error}") from error
     # Text that is no unit ends in errors of many kinds.
-    except (PintError, TypeError, ValueError, AttributeError, AssertionError) as error:
+    except (
+        PintError,
+        tokenize.TokenError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        AssertionError,
+    ) as error:
         raise UnitsMismatchError(
             f"{what} is in {given!r}, which cannot be compared with {wanted!r} ({error}): convert it and set its "
             f"attrs['units'] = {wanted!r}"
         ) from error
     return Conversion(_rounded(one - zero), _rounded(zero))
+
+
+def squared(units: str) -> str:
+    """Units of a variance; that of temperatures is one of differences, in kelvin."""
+    return f"({'kelvin' if _spelt(units) == 'degree_Celsius' else units})**2"
 
 
 def _spelt(text: str) -> str:

@@ -15,8 +15,8 @@ from oceanvar.labels.alignment import joined
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
 from oceanvar.labels.ordering import extended, ordered, taken
-from oceanvar.labels.units import Conversion, conversion
-from oceanvar.labels.values import check_decoded, within_valid_range
+from oceanvar.labels.units import Conversion, conversion, squared
+from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.spaces import StateSpace
 
 Back = Callable[[xr.Dataset], xr.Dataset]
@@ -83,14 +83,15 @@ def mended(
         Where something is wrong that cannot be mended.
     """
     result = _renamed(ds, space, names, what)
+    present = [name for name in space.file_variables if name in result.ds.data_vars]
+    for name in present:
+        check_decoded(result.ds[name], what)
+    # Before units change: the valid range is in those of the file.
+    result = Mended(within_valid_range(result.ds, present), result.told, result.backs)
     result = _converted(result, space, what)
-    for name in space.variables:
-        if name in result.ds:
-            check_decoded(result.ds[name], what)
-    result = Mended(within_valid_range(result.ds, space.variables), result.told, result.backs)
     result = _transformed(result, space)
     for dim in space.dims if dims is None else dims:
-        if dim in result.ds.coords:
+        if dim in result.ds.dims and dim in result.ds.coords:
             result = _ordered(result, space, dim, gaps, what, relabel=dims is None)
     return result
 
@@ -118,12 +119,22 @@ def like(mask: xr.DataArray, space: StateSpace, ds: xr.Dataset, what: str) -> xr
         If it lies on another grid, of which it may lack dimensions.
     """
     mask = mask.reset_coords(drop=True).rename(_dims_by_meaning(mask, space))
+    dim = space.dims[0]
+    if dim in mask.dims and mask.sizes[dim] < ds.sizes[dim] == space.patch[dim]:
+        mask = _stretched(mask, dim, ds[dim])
     for dim in space.dims:
         order = ordered(mask[dim], space.axes.get(dim), "fill", what) if dim in mask.coords else None
         if order is not None:
             before = np.maximum.accumulate(np.where(order.index < 0, 0, np.arange(len(order.index))))
             mask = mask.isel({dim: order.index[before]}).assign_coords({dim: order.values})
     return joined(ds, mask, mask.dims, f"the observations and {what}")
+
+
+def _stretched(mask: xr.DataArray, dim: str, longer: xr.DataArray) -> xr.DataArray:
+    """A mask over the times added by `lengthened`, where it does not matter."""
+    n_given, n_all = mask.sizes[dim], longer.size
+    index = np.clip(np.arange(n_all) - (n_all - n_given) // 2, 0, n_given - 1)
+    return mask.isel({dim: index}).assign_coords({dim: longer} if dim in longer.coords else {})
 
 
 def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: str) -> Mended:
@@ -133,7 +144,16 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
         raise MissingVariableError(
             f"{what} have no variable {missing[0]!r}; there are {sorted(map(str, ds.variables))}"
         )
-    clashes = [name for name, given in names.items() if name in ds.variables and given != name]
+    strange = [name for name in names if name not in space.file_variables]
+    if strange:
+        raise ConfigError(
+            f"variables= names {strange[0]!r}, and the model reads {list(space.file_variables)}"
+        )
+    coordinates = [given for given in names.values() if given in ds.dims]
+    if coordinates:
+        raise ConfigError(f"{coordinates[0]!r} is a dimension of {what}, no variable of them")
+    moved = [name for name, given in names.items() if given != name]
+    clashes = [name for name in moved if name in ds.variables and name not in names.values()]
     ds = ds.drop_vars(clashes) if clashes else ds
     new = {given: name for name, given in names.items() if given != name}
     called = ds.rename(new) if new else ds
@@ -148,7 +168,10 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
         return analysis.rename({name: given for name, given in pairs.items() if name in analysis.variables})
 
     told = ", ".join(f"{given!r} as {name!r}" for given, name in new.items())
-    return Mended(ds.rename(new)).then(ds.rename(new), f"{what} have {told}", back)
+    # Beside a dimension ``valid_time`` or ``lat``, a coordinate ``time`` or ``latitude`` is another thing.
+    others = [name for name in new.values() if name in ds.variables and name not in new]
+    told += f", and {others} of theirs are left out" if others else ""
+    return Mended(ds).then(ds.drop_vars(others).rename(new), f"{what} have {told}", back)
 
 
 def _dims_by_meaning(field: xr.DataArray, space: StateSpace) -> dict[str, str]:
@@ -175,19 +198,13 @@ _MEANINGS = {
 
 def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
     """Bring variables to the units of the state space."""
-    ways = {}
-    for name, wanted in space.units.items():
-        units = given.ds[name].attrs.get("units", wanted) if name in given.ds.data_vars else wanted
-        if not isinstance(units, str):
-            raise ConfigError(f"the units of {name!r} are {units!r}, no text: correct attrs['units']")
-        if units != wanted:
-            ways[name] = (units, conversion(units, wanted, f"variable {name!r} of {what}"))
+    ways = _conversions(given.ds, space, what)
     if not ways:
         return given
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
         found = {}
-        for name, (units, way) in ways.items():
+        for name, (units, _, way) in ways.items():
             if name in analysis:
                 found[name] = _scaled(analysis[name], way.inverse, units)
             if f"{name}_std" in analysis:
@@ -196,10 +213,49 @@ def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
         return analysis.assign(found)
 
     ds = given.ds.assign(
-        {name: _scaled(given.ds[name], way, space.units[name]) for name, (_, way) in ways.items()}
+        {name: _scaled(given.ds[name], way, wanted) for name, (_, wanted, way) in ways.items()}
     )
-    told = ", ".join(f"{name!r} from {units!r} to {space.units[name]!r}" for name, (units, _) in ways.items())
+    told = ", ".join(f"{name!r} from {units!r} to {wanted!r}" for name, (units, wanted, _) in ways.items())
     return given.then(ds, f"{what} were converted: {told}", back)
+
+
+def _conversions(ds: xr.Dataset, space: StateSpace, what: str) -> dict[str, tuple[str, str, Conversion]]:
+    """Units, those of the state space and the way to them of each variable where they differ.
+
+    What an instrument delivers has the units of what it is scaled as, its error variance their square.
+    """
+    on_grid = [each for each in space.observing.values() if not each.along_track]
+    wanted = dict(space.units)
+    for each in on_grid:
+        scales = zip(each.variables, each.scales, strict=True)
+        wanted |= {name: space.units[scale] for name, scale in scales if scale in space.units}
+    ways = {}
+    for name, expected in wanted.items():
+        if name in ds.data_vars:
+            units = _units_of(ds[name], expected)
+            if units != expected:
+                ways[name] = units, expected, conversion(units, expected, f"variable {name!r} of {what}")
+    for each in on_grid:
+        name, variance = each.variables[0], each.variance
+        if not isinstance(variance, str) or variance not in ds.data_vars or name not in wanted:
+            continue
+        own, _, way = ways.get(name, (wanted[name], "", Conversion(1.0, 0.0)))
+        units, expected = _units_of(ds[variance], own), squared(wanted[name])
+        # Without units of its own, or with those of its variable, it is in their square.
+        if units != own:
+            way = conversion(units, expected, f"the error variance {variance!r} of {what}")
+        else:
+            units, way = squared(own), Conversion(way.factor**2, 0.0)
+        if not way.is_identity:
+            ways[variance] = units, expected, way
+    return ways
+
+
+def _units_of(field: xr.DataArray, default: str) -> str:
+    units = field.attrs.get("units", default)
+    if not isinstance(units, str):
+        raise ConfigError(f"the units of {field.name!r} are {units!r}, no text: correct attrs['units']")
+    return units
 
 
 def _transformed(given: Mended, space: StateSpace) -> Mended:
@@ -219,12 +275,14 @@ def _transformed(given: Mended, space: StateSpace) -> Mended:
 
 
 def _with_attrs(field: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
-    return field.astype(like.dtype).assign_attrs(like.attrs)
+    return field.astype(np.result_type(like.dtype, np.float32)).assign_attrs(like.attrs)
 
 
 def _scaled(field: xr.DataArray, way: Conversion, units: str) -> xr.DataArray:
-    values = field if way.is_identity else (field * way.factor + way.offset).astype(field.dtype)
-    return values.assign_attrs(field.attrs | {"units": units})
+    real = np.result_type(field.dtype, np.float32)
+    values = field if way.is_identity else (field * way.factor + way.offset).astype(real)
+    attrs = {key: value for key, value in field.attrs.items() if way.is_identity or key not in VALID_RANGE}
+    return values.assign_attrs(attrs | {"units": units})
 
 
 def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, relabel: bool) -> Mended:

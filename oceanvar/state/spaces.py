@@ -202,6 +202,11 @@ class StateSpace:
     def extra_dims(self, ds: xr.Dataset) -> tuple[str, ...]:
         """Dimensions of the variables that the state does not know: carried along as a batch."""
         found = [str(dim) for name in self.variables for dim in ds[name].dims if dim not in self.dims]
+        if "variable" in found:
+            raise GridMismatchError(
+                "a dimension is called 'variable', along which variables of a state lie: use to_dataset('variable'), "
+                "or rename it"
+            )
         return tuple(dict.fromkeys(found))
 
     def all_dims(self, ds: xr.Dataset) -> tuple[str, ...]:
