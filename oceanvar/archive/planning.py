@@ -17,7 +17,7 @@ from oceanvar.archive.reading import BLOCK_BYTES
 from oceanvar.archive.runs import ArchiveRun
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
-from oceanvar.errors import ConfigError, PatchError
+from oceanvar.errors import ConfigError, GridMismatchError, ModelMismatchError, PatchError
 from oceanvar.mapping import Setup, set_up
 from oceanvar.network.varnet import VarNet
 from oceanvar.options import Options
@@ -67,10 +67,37 @@ def plan_run(
 
 def set_up_on(index: AbstractIndex, model: VarNet, options: Options) -> Setup:
     """Set a mapping up on an archive, whose index gives variables their expected names; errors as of `plan_run`."""
+    space = model.state_space
+    if space.dims[0] in space.axes and space.axes[space.dims[0]].step < 0:
+        raise ModelMismatchError(
+            f"the model learned on times that run backwards along {space.dims[0]!r}, and an archive runs forwards: "
+            "assimilate in memory, or train on data after sortby"
+        )
+    if index.told:
+        _check_labelled(options, space)
     chosen = replace(options, variables={})
     if isinstance(options.mask, str) and options.mask == "observed":
         chosen = replace(chosen, mask=index.observed(model.state_space.dims[1:]))
-    return replace(set_up(index.layout, model, chosen), options=options)
+    setup = set_up(index.layout, model, chosen)
+    dim = space.dims[0]
+    if setup.given.ds.sizes[dim] != index.layout.sizes[dim]:
+        raise PatchError(
+            f"the archive has {index.layout.sizes[dim]} times, and the model solves {space.patch[dim]} at once: "
+            "assimilate so few in memory"
+        )
+    return replace(setup, options=options)
+
+
+def _check_labelled(options: Options, space: StateSpace) -> None:
+    """Beside files that had to be mended, a mask without coordinates could lie as they do or as they are mended."""
+    for what, beside in (("mask", options.mask), ("background", options.background)):
+        if isinstance(beside, xr.DataArray | xr.Dataset):
+            bare = [dim for dim in beside.dims if dim in space.dims and dim not in beside.coords]
+            if bare:
+                raise GridMismatchError(
+                    f"the {what} has no coordinate {bare[0]!r}, and the files had to be mended to what the model "
+                    "expects: give it its coordinates, with assign_coords"
+                )
 
 
 def _writer(

@@ -20,6 +20,7 @@ from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
 from oceanvar.labels.axes import Axis
 from oceanvar.labels.ordering import ordered, taken
+from oceanvar.labels.values import within_valid_range
 from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
 
@@ -164,7 +165,7 @@ def index_expected(
 def _mended_in_first(files: Sequence[AbstractSource], expected: Expected) -> tuple[str, ...] | None:
     """What has to be mended in the first file that can be read; None where nothing has to."""
     for file in files:
-        with suppress(*UNREADABLE), Reading(None, expected.space.dims[0]).open(file) as ds:
+        with suppress(*UNREADABLE), Reading(None, expected.space.dims[0]).open(file, in_blocks=True) as ds:
             found = expected.mended(ds)
             return found.told if found.told or found.ds is not ds else None
     return None
@@ -185,7 +186,8 @@ def _layout(head: xr.Dataset, labels: Sequence[xr.Dataset], variables: Sequence[
     layout = xr.Dataset(coords={**fixed, **along}, attrs=_common(each.attrs for each in labels))
     for name in variables:
         dims = head[name].dims
-        dtype = np.result_type(*{each[name].dtype for each in labels})
+        # Integers have no NaN for what is missing.
+        dtype = np.result_type(np.float32, *{each[name].dtype for each in labels})
         nothing = da.zeros([{**head.sizes, dim: n}[each] for each in dims], dtype=dtype, chunks=-1)
         layout[name] = (dims, nothing, _common(each.variables[name].attrs for each in labels))
     return layout
@@ -297,6 +299,7 @@ class SlabReader:
                 part = ds.isel({index.dim: slice(first, stop)}).load(scheduler="synchronous")
         except UNREADABLE as error:
             raise StoreError(f"{file.name!r} cannot be read any more: {error}") from error
+        part = within_valid_range(part, map(str, part.data_vars))
         return part.astype({str(name): index.layout[name].dtype for name in part.data_vars})
 
     def _open(self, number: int) -> xr.Dataset:

@@ -209,9 +209,9 @@ def test_files_are_opened_in_one_thread_and_two_at_once_at_most(pattern, model, 
     closed: list[int] = []
     real = Reading.open
 
-    def counted(*arguments):
+    def counted(*arguments, **options):
         opened.append(threading.current_thread().name)
-        ds = real(*arguments)
+        ds = real(*arguments, **options)
         whole = ds.copy()
         whole.set_close(lambda: closed.append(1) or ds.close())
         assert len(opened) - len(closed) <= 2

@@ -1,0 +1,71 @@
+"""Archives whose files are not as a model expects them, each file in its own way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import oceanvar
+from oceanvar.errors import GridMismatchError, ModelMismatchError, PatchError
+from oceanvar.network import VarNet
+from tests.test_mended_inputs import clean, learned, mapped, smoother
+
+pytestmark = pytest.mark.filterwarnings("ignore::oceanvar.errors.MendedWarning")
+
+
+@pytest.fixture
+def model() -> VarNet:
+    return smoother(**learned())
+
+
+def written(folder: Path, *files: xr.Dataset) -> Path:
+    folder.mkdir()
+    for i, each in enumerate(files):
+        each.to_netcdf(folder / f"{i}.nc")
+    return folder
+
+
+def halves(ds: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    return ds.isel(time=slice(5)), ds.isel(time=slice(5, 9))
+
+
+def test_the_valid_range_of_each_file_counts(model, tmp_path):
+    first, second = halves(clean())
+    second["ssh"].attrs |= {"valid_min": -0.05, "valid_max": 0.05}
+    out = oceanvar.assimilate_archive(written(tmp_path / "in", first, second), model, tmp_path / "out.zarr")
+    late = clean()["time"] >= second["time"][0]
+    right = mapped(clean().where(~late | (abs(clean()) <= 0.05)), model)
+    with xr.open_zarr(out) as stored:
+        np.testing.assert_array_equal(stored["ssh"], right["ssh"])
+
+
+def test_a_mask_without_coordinates_beside_turned_files_is_refused(model, tmp_path):
+    folder = written(tmp_path / "in", *halves(clean().isel(latitude=slice(None, None, -1))))
+    mask = (clean()["latitude"] > 31).isel(latitude=slice(None, None, -1))
+    with pytest.raises(GridMismatchError, match="the mask has no coordinate 'latitude'"):
+        oceanvar.assimilate_archive(folder, model, tmp_path / "out.zarr", mask=mask.drop_vars("latitude"))
+    out = oceanvar.assimilate_archive(folder, model, tmp_path / "out.zarr", mask=mask)
+    with xr.open_zarr(out) as stored:
+        right = mapped(clean(), model, mask=clean()["latitude"] > 31)
+        np.testing.assert_array_equal(stored["ssh"].sortby("latitude"), right["ssh"])
+
+
+def test_a_model_of_times_that_run_backwards_is_refused(model, tmp_path):
+    axes = model.state_space.axes
+    backwards = smoother(axes={**axes, "time": replace(axes["time"], step=-1.0)})
+    with pytest.raises(ModelMismatchError, match="run backwards"):
+        oceanvar.assimilate_archive(
+            written(tmp_path / "in", *halves(clean())), backwards, tmp_path / "out.zarr"
+        )
+
+
+def test_fewer_days_than_a_window_are_for_memory(model, tmp_path):
+    space = replace(model.state_space, patch={"time": 15, "latitude": 7, "longitude": 6}, overlap={})
+    net = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    folder = written(tmp_path / "in", *halves(clean()))
+    with pytest.raises(PatchError, match="the archive has 9 times, and the model solves 15 at once"):
+        oceanvar.assimilate_archive(folder, net, tmp_path / "out.zarr")
+    beside = {"background": clean(1).fillna(0.0), "mask": clean()["time"] > clean()["time"][3]}
+    assert mapped(clean(), net, **beside)["ssh"].notnull().sum() == 5 * 7 * 6
