@@ -18,6 +18,7 @@ from tqdm import tqdm
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning
 from oceanvar.labels.alignment import check_mask, joined
 from oceanvar.labels.coordinates import CIRCLE, HALF_CELL, LONGITUDE, metric_name
+from oceanvar.labels.discovery import about, with_coverage
 from oceanvar.labels.masks import sea_at, sea_observed, sea_of
 from oceanvar.network.handles import PatchSolver, automatic_batch_size, resolve_device
 from oceanvar.network.varnet import VarNet, loaded
@@ -164,7 +165,7 @@ def assimilate(
     with _bar(progress, array, setup.job.grid) as bar:
         field = map_patches(array.data, setup.job, chunks=chunks, progress=bar.update if bar else None)
     analysis = setup.labelled(xr.Variable(array.dims, field), setup.given.ds)
-    return setup.given.as_given(analysis if setup.mask is None else _masked(analysis, setup.mask))
+    return setup.finished(analysis if setup.mask is None else _masked(analysis, setup.mask))
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +201,10 @@ class Setup:
     def labelled(self, field: xr.Variable, ds: xr.Dataset) -> xr.Dataset:
         """Name the variables of a field, with labels and attributes of `ds` but not its packing."""
         return _labelled(field, ds, self.space, self.model)
+
+    def finished(self, analysis: xr.Dataset) -> xr.Dataset:
+        """Give a whole analysis the names, units and directions of what was given, and say where it lies."""
+        return with_coverage(self.given.as_given(analysis))
 
 
 def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setup:
@@ -321,7 +326,7 @@ def _bar(progress: bool, array: xr.Variable, grid: PatchGrid) -> Any:
 
 def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarNet) -> xr.Dataset:
     """Put the variables back under their names, with attributes but without packing or chunk encoding."""
-    analysis = xr.Dataset(attrs=dict(ds.attrs))
+    analysis = xr.Dataset(attrs=about(ds.attrs, [ds[name] for name in space.variables]))
     names = space.variables
     for i, name in enumerate(names):
         attrs = {key: value for key, value in ds[name].attrs.items() if key not in _PACKED}

@@ -131,7 +131,7 @@ def _template(layout: xr.Dataset, setup: Setup) -> xr.Dataset:
     sizes = {**layout.sizes, "variable": setup.job.n_out}
     nothing = da.zeros([sizes[dim] for dim in dims], dtype=setup.job.dtype, chunks=-1)
     # Longitudes that cross their seam keep their numbers.
-    return setup.given.as_given(setup.labelled(xr.Variable(dims, nothing), setup.given.ds))
+    return setup.finished(setup.labelled(xr.Variable(dims, nothing), setup.given.ds))
 
 
 def _chunk_sizes(chunks: Mapping[str, Any], default: Mapping[str, int], setup: Setup) -> dict[str, int]:

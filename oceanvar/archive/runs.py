@@ -21,6 +21,7 @@ from oceanvar.errors import StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
 from oceanvar.network.handles import resolve_device
 from oceanvar.patching.streaming import TimeStream, regroup
+from oceanvar.state.transforms import from_log10
 
 logger = logging.getLogger(__name__)
 Unit = tuple[int, np.ndarray]
@@ -207,9 +208,11 @@ class ArchiveRun:
     def _written(self, watch: Stopwatch, unobserved: set[int], unit: int, block: np.ndarray) -> Record:
         first, stop = self.writer.bounds[unit : unit + 2]
         axis = -len(self.setup.space.dims) - 1
-        values = {
-            name: block.take(i, axis) for i, name in enumerate(map(str, self.writer.template.data_vars))
-        }
+        # The first names are those of the block, in its order; others are computed from them.
+        names = list(map(str, self.writer.template.data_vars))[: block.shape[axis]]
+        values = from_log10(
+            {name: block.take(i, axis) for i, name in enumerate(names)}, self.setup.space.transform
+        )
         state = block.take(range(self.setup.space.n_variables), axis)
         try:
             with watch.time("writing"):

@@ -17,6 +17,7 @@ from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.storage import PERIODS, Storage
 from oceanvar.errors import ConfigError
 from oceanvar.files.writing import PART, to_disk, written_aside
+from oceanvar.labels.discovery import with_coverage
 
 
 class AbstractWriter(ABC):
@@ -189,7 +190,7 @@ class NetcdfWriter(AbstractWriter):
 
     def write(self, unit: int, values: Mapping[str, np.ndarray]) -> None:
         """Write the file of one period."""
-        piece = _storable(self.template.isel({self.dim: slice(*self.bounds[unit : unit + 2])}))
+        piece = with_coverage(_storable(self.template.isel({self.dim: slice(*self.bounds[unit : unit + 2])})))
         encoding: dict[str, dict[str, Any]] = {}
         level = 1 if self.storage.compression is None else self.storage.compression
         for name, block in values.items():

@@ -18,6 +18,7 @@ from oceanvar.labels.ordering import extended, ordered, taken
 from oceanvar.labels.units import Conversion, conversion, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.spaces import StateSpace
+from oceanvar.state.transforms import from_log10
 
 Back = Callable[[xr.Dataset], xr.Dataset]
 
@@ -164,7 +165,7 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
         pairs = {name: given for given, name in new.items()}
-        pairs |= {f"{name}_std": f"{given}_std" for name, given in pairs.items()}
+        pairs |= {f"{name}_{of}": f"{given}_{of}" for name, given in pairs.items() for of in ("std", "mean")}
         return analysis.rename({name: given for name, given in pairs.items() if name in analysis.variables})
 
     told = ", ".join(f"{given!r} as {name!r}" for given, name in new.items())
@@ -205,9 +206,11 @@ def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
     def back(analysis: xr.Dataset) -> xr.Dataset:
         found = {}
         for name, (units, _, way) in ways.items():
-            if name in analysis:
-                found[name] = _scaled(analysis[name], way.inverse, units)
-            if f"{name}_std" in analysis:
+            for each in (name, f"{name}_mean"):
+                if each in analysis:
+                    found[each] = _scaled(analysis[each], way.inverse, units)
+            # That of a logarithm has no units.
+            if f"{name}_std" in analysis and name not in space.transform:
                 spread = Conversion(way.inverse.factor, 0.0)
                 found[f"{name}_std"] = _scaled(analysis[f"{name}_std"], spread, units)
         return analysis.assign(found)
@@ -265,7 +268,17 @@ def _transformed(given: Mended, space: StateSpace) -> Mended:
         return given
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
-        return analysis.assign({name: _with_attrs(10 ** analysis[name], analysis[name]) for name in names})
+        found = from_log10({str(name): field for name, field in analysis.data_vars.items()}, names)
+        for name in names:
+            found[name] = _with_attrs(found[name], analysis[name])
+            if f"{name}_std" in analysis:
+                spread = {"long_name": f"standard deviation of the error of log10({name})", "units": "1"}
+                found[f"{name}_std"] = analysis[f"{name}_std"].drop_attrs().assign_attrs(spread)
+                mean = _with_attrs(found[f"{name}_mean"], analysis[name])
+                found[f"{name}_mean"] = mean.assign_attrs(
+                    long_name=f"mean of {name}, which itself is the median"
+                )
+        return analysis.assign(found)
 
     logs = {}
     for name in names:

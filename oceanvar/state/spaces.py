@@ -58,7 +58,8 @@ class StateSpace:
         Lowest and highest value of each variable in training. Default: taken from the training data.
     transform : mapping of str to str, optional
         Variables that the model knows by their logarithm, ``{"CHL": "log10"}``: observations are taken so, and the
-        analysis comes back in the variable's own units, the median of what the logarithm says.
+        analysis comes back in the variable's own units, the median of what the logarithm says; with diagnostics
+        also the mean.
     """
 
     variables: tuple[str, ...]

@@ -69,3 +69,31 @@ def test_fewer_days_than_a_window_are_for_memory(model, tmp_path):
         oceanvar.assimilate_archive(folder, net, tmp_path / "out.zarr")
     beside = {"background": clean(1).fillna(0.0), "mask": clean()["time"] > clean()["time"][3]}
     assert mapped(clean(), net, **beside)["ssh"].notnull().sum() == 5 * 7 * 6
+
+
+def test_files_of_one_grid_may_count_longitudes_differently(model, tmp_path):
+    first, second = halves(clean())
+    around = second.assign_coords(longitude=second["longitude"] % 360)
+    out = oceanvar.assimilate_archive(written(tmp_path / "in", first, around), model, tmp_path / "out.zarr")
+    with xr.open_zarr(out) as stored:
+        np.testing.assert_array_equal(stored["ssh"], mapped(clean(), model)["ssh"])
+
+
+def test_an_analysis_says_where_it_lies_and_not_what_its_files_said(model, tmp_path):
+    of_files = {
+        "title": "along-track sea level",
+        "processing_level": "L3",
+        "time_coverage_start": "2019-01-01",
+    }
+    given = clean().assign_attrs(of_files, institution="a centre")
+    folder = written(tmp_path / "in", *halves(given.isel(latitude=slice(None, None, -1))))
+    out = oceanvar.assimilate_archive(folder, model, tmp_path / "out", period="day")
+    with xr.open_dataset(out / "analysis_2019-01-05.nc") as day:
+        assert day.attrs["time_coverage_start"] == day.attrs["time_coverage_end"] == "2019-01-05T00:00:00Z"
+    analysis = mapped(given, model)
+    assert analysis.attrs["time_coverage_end"] == "2019-01-09T00:00:00Z"
+    for attrs in (analysis.attrs, day.attrs):
+        assert attrs["title"] == "ssh: analysis of gappy observations"
+        assert (attrs["processing_level"], attrs["institution"]) == ("L4", "a centre")
+        assert [attrs[f"geospatial_lat_{end}"] for end in ("min", "max")] == [30.0, 33.0]
+        assert [attrs[f"geospatial_lon_{end}"] for end in ("min", "max")] == [-1.0, 1.5]

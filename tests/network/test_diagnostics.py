@@ -1,5 +1,7 @@
 """What an analysis says about itself, written beside the field."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,32 @@ def test_diagnostics_are_labelled_masked_and_lazy_like_the_field(model, twin):
     masked = obs.varnet.assimilate(model, diagnostics=True, mask=kept)
     assert (masked["health"].notnull() == kept).all()
     assert (masked["x_std"].notnull() == kept).all()
+
+
+def test_a_logarithm_has_a_median_and_a_mean_in_memory_and_in_archives(model, tmp_path):
+    space = replace(model.state_space, transform={"x": "log10"}, units={"x": "mg m-3"})
+    logarithmic = oceanvar.VarNet(model.assimilator, space)
+    truth = LORENZ.simulate(2 * N_TIMES, seed=5)
+    obs = truth.varnet.observe(EveryNthStep(8), noise_std=NOISE_STD, seed=6)
+    logs = obs.varnet.assimilate(model, diagnostics=True)
+    grams = obs.assign(x=(10 ** (obs["x"] - 3)).assign_attrs(units="g m-3"))
+    with pytest.warns(oceanvar.MendedWarning, match="from 'g m-3' to 'mg m-3'"):
+        analysis = grams.varnet.assimilate(logarithmic, diagnostics=True)
+    np.testing.assert_allclose(analysis["x"], 10 ** (logs["x"] - 3), rtol=1e-4)
+    np.testing.assert_allclose(analysis["x_std"], logs["x_std"], rtol=1e-4)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    values = 10 ** (logs["x"].values[:, None] - 3 + logs["x_std"].values[:, None] * nodes)
+    np.testing.assert_allclose(analysis["x_mean"], values @ weights / weights.sum(), rtol=1e-3)
+    assert [analysis[name].attrs["units"] for name in ("x", "x_mean", "x_std")] == ["g m-3", "g m-3", "1"]
+    grams.to_netcdf(tmp_path / "obs.nc")
+    with pytest.warns(oceanvar.MendedWarning):
+        path = oceanvar.assimilate_archive(
+            tmp_path / "obs.nc", logarithmic, tmp_path / "a.zarr", diagnostics=True
+        )
+    with xr.open_zarr(path) as written:
+        assert written["x"].attrs["units"] == written["x_mean"].attrs["units"] == "mg m-3"
+        for name, factor in (("x", 1e-3), ("x_mean", 1e-3), ("x_std", 1), ("y", 1), ("health", 1)):
+            np.testing.assert_allclose(written[name] * factor, analysis[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_learned_cost_is_refused(twin):

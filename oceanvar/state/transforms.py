@@ -1,0 +1,35 @@
+"""Variables that a model knows by their logarithm, and what an analysis of it says of the variables themselves."""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
+
+A = TypeVar("A", np.ndarray, xr.DataArray)
+
+_LN10 = float(np.log(10.0))
+
+
+def from_log10(fields: Mapping[str, A], names: Iterable[str]) -> dict[str, A]:
+    """Fields of an analysis with those among `names` taken back from their decadic logarithm.
+
+    Parameters
+    ----------
+    fields : mapping of str to ndarray or DataArray
+        The logarithms; ``name_std``, their standard deviation, may be among them, and stays as it is.
+    names : iterable of str
+        Which of them are logarithms.
+
+    Returns
+    -------
+    dict
+        The fields. A Gaussian logarithm of mean m and standard deviation s has the median ``10**m``, which is given
+        under the name, and the mean ``10**m exp((s ln 10)**2 / 2)``, given as ``name_mean`` where s is known.
+    """
+    found = dict(fields)
+    for name in names:
+        found[name] = 10 ** fields[name]
+        if f"{name}_std" in fields:
+            found[f"{name}_mean"] = found[name] * np.exp((_LN10 * fields[f"{name}_std"]) ** 2 / 2)
+    return found
