@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,10 +105,20 @@ def train(
         resume=resume,
         progress=progress,
     )
-    weights, records = job(fabric) if settings.n_processes == 1 else fabric.launch(job)
+    weights, records = (
+        job(fabric) if settings.n_processes == 1 else fabric.launch(partial(_one_of_several, job))
+    )
     assimilator.to("cpu")
     assimilator.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     return records
+
+
+def _one_of_several(job: Callable[[Fabric], Any], fabric: Fabric) -> Any:
+    """Part from the other processes before this one ends: one that ends with open connections is aborted at times."""
+    result = job(fabric)
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
+    return result
 
 
 def _run(
