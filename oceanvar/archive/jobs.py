@@ -48,6 +48,7 @@ def assimilate_archive(
     compression: int | None = None,
     packing: Mapping[str, Packing] | None = None,
     preprocess: Preprocess | None = None,
+    group: str = "",
     progress: bool = False,
     stop: Callable[[], bool] = lambda: False,
     client: "Client | None" = None,
@@ -94,6 +95,8 @@ def assimilate_archive(
         Variables to store as integers of 16 bits; a value that they cannot say ends the run.
     preprocess : callable, optional
         Applied to the lazy dataset of each file, to rename or select, say.
+    group : str
+        Group to read of each file or store, coordinates included; empty for the root.
     progress : bool
         Show a bar where standard error is a terminal, else write a line there for each unit.
     stop : callable
@@ -131,7 +134,7 @@ def assimilate_archive(
     choices, model = Options.of(options, others=_OWN_OPTIONS), loaded(model)
     if is_url(output):
         raise StoreError(f"the output {str(output)!r} must lie on this machine: copy it when it is complete")
-    given, sources = Path(output), find_sources(paths)
+    given, sources = Path(output), find_sources(paths, group)
     output = given.absolute()
     storage = Storage(
         None if output.suffix == ".zarr" else period, chunks or {}, shards or {}, compression, packing or {}

@@ -7,7 +7,7 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,12 @@ class LocalSource(AbstractSource):
     ----------
     path : Path
         Where.
+    group : str
+        Group of the file or store to read; empty for its root.
     """
 
     path: Path
+    group: str = ""
 
     @property
     def name(self) -> str:
@@ -99,8 +102,8 @@ class LocalSource(AbstractSource):
 
     @property
     def key(self) -> str:
-        """The path, resolved."""
-        return str(self.path.resolve())
+        """The path, resolved, and the group."""
+        return _key(str(self.path.resolve()), self.group)
 
     @property
     def is_store(self) -> bool:
@@ -120,7 +123,9 @@ class LocalSource(AbstractSource):
 
     def open(self, in_blocks: bool) -> xr.Dataset:
         """Open it lazily."""
-        return _open_store(self.path, in_blocks) if self.is_store else _open_netcdf(self.path)
+        if self.is_store:
+            return _open_store(self.path, self.group, in_blocks)
+        return _open_netcdf(self.path, self.group)
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,12 @@ class RemoteSource(AbstractSource):
     ----------
     url : str
         ``s3://bucket/obs.nc``, say.
+    group : str
+        Group of the file or store to read; empty for its root.
     """
 
     url: str
+    group: str = ""
 
     @property
     def name(self) -> str:
@@ -146,8 +154,8 @@ class RemoteSource(AbstractSource):
 
     @property
     def key(self) -> str:
-        """The URL."""
-        return self.url
+        """The URL, and the group."""
+        return _key(self.url, self.group)
 
     @property
     def is_store(self) -> bool:
@@ -173,13 +181,13 @@ class RemoteSource(AbstractSource):
     def open(self, in_blocks: bool) -> xr.Dataset:
         """Open a store in place, or a copy of a file."""
         if self.is_store:
-            return _open_store(self.url, in_blocks)
+            return _open_store(self.url, self.group, in_blocks)
         fs, path = url_to_fs(self.url)
         folder = tempfile.TemporaryDirectory(prefix="oceanvar-")
         try:
             copy = Path(folder.name) / "copy.nc"
             fs.get_file(path, str(copy))
-            ds = _open_netcdf(copy)
+            ds = _open_netcdf(copy, self.group)
         except BaseException:
             folder.cleanup()
             raise
@@ -195,7 +203,11 @@ class RemoteSource(AbstractSource):
         return ds
 
 
-def find_files(paths: Paths) -> list[AbstractSource]:
+def _key(place: str, group: str) -> str:
+    return f"{place}#{group}" if group else place
+
+
+def find_files(paths: Paths, group: str = "") -> list[AbstractSource]:
     """Files that paths, patterns or URLs name, sorted within each pattern, each file once.
 
     Parameters
@@ -203,13 +215,15 @@ def find_files(paths: Paths) -> list[AbstractSource]:
     paths : path-like or sequence of path-like
         A pattern like ``obs/*.nc``, a file, a folder with ``*.nc`` files in any depth, a Zarr store, a URL or
         pattern of a URL like ``s3://bucket/obs/*.nc``, or several of these.
+    group : str
+        Group to read of each; empty for the root.
 
     Raises
     ------
     StoreError
         If one of them names nothing, or there is no library for the protocol of a URL.
     """
-    files: list[AbstractSource] = []
+    files: list[LocalSource | RemoteSource] = []
     for each in [paths] if isinstance(paths, str | Path) else paths:
         found = _find_remote(str(each)) if is_url(each) else _find_local(str(each))
         if not found:
@@ -217,14 +231,14 @@ def find_files(paths: Paths) -> list[AbstractSource]:
         files += found
     if not files:
         raise StoreError("the list of files is empty: give at least one file or pattern")
-    return list(dict.fromkeys(files))
+    return [replace(file, group=group) for file in dict.fromkeys(files)]
 
 
-def find_sources(paths: Paths | Mapping[str, Paths]) -> dict[str, list[AbstractSource]]:
+def find_sources(paths: Paths | Mapping[str, Paths], group: str = "") -> dict[str, list[AbstractSource]]:
     """Files of one source or of several, by its name; errors as of `find_files`."""
     if isinstance(paths, Mapping):
-        return {name: find_files(each) for name, each in paths.items()}
-    return {"": find_files(paths)}
+        return {name: find_files(each, group) for name, each in paths.items()}
+    return {"": find_files(paths, group)}
 
 
 def is_url(path: str | Path) -> bool:
@@ -237,7 +251,7 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
 
 
-def _find_local(given: str) -> Sequence[AbstractSource]:
+def _find_local(given: str) -> Sequence[LocalSource]:
     path = Path(given)
     if path.is_dir() and not is_zarr(path):
         found = [LocalSource(each) for each in sorted(path.rglob("*.nc"))]
@@ -256,7 +270,7 @@ def _contents(folder: Path) -> str:
     return f"{len(names)} other entries: {', '.join(names[:5])}..." if names else "nothing"
 
 
-def _find_remote(given: str) -> Sequence[AbstractSource]:
+def _find_remote(given: str) -> Sequence[LocalSource | RemoteSource]:
     try:
         fs, path = url_to_fs(given)
         if isinstance(fs, LocalFileSystem):
@@ -277,14 +291,16 @@ def _find_remote(given: str) -> Sequence[AbstractSource]:
         raise StoreError(f"{given!r} cannot be looked at: {error}") from error
 
 
-def _open_store(place: str | Path, in_blocks: bool) -> xr.Dataset:
+def _open_store(place: str | Path, group: str, in_blocks: bool) -> xr.Dataset:
     chunks: Any = {} if in_blocks else None
-    return xr.open_dataset(place, engine="zarr", cache=False, chunks=chunks, decode_timedelta=False)
+    options: Any = {"group": group or None, "cache": False, "chunks": chunks, "decode_timedelta": False}
+    return xr.open_dataset(place, engine="zarr", **options)
 
 
-def _open_netcdf(path: Path) -> xr.Dataset:
+def _open_netcdf(path: Path, group: str) -> xr.Dataset:
     # A variable in seconds (a wave period) stays a number: as a duration its fill value would become one too.
-    ds: Any = xr.open_dataset(path, engine="netcdf4", cache=False, decode_timedelta=False)
+    options: Any = {"group": group or None, "cache": False, "decode_timedelta": False}
+    ds: Any = xr.open_dataset(path, engine="netcdf4", **options)
     try:
         _check_whole(path, ds)
     except BaseException:

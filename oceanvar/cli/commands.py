@@ -286,6 +286,7 @@ def plan(
     time_from: str | None,
     rename: dict[str, str] | None,
     units: dict[str, str] | None,
+    group: str,
     skip_bad: bool,
     quick: bool,
     periodic: tuple[str, ...],
@@ -310,7 +311,7 @@ def plan(
     dim = network.state_space.dims[0]
     preprocess = file_steps(dim, time_units, time_from, rename, units)
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
-    sources = find_sources(given_sources(obs, source))
+    sources = find_sources(given_sources(obs, source), group)
     index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad)
     click.echo("\n".join(plan_lines(index, set_up_on(index, network, choices))))
     if not quick:

@@ -136,6 +136,9 @@ PATCH_OPTIONS = (
         metavar="REGEX",
         help="Take the one time of a file from its name: '_(\\d{8})_'; '' for its time_coverage_start.",
     ),
+    click.option(
+        "--group", default="", metavar="NAME", help="Group to read of each file. [default: the root]"
+    ),
     click.option("--units", type=Texts(), help="Units of variables, in place of what the files say: ssh=cm."),
     click.option("--rename", type=Texts(), help="Other names for what the files hold: sla=ssh,lat=latitude."),
     click.option(

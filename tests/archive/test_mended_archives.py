@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 
 import oceanvar
-from oceanvar.errors import GridMismatchError, ModelMismatchError, PatchError
+from oceanvar.cli.commands import main
+from oceanvar.errors import GridMismatchError, ModelMismatchError, PatchError, StoreError
 from oceanvar.network import VarNet
 from tests.test_mended_inputs import clean, learned, mapped, smoother
 
@@ -97,3 +99,25 @@ def test_an_analysis_says_where_it_lies_and_not_what_its_files_said(model, tmp_p
         assert (attrs["processing_level"], attrs["institution"]) == ("L4", "a centre")
         assert [attrs[f"geospatial_lat_{end}"] for end in ("min", "max")] == [30.0, 33.0]
         assert [attrs[f"geospatial_lon_{end}"] for end in ("min", "max")] == [-1.0, 1.5]
+
+
+def test_groups_of_files_and_stores_are_read(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    for i, half in enumerate(halves(clean())):
+        xr.Dataset(attrs={"of": "the root"}).to_netcdf(tmp_path / "in" / f"{i}.nc")
+        half.to_netcdf(tmp_path / "in" / f"{i}.nc", group="data/gridded", mode="a")
+    clean().chunk(time=3).to_zarr(tmp_path / "in.zarr", group="data/gridded", zarr_format=2)
+    right = mapped(clean(), model)["ssh"]
+    for given in ("in", "in.zarr"):
+        out = oceanvar.assimilate_archive(
+            tmp_path / given, model, tmp_path / f"{given}.out.zarr", group="data/gridded"
+        )
+        with xr.open_zarr(out) as stored:
+            np.testing.assert_array_equal(stored["ssh"], right)
+    with pytest.raises(StoreError, match="other"):
+        oceanvar.assimilate_archive(tmp_path / "in", model, tmp_path / "o.zarr", group="other")
+    model.save(tmp_path / "m.varnet")
+    arguments = [str(tmp_path / "in"), "-m", str(tmp_path / "m.varnet"), "--group", "data/gridded"]
+    assert CliRunner().invoke(main, ["plan", *arguments, "--quick"]).exit_code == 0
+    done = CliRunner().invoke(main, ["assimilate", *arguments, "-o", str(tmp_path / "cli.zarr"), "-q"])
+    assert done.exit_code == 0, done.output
