@@ -193,6 +193,16 @@ def test_other_units_without_a_word_are_refused(model):
         mapped(ds, model)
 
 
+def test_absolute_heights_for_a_model_of_anomalies_are_told(model):
+    space = replace(model.state_space, ranges={"ssh": (-0.4, 0.4)})
+    of_anomalies = VarNet(model.assimilator, space)
+    with pytest.warns(MendedWarning, match="outside of -0.4 to 0.4, all that the model has seen in training"):
+        (clean() + 1.2).varnet.assimilate(of_anomalies)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clean().varnet.assimilate(of_anomalies)
+
+
 @pytest.mark.parametrize(
     ("attrs", "encoding"),
     [

@@ -12,6 +12,9 @@ from oceanvar.errors import ConfigError, MendedWarning, UnitsMismatchError
 MOST_STRANGE = 0.1
 """Share of the values that may be far from all that the model knows; where there are more, the units are wrong."""
 
+FEW = 20
+"""Values that say nothing of where others lie."""
+
 VALID_RANGE = ("valid_min", "valid_max", "valid_range")
 """Attributes of the range outside which values are no observations."""
 
@@ -84,6 +87,18 @@ def plausible(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) ->
         raise UnitsMismatchError(f"{text}: they seem to be in other units, convert them")
     warnings.warn(f"{text}: they are not used", MendedWarning, stacklevel=2)
     return np.where(strange, np.nan, values)
+
+
+def told_if_elsewhere(values: np.ndarray, low: float, high: float, what: str) -> None:
+    """Warn where most values are none that a model has seen in training: absolute heights for anomalies, say."""
+    n_given, n_seen = int(np.isfinite(values).sum()), int(((values >= low) & (values <= high)).sum())
+    if n_given >= FEW and n_seen < n_given / 2:
+        warnings.warn(
+            f"{n_given - n_seen} of {n_given} values of {what} lie outside of {low:.4g} to {high:.4g}, all that the "
+            "model has seen in training: are they anomalies where it knows absolute values, or the other way round?",
+            MendedWarning,
+            stacklevel=2,
+        )
 
 
 def valid_range(field: xr.DataArray) -> tuple[float, float]:

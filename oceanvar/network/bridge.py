@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from oceanvar.errors import ConfigError
-from oceanvar.labels.values import plausible
+from oceanvar.labels.values import plausible, told_if_elsewhere
 from oceanvar.state.samples import TrackPatches
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.observations import Observations
@@ -78,6 +78,10 @@ def _weighted(
     limits = np.array([space.plausible(scale) for scale in instrument.scales])
     low, high = limits.T.reshape(2, -1, *[1] * (values.ndim - 2))
     values = plausible(values, low, high, f"{instrument.variables} in a batch of patches")
+    for i, scale in enumerate(instrument.scales):
+        if scale in space.ranges:
+            what = f"{instrument.variables[i]!r} in a batch of patches"
+            told_if_elsewhere(values[:, i], *space.ranges[scale], what)
     normalised = to_tensor(values, space, dtype, instrument.scales)
     observed = torch.isfinite(normalised)
     weights = observed.to(dtype)
