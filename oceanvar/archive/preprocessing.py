@@ -15,6 +15,9 @@ from oceanvar.state.spaces import StateSpace
 Preprocess = Callable[[xr.Dataset], xr.Dataset]
 
 
+_MONTHS = re.compile(r"months? since (\d{4})-(\d{1,2})(-0?1)?([ T]0?0:00(:00)?)?", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class TimeUnits:
     """Decodes times of files that do not say their units where xarray looks for them.
@@ -22,7 +25,8 @@ class TimeUnits:
     Parameters
     ----------
     units : str
-        As in CF, "days since 1900-01-01".
+        As in CF, "days since 1900-01-01"; "months since 1993-01", of the calendar; or "yyyymmdd" for dates written as
+        numbers, 20190131.
     dim : str
         The coordinate of time.
     calendar : str
@@ -40,7 +44,8 @@ class TimeUnits:
 
     def __post_init__(self) -> None:
         try:
-            decoded = self._decoded(xr.Dataset(coords={self.dim: [0.0]}))
+            first = 19000101.0 if self._is_digits else 0.0
+            decoded = self._decoded(xr.Dataset(coords={self.dim: [first]}))
         except (ValueError, OverflowError) as error:
             raise ConfigError(f"the time units {self.units!r} are not understood: {error}") from error
         if decoded[self.dim].dtype.kind not in "MO":
@@ -60,10 +65,30 @@ class TimeUnits:
             raise ConfigError(f"{self.dim!r} holds dates already: leave the time units out")
         return self._decoded(ds)
 
+    @property
+    def _is_digits(self) -> bool:
+        return self.units.strip().lower() == "yyyymmdd"
+
     def _decoded(self, ds: xr.Dataset) -> xr.Dataset:
+        months = _MONTHS.fullmatch(self.units.strip())
+        if months or self._is_digits:
+            whole = _whole(ds[self.dim].values, self.units)
+            if months:
+                dates = np.datetime64(f"{months[1]}-{int(months[2]):02d}", "M") + whole
+            else:
+                dates = np.array([_moment(f"{each:08d}") for each in whole])
+            return ds.assign_coords({self.dim: (self.dim, dates.astype("datetime64[ns]"))})
         times = ds[self.dim].variable.copy()
         times.attrs |= {"units": self.units, "calendar": self.calendar}
         return ds.assign_coords({self.dim: xr.decode_cf(xr.Dataset(coords={self.dim: times}))[self.dim]})
+
+
+def _whole(values: np.ndarray, units: str) -> np.ndarray:
+    if (np.mod(values, 1) != 0).any():
+        raise ConfigError(
+            f"times in {units!r} must be whole numbers, and there is {values[np.mod(values, 1) != 0][0]}"
+        )
+    return values.astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import oceanvar
 from oceanvar.archive import open_archive
-from oceanvar.archive.preprocessing import Renamed, Steps, TimeFrom, WithUnits
+from oceanvar.archive.preprocessing import Renamed, Steps, TimeFrom, TimeUnits, WithUnits
 from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.labels.axes import Axis
@@ -150,3 +150,24 @@ def test_one_file_in_another_unit_or_direction_is_told_by_name(days, model, tmp_
         part.to_netcdf(tmp_path / f"{i}.nc")
     with pytest.raises(StoreError, match=r"1.nc: 'ssh' is in 'cm', but in 'm'"):
         oceanvar.assimilate_archive(tmp_path, model, tmp_path / "out.zarr")
+
+
+@pytest.mark.parametrize(
+    ("units", "numbers", "first", "last"),
+    [
+        ("months since 1993-01", [0, 1, 25], "1993-01-01", "1995-02-01"),
+        ("month since 1993-11-01 00:00:00", [0.0, 1.0, 2.0], "1993-11-01", "1994-01-01"),
+        ("yyyymmdd", [20191230, 20191231, 20200101], "2019-12-30", "2020-01-01"),
+    ],
+)
+def test_times_that_cf_does_not_count(units, numbers, first, last):
+    ds = TimeUnits(units)(xr.Dataset(coords={"time": numbers}))
+    assert ds["time"].dtype == "datetime64[ns]"
+    assert [str(each)[:10] for each in ds["time"].values[[0, -1]]] == [first, last]
+
+
+def test_times_that_cf_does_not_count_and_that_are_none():
+    with pytest.raises(ConfigError, match="must be whole numbers, and there is 0.5"):
+        TimeUnits("months since 1993-01")(xr.Dataset(coords={"time": [0.0, 0.5]}))
+    with pytest.raises(ConfigError, match="'20191332' is no time"):
+        TimeUnits("yyyymmdd")(xr.Dataset(coords={"time": [20191332]}))
