@@ -1,6 +1,7 @@
 """Optimal interpolation of labelled fields: `oceanvar.baselines.points` on grids, eager or lazy."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -8,13 +9,13 @@ import xarray as xr
 from oceanvar.baselines.covariance import Covariance, correlation_of
 from oceanvar.baselines.fields import observed_mean, positive
 from oceanvar.baselines.pass_errors import OrbitErrors, PassErrors
-from oceanvar.baselines.places import Places, columns, dims_of, plain, sizes_of
+from oceanvar.baselines.places import Places, columns, dims_of, like_goals, plain, sizes_of
 from oceanvar.baselines.points import interpolate_points
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import check_broadcasts
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, coordinate_of, is_time, metric_name
 
-Lengths = Mapping[str, float] | Sequence[Mapping[str, float]]
+Lengths = Mapping[str, float | xr.DataArray] | Sequence[Mapping[str, float]]
 
 
 def optimal_interpolation(
@@ -43,7 +44,9 @@ def optimal_interpolation(
     lengths : Mapping[str, float] or sequence of them
         Length L of `Covariance` for each coordinate or dimension: km for latitude and longitude (known by name
         or units), days for times, else the units of the coordinate. Several are the scales of a sum, on the
-        same coordinates; the nearest observations are those in the lengths of the first.
+        same coordinates; the nearest observations are those in the lengths of the first. Its lengths may be
+        fields where the analysis is wanted: around each point the signal is taken to be homogeneous with the lengths
+        there, and further scales are stretched with the first.
     noise_std : float or DataArray
         Standard deviation of the independent observation errors, in the units of `obs`: one, or one for every
         observation, on the grid of `obs`, of which it may lack dimensions.
@@ -86,7 +89,7 @@ def optimal_interpolation(
     MissingVariableError
         When a coordinate named in `lengths` is missing, or no variable has it.
     GridMismatchError
-        When `mean`, `std` or `noise_std` lies on another grid.
+        When `mean`, `std`, `noise_std` or a length lies on another grid.
     """
     fields = obs.to_dataset(name=obs.name or "analysis") if isinstance(obs, xr.DataArray) else obs
     if not 0 < error_factor < np.inf:
@@ -115,7 +118,7 @@ class Problem:
     def __init__(
         self,
         fields: xr.Dataset,
-        scales: Sequence[Mapping[str, float]],
+        scales: Sequence[Mapping[str, float | xr.DataArray]],
         periods: Mapping[str, float],
         kernel: str | Sequence[str],
         shares: Sequence[float] | None,
@@ -131,8 +134,16 @@ class Problem:
         self.places = {metric[name]: plain(found[name], origins[name]) for name in found}
         self.goals = {metric[name]: plain(coordinate_of(self.targets, name), origins[name]) for name in found}
         self.dims = dims_of(self.places)
+        goal = self._goal_grid()
+        self.stretch: Places = {}
+        for name, length in scales[0].items():
+            if isinstance(length, xr.DataArray) and length.ndim:
+                self.stretch[metric[name]] = _stretch(length, goal, name)
         self.correlation = correlation_of(
-            [{metric.get(name, name): float(length) for name, length in one.items()} for one in scales],
+            [
+                {metric.get(name, name): float(_typical(length)) for name, length in one.items()}
+                for one in scales
+            ],
             {metric.get(name, name): float(period) for name, period in periods.items()},
             kernel,
             shares,
@@ -142,6 +153,12 @@ class Problem:
         if orbit_errors:
             times = [self.places[metric[name]] for name, one in found.items() if is_time(one)]
             self.pass_errors = orbit_errors.of_samples(fields, times, self.dims)
+
+    def _goal_grid(self) -> xr.DataArray:
+        """Where the analysis is wanted, without values."""
+        sizes = sizes_of(self.goals)
+        labels = {dim: self.targets[dim] for dim in sizes if dim in self.targets.coords}
+        return xr.DataArray(np.broadcast_to(0.0, tuple(sizes.values())), labels, list(sizes), name="analysis")
 
     def analyse(
         self,
@@ -162,7 +179,8 @@ class Problem:
             for one in (anomaly, noise, spread)
         ]
         parts = [
-            self._solve([one.isel(slab) for one in given], slab, goals) for slab, goals in self._blocks(obs)
+            self._solve([one.isel(slab) for one in given], slab, goals, stretch)
+            for slab, goals, stretch in self._blocks(obs)
         ]
         joined = [
             parts[0][i] if len(parts) == 1 else xr.concat([one[i] for one in parts], self._march())
@@ -187,24 +205,27 @@ class Problem:
                 return name
         return None
 
-    def _blocks(self, obs: xr.DataArray) -> Iterator[tuple[dict[str, slice], Places]]:
-        """Slab of the observations, and the targets that need no other."""
+    def _blocks(self, obs: xr.DataArray) -> Iterator[tuple[dict[str, slice], Places, Places]]:
+        """Slab of the observations, and the targets that need no other, with the stretch of their lengths."""
         march = self._march()
         if obs.chunks is None or march is None:
-            yield {}, self.goals
+            yield {}, self.goals, self.stretch
             return
         # A bit more than the reach, for the search centre is nudged and the distances are rounded.
-        halo = 1.0001 * self.correlation.reach * self.correlation.lengths[march]
+        longest = max((float(one.max()) for one in self.stretch.values()), default=1.0)
+        halo = 1.0001 * max(1.0, longest) * self.correlation.reach * self.correlation.lengths[march]
         place, goal = self.places[march].values, self.goals[march]
         n_block = max(obs.chunksizes[march])
         for start in range(0, goal.size, n_block):
             part = goal[start : start + n_block]
             near = np.flatnonzero((place >= part.values.min() - halo) & (place <= part.values.max() + halo))
             slab = slice(int(near.min()), int(near.max()) + 1) if near.size else slice(0, 1)
-            yield {march: slab}, {**self.goals, march: part}
+            here = {march: slice(start, start + n_block)}
+            stretch = {name: one.isel(here, missing_dims="ignore") for name, one in self.stretch.items()}
+            yield {march: slab}, {**self.goals, march: part}, stretch
 
     def _solve(
-        self, given: Sequence[xr.DataArray], slab: dict[str, slice], goals: Places
+        self, given: Sequence[xr.DataArray], slab: dict[str, slice], goals: Places, stretch: Places
     ) -> tuple[xr.DataArray, xr.DataArray]:
         places = {name: one.isel(slab, missing_dims="ignore") for name, one in self.places.items()}
         return xr.apply_ufunc(
@@ -219,6 +240,7 @@ class Problem:
                 "correlation": self.correlation,
                 "n_nearest": self.n_nearest,
                 "pass_errors": self.pass_errors,
+                "stretch": stretch,
             },
             dask="parallelized",
             output_dtypes=[np.float64, np.float64],
@@ -244,9 +266,11 @@ def _analyse_members(
     correlation: Covariance,
     n_nearest: int,
     pass_errors: PassErrors | None,
+    stretch: Places,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Solve the problem of every leading index of arrays (..., grid) by itself, in units of `spread`."""
     points, targets = columns(places), columns(goals)
+    longer = columns(like_goals(stretch, goals)) if stretch else None
     leading = anomaly.shape[: anomaly.ndim - len(dims_of(places))]
     members = [one.reshape(*leading, -1) for one in (anomaly, noise, spread)]
     result = np.empty((2, *leading, len(targets)))
@@ -256,13 +280,13 @@ def _analyse_members(
         values, errors = values[seen] / units[seen], errors[seen] / units[seen]
         shared = None if pass_errors is None else pass_errors.of_part(seen).scaled(1 / units[seen])
         result[:, *index] = interpolate_points(
-            targets, points[seen], values, errors, correlation, n_nearest, pass_errors=shared
+            targets, points[seen], values, errors, correlation, n_nearest, pass_errors=shared, stretch=longer
         )
     analysis, error_std = result.reshape(2, *leading, *sizes_of(goals).values())
     return analysis, error_std
 
 
-def scales_of(lengths: Lengths) -> list[Mapping[str, float]]:
+def scales_of(lengths: Lengths) -> list[Mapping[str, Any]]:
     """Lengths of each scale.
 
     Raises
@@ -274,6 +298,20 @@ def scales_of(lengths: Lengths) -> list[Mapping[str, float]]:
     if not scales or not scales[0]:
         raise ConfigError("a covariance needs a length along one coordinate at least, and none is given")
     return scales
+
+
+def _typical(length: float | xr.DataArray) -> float | xr.DataArray:
+    return length.median() if isinstance(length, xr.DataArray) else length
+
+
+def _stretch(length: xr.DataArray, goal: xr.DataArray, name: str) -> xr.DataArray:
+    """Lengths of each point in typical ones, without coordinates."""
+    check_broadcasts(length, goal, f"the lengths of {name!r} and the analysis")
+    if not bool(((length > 0) & (length < np.inf)).all()):
+        raise ConfigError(
+            f"the lengths of {name!r} are not positive and finite everywhere: fill them over land too"
+        )
+    return (length / length.median()).drop_vars(list(length.coords)).compute()
 
 
 def on_grid_of(obs: xr.DataArray, field: float | xr.DataArray, what: str) -> xr.DataArray:

@@ -15,6 +15,12 @@ def plain(coordinate: xr.DataArray, origin: xr.DataArray) -> xr.DataArray:
     return number.drop_vars(list(number.coords))
 
 
+def like_goals(stretch: Places, goals: Places) -> Places:
+    """A field over the grid for each coordinate, in the order of `goals`: 1 where `stretch` has none."""
+    whole = xr.broadcast(*goals.values())[0] * 0.0 + 1.0
+    return {name: (stretch.get(name, 1.0) * whole).transpose(*whole.dims) for name in goals}
+
+
 def columns(places: Places) -> np.ndarray:
     """Points (n, d) of a grid, one column for each coordinate, one row for each point."""
     return np.stack(

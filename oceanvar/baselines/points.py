@@ -36,6 +36,7 @@ def interpolate_points(
     n_nearest: int = 150,
     mean: float = 0.0,
     pass_errors: PassErrors | None = None,
+    stretch: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Analyse scattered observations at scattered targets, each from its nearest observations.
 
@@ -58,6 +59,9 @@ def interpolate_points(
         Prior mean of the signal.
     pass_errors : PassErrors, optional
         Errors that the m observations have in common along satellite passes.
+    stretch : array (n, d), optional
+        By how much the lengths are longer around each target, along each coordinate: the signal is taken to be
+        homogeneous in its neighbourhood. The nearest observations remain those in the lengths of `covariance`.
 
     Returns
     -------
@@ -81,10 +85,14 @@ def interpolate_points(
     n_block = max(1, BLOCK_BYTES // (8 * n_nearest**2))
     for start in range(0, len(targets), n_block):
         block = slice(start, start + n_block)
-        near = nearest(tree, targets[block], covariance, n_nearest)
+        longest = 1.0 if stretch is None else float(stretch[block].max())
+        near = nearest(tree, targets[block], covariance, n_nearest, covariance.reach * longest)
         used = near < len(values)
         near = np.where(used, near, 0)
         local = covariance.offsets(points[near], targets[block, np.newaxis])
+        if stretch is not None:
+            local /= stretch[block, np.newaxis]
+            used &= (local**2).sum(axis=-1) <= covariance.reach**2
         to_target = np.where(used, covariance.with_centre(local), 0.0)
         matrix = lower_covariance(local, near, used, covariance, noise, pass_errors)
         weights = _solve(matrix, to_target)
@@ -119,13 +127,15 @@ def search_tree(points: np.ndarray, covariance: Covariance) -> cKDTree:
     return cKDTree(embedded, boxsize=periods if periods.any() else None)
 
 
-def nearest(tree: cKDTree, centres: np.ndarray, covariance: Covariance, n_nearest: int) -> np.ndarray:
+def nearest(
+    tree: cKDTree, centres: np.ndarray, covariance: Covariance, n_nearest: int, reach: float | None = None
+) -> np.ndarray:
     """Number of the nearest points (n, k) of each centre (n, d), ``tree.n`` where fewer are within reach."""
     embedded, _ = covariance.embed(centres)
     _, near = tree.query(
         embedded + _NUDGE[: embedded.shape[1]],
         np.arange(1, n_nearest + 1),
-        distance_upper_bound=covariance.reach,
+        distance_upper_bound=covariance.reach if reach is None else reach,
     )
     # A column that is empty for every centre would only make the matrices larger.
     return near[:, : max(1, int((near < tree.n).sum(axis=1).max(initial=0)))]

@@ -296,6 +296,37 @@ def test_fields_of_std_and_noise_equal_the_dense_formula():
     np.testing.assert_allclose(result["ssh_error"].values.ravel(), error_std, rtol=0, atol=1e-10)
 
 
+def test_lengths_as_fields_are_the_lengths_of_each_point():
+    obs = sea_level()
+    kilometres = xr.where(obs["latitude"] < 36, 100.0, 250.0)
+    lengths = LENGTHS | {"latitude": kilometres, "longitude": kilometres}
+    lengths["time"] = 4.0 + 0.0 * obs["time"].dt.day
+    choices = {"std": 0.1, "mean": 0.25, "n_nearest": obs.size}
+    for times in (lengths["time"], xr.where(obs["time"] < obs["time"][6], 2.0, 5.0)):
+        result = optimal_interpolation(obs, lengths | {"time": times}, 0.02, **choices)
+        for point in (dict(latitude=0, longitude=3, time=2), dict(latitude=4, longitude=0, time=9)):
+            here = {
+                name: float(length[{dim: i for dim, i in point.items() if dim in length.dims}])
+                for name, length in (lengths | {"time": times}).items()
+            }
+            alone = optimal_interpolation(obs, here, 0.02, **choices)
+            for name in result:
+                np.testing.assert_allclose(result[name][point], alone[name][point], rtol=1e-9, atol=1e-12)
+        lazy = optimal_interpolation(obs.chunk(time=4), lengths | {"time": times / 4}, 0.02, **choices)
+        eager = optimal_interpolation(obs, lengths | {"time": times / 4}, 0.02, **choices)
+        xr.testing.assert_allclose(lazy.compute(), eager)
+
+
+def test_lengths_as_fields_lie_where_the_analysis_is_wanted():
+    obs = sea_level()
+    shifted = xr.full_like(obs["latitude"], 100.0).assign_coords(latitude=obs["latitude"] + 1)
+    with pytest.raises(GridMismatchError, match="the lengths of 'latitude' and the analysis"):
+        optimal_interpolation(obs, LENGTHS | {"latitude": shifted}, 0.02)
+    holes = xr.where(obs["latitude"] < 36, np.nan, 100.0)
+    with pytest.raises(ConfigError, match="lengths of 'latitude' are not positive and finite everywhere"):
+        optimal_interpolation(obs, LENGTHS | {"latitude": holes}, 0.02)
+
+
 def test_a_variance_of_every_observation_is_lazy_too():
     obs = sea_level(n_time=20)
     noise = xr.full_like(obs, 0.02) + 0.01 * np.arange(6)
