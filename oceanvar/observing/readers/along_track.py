@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, MendedWarning, OceanVarError, StoreError
+from oceanvar.errors import ConfigError, MendedWarning, StoreError
 from oceanvar.labels.coordinates import TIME
 from oceanvar.observing.passes import is_repeated, passes_of
 from oceanvar.observing.readers.cutting import Region, Times, check_cut
 from oceanvar.observing.readers.editing import is_spike
-from oceanvar.observing.readers.files import Paths, check_all_read, files_of, opened
+from oceanvar.observing.readers.files import Paths, files_of, read_all
 from oceanvar.observing.readers.granules import Choice, Counts, granule_samples
 from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST
 from oceanvar.observing.samples import SAMPLE, joined_samples
@@ -111,25 +111,20 @@ def open_tracks(
     if block < 1 or (spikes is not None and not spikes > 0):
         raise ConfigError(f"block is at least 1 and spikes more than 0, and not {block} and {spikes}")
     choice = Choice(region, time, keep, tuple(plus), tuple(minus), error, quality, block)
-    parts: list[xr.Dataset] = []
-    problems, counts, names = [], Counts(), set()
-    files = files_of(paths)
-    for path in files:
-        try:
-            with opened(path, variable, USUAL, columns, time_units) as (ds, name):
-                parts += granule_samples(ds, name, path.stem, choice, counts)
-            names.add(name)
-        except (OSError, OceanVarError) as problem:
-            problems.append(f"{path}: {problem}")
-    check_all_read(problems, len(files))
-    if len(names) > 1:
-        raise StoreError(f"the files hold different variables, {sorted(names)}: choose one of them")
+    counts, files = Counts(), files_of(paths)
+    parts, name = read_all(
+        files,
+        variable,
+        USUAL,
+        columns,
+        time_units,
+        lambda ds, name, path: granule_samples(ds, name, path.stem, choice, counts),
+    )
     if not parts:
         raise StoreError(
             f"{len(files)} files hold {counts.inside} values in the region {region} and the time {time}, of which "
             f"{counts.missing} are missing and {counts.flagged} flagged: nothing is left"
         )
-    (name,) = names
     return _edited(joined_samples(parts), name, spikes, counts)
 
 

@@ -2,14 +2,14 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import xarray as xr
 
-from oceanvar.errors import MissingVariableError, StoreError
+from oceanvar.errors import MissingVariableError, OceanVarError, StoreError
 from oceanvar.labels.axes import kind_of
 from oceanvar.observing.samples import PLACE
 
@@ -45,16 +45,45 @@ def files_of(paths: Paths) -> list[Path]:
     return list(found)
 
 
-def check_all_read(problems: list[str], n_files: int) -> None:
-    """Refuse to go on without some of the files, all named in one message.
+def read_all(
+    files: Sequence[Path],
+    variable: str | None,
+    preferred: Sequence[str],
+    columns: Sequence[str] | None,
+    time_units: str | None,
+    parts_of: Callable[[xr.Dataset, str, Path], Iterable[xr.Dataset]],
+) -> tuple[list[xr.Dataset], str]:
+    """Parts of all files, one after the other, and the name of their variable.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        From `files_of`, at least one.
+    variable, preferred, columns, time_units
+        As of `opened`.
+    parts_of : callable
+        Takes the wanted parts of an open file, of a variable, and the file.
 
     Raises
     ------
     StoreError
-        If there are problems.
+        If files cannot be used, all named in one message, or hold different variables.
     """
+    parts: list[xr.Dataset] = []
+    problems, names = [], set()
+    for path in files:
+        try:
+            with opened(path, variable, preferred, columns, time_units) as (ds, name):
+                parts += parts_of(ds, name, path)
+            names.add(name)
+        except (OSError, OceanVarError) as problem:
+            problems.append(f"{path}: {problem}")
     if problems:
-        raise StoreError(f"{len(problems)} of {n_files} files cannot be used: {_listed(problems)}")
+        raise StoreError(f"{len(problems)} of {len(files)} files cannot be used: {_listed(problems)}")
+    if len(names) > 1:
+        raise StoreError(f"the files hold different variables, {sorted(names)}: choose one of them")
+    (name,) = names
+    return parts, name
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, OceanVarError, StoreError
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.labels.alignment import joined
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME, meant_dims
 from oceanvar.labels.units import conversion
 from oceanvar.labels.values import within_valid_range
 from oceanvar.observing.readers.cutting import Region, Times, check_cut, is_inside
-from oceanvar.observing.readers.files import Paths, check_all_read, files_of, opened
+from oceanvar.observing.readers.files import Paths, files_of, read_all
 from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST, as_published, companions
 
 
@@ -66,22 +66,14 @@ def open_images(
     """
     check_cut(region, time)
     files = files_of(paths)
-    parts: list[xr.Dataset] = []
-    problems, names = [], set()
-    for path in files:
-        try:
-            with opened(path, variable, (*SST, *CHLOROPHYLL), None, None) as (ds, name):
-                part = _image(ds, name, path, region, time, quality, error)
-            parts += [part] if part.sizes[part[name].dims[0]] else []
-            names.add(name)
-        except (OSError, OceanVarError) as problem:
-            problems.append(f"{path}: {problem}")
-    check_all_read(problems, len(files))
-    if len(names) > 1:
-        raise StoreError(f"the files hold different variables, {sorted(names)}: choose one of them")
+
+    def images(ds: xr.Dataset, name: str, path: Path) -> list[xr.Dataset]:
+        image = _image(ds, name, path, region, time, quality, error)
+        return [image] if image.sizes[image[name].dims[0]] else []
+
+    parts, name = read_all(files, variable, (*SST, *CHLOROPHYLL), None, None, images)
     if not parts:
         raise StoreError(f"none of {len(files)} files has a time in {time}")
-    (name,) = names
     return _in_units(_one_after_the_other(parts, name), name, units)
 
 
