@@ -3,7 +3,7 @@
 Everything heavy is imported when a method is called, so that ``import oceanvar`` stays quick.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import xarray as xr
 
@@ -16,19 +16,43 @@ if TYPE_CHECKING:
     from oceanvar.network.varnet import VarNet
     from oceanvar.observing.samplers import AbstractSampler
 
+L = TypeVar("L", xr.Dataset, xr.DataArray)
+
+
+class _Interpolated(Generic[L]):
+    """What a Dataset and one variable have alike."""
+
+    def __init__(self, obj: L):
+        self._obj: L = obj
+
+    def interpolate_linear(self, **options: Any) -> L:
+        """Interpolate these observations linearly in time: see `oceanvar.baselines.linear`."""
+        from oceanvar.baselines.linear import interpolate_linear
+
+        return interpolate_linear(self._obj, **options)
+
+    def optimal_interpolation(
+        self,
+        lengths: "Lengths",
+        noise_std: "float | xr.DataArray",
+        grid: xr.Dataset | xr.DataArray | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        """Map these observations, or along-track samples onto `grid`: see `oceanvar.baselines.optimal`."""
+        from oceanvar.baselines.optimal import optimal_interpolation
+
+        return optimal_interpolation(self._obj, lengths, noise_std, targets=grid, **options)
+
 
 @xr.register_dataset_accessor("varnet")
-class DatasetAccessor:
+class DatasetAccessor(_Interpolated[xr.Dataset]):
     """Assimilation, training and scores of a Dataset."""
-
-    def __init__(self, ds: xr.Dataset):
-        self._ds = ds
 
     def assimilate(self, model: "VarNet | str | Path", **options: Any) -> xr.Dataset:
         """Map these observations to complete fields: see `oceanvar.mapping.assimilate`."""
         from oceanvar.mapping import assimilate
 
-        return assimilate(self._ds, model, **options)
+        return assimilate(self._obj, model, **options)
 
     def fit(
         self, model: "VarNet", observations: "xr.Dataset | AbstractSampler", **options: Any
@@ -36,43 +60,25 @@ class DatasetAccessor:
         """Train `model` with this truth: see `oceanvar.fitting.fit`."""
         from oceanvar.fitting import fit
 
-        return fit(self._ds, model, observations, **options)
+        return fit(self._obj, model, observations, **options)
 
     def design(self, model: "VarNet | str | Path", **options: Any) -> xr.DataArray:
         """Choose where to observe next, given these covariates: see `oceanvar.designing.design`."""
         from oceanvar.designing import design
 
-        return design(self._ds, model, **options)
+        return design(self._obj, model, **options)
 
     def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.Dataset:
         """Observe this truth in a twin experiment: see `oceanvar.observing.twins.observe`."""
         from oceanvar.observing.twins import observe
 
-        return observe(self._ds, sampler, **options)
+        return observe(self._obj, sampler, **options)
 
     def score(self, truth: xr.Dataset, obs: xr.Dataset | None = None, **options: Any) -> xr.Dataset:
         """Score this analysis against the truth: see `oceanvar.metrics.scores.score`."""
         from oceanvar.metrics.scores import score
 
-        return score(self._ds, truth, obs, **options)
-
-    def interpolate_linear(self, **options: Any) -> xr.Dataset:
-        """Interpolate these observations linearly in time: see `oceanvar.baselines.linear`."""
-        from oceanvar.baselines.linear import interpolate_linear
-
-        return interpolate_linear(self._ds, **options)
-
-    def optimal_interpolation(
-        self,
-        lengths: "Lengths",
-        noise_std: "float | xr.DataArray",
-        grid: xr.Dataset | xr.DataArray | None = None,
-        **options: Any,
-    ) -> xr.Dataset:
-        """Map these observations, or along-track samples onto `grid`: see `oceanvar.baselines.optimal`."""
-        from oceanvar.baselines.optimal import optimal_interpolation
-
-        return optimal_interpolation(self._ds, lengths, noise_std, targets=grid, **options)
+        return score(self._obj, truth, obs, **options)
 
     def score_tracks(self, tracks: xr.Dataset | xr.DataArray, **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
@@ -80,73 +86,52 @@ class DatasetAccessor:
         The variable is the one that both have, by its name.
         """
         named = tracks.to_dataset() if isinstance(tracks, xr.DataArray) else tracks
-        shared = [name for name in self._ds.data_vars if name in named.data_vars]
+        shared = [name for name in self._obj.data_vars if name in named.data_vars]
         if len(shared) != 1:
             raise MissingVariableError(
-                f"analysis and tracks need one variable in common, and have {shared} of {list(self._ds)} and "
+                f"analysis and tracks need one variable in common, and have {shared} of {list(self._obj)} and "
                 f"{list(named)}: select or rename one"
             )
-        return self._ds[shared[0]].varnet.score_tracks(named[shared[0]], **options)
+        return self._obj[shared[0]].varnet.score_tracks(named[shared[0]], **options)
 
 
 @xr.register_dataarray_accessor("varnet")
-class DataArrayAccessor:
+class DataArrayAccessor(_Interpolated[xr.DataArray]):
     """The same for one variable, and its pictures."""
-
-    def __init__(self, da: xr.DataArray):
-        self._da = da
 
     def assimilate(self, model: "VarNet | str | Path", **options: Any) -> xr.DataArray:
         """Map these observations to a complete field: see `oceanvar.mapping.assimilate`."""
         from oceanvar.mapping import assimilate_array
 
-        return assimilate_array(self._da, model, **options)
+        return assimilate_array(self._obj, model, **options)
 
     def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.DataArray:
         """Observe this truth in a twin experiment: see `oceanvar.observing.twins.observe`."""
         from oceanvar.observing.twins import observe
 
-        return observe(self._da, sampler, **options)
+        return observe(self._obj, sampler, **options)
 
     def score(self, truth: xr.DataArray, obs: xr.DataArray | None = None, **options: Any) -> xr.Dataset:
         """Score this analysis against the truth: see `oceanvar.metrics.scores.score`."""
         from oceanvar.metrics.scores import score
 
-        return score(self._da, truth, obs, **options)
-
-    def interpolate_linear(self, **options: Any) -> xr.DataArray:
-        """Interpolate these observations linearly in time: see `oceanvar.baselines.linear`."""
-        from oceanvar.baselines.linear import interpolate_linear
-
-        return interpolate_linear(self._da, **options)
-
-    def optimal_interpolation(
-        self,
-        lengths: "Lengths",
-        noise_std: "float | xr.DataArray",
-        grid: xr.Dataset | xr.DataArray | None = None,
-        **options: Any,
-    ) -> xr.Dataset:
-        """Map these observations, or along-track samples onto `grid`: see `oceanvar.baselines.optimal`."""
-        from oceanvar.baselines.optimal import optimal_interpolation
-
-        return optimal_interpolation(self._da, lengths, noise_std, targets=grid, **options)
+        return score(self._obj, truth, obs, **options)
 
     def score_tracks(self, tracks: xr.DataArray, **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`."""
         from oceanvar.metrics.along_track import score_along_track
         from oceanvar.observing.tracks import sample_field
 
-        return score_along_track(sample_field(self._da, tracks).values, tracks, **options)
+        return score_along_track(sample_field(self._obj, tracks).values, tracks, **options)
 
     def plot_map(self, **options: Any) -> Any:
         """Draw a map of this field, at one time (``time=...``): see `oceanvar.plots.panels.plot_map`."""
         from oceanvar.plots.panels import plot_map
 
-        return plot_map(self._da, **options)
+        return plot_map(self._obj, **options)
 
     def plot_time_site(self, **options: Any) -> Any:
         """Draw this field over time and site: see `oceanvar.plots.panels.plot_time_site`."""
         from oceanvar.plots.panels import plot_time_site
 
-        return plot_time_site(self._da, **options)
+        return plot_time_site(self._obj, **options)
