@@ -78,7 +78,7 @@ class SideBySide(AbstractIndex):
             )
         union = functools.reduce(lambda a, b: a.union(b), times)
         orders = [Order(each.get_indexer(union), np.asarray(union), ()) for each in times]
-        placed = tuple(_placed(part, order) for part, order in zip(parts, orders, strict=True))
+        placed = tuple(part.placed(order) for part, order in zip(parts, orders, strict=True))
         errors = {
             name: each.variance
             for each in space.observing.values()
@@ -120,16 +120,9 @@ class SideBySide(AbstractIndex):
         order = ordered(self.layout[self.dim], axis, gaps, "the observations")
         if order is None or not order.n_missing:
             return self
-        parts = tuple(_placed(part, order) for part in self.parts)
+        parts = tuple(part.placed(order) for part in self.parts)
         told = (*self.told, *order.told)
         return replace(self, parts=parts, layout=taken(self.layout, self.dim, order), told=told)
-
-
-def _placed(part: ArchiveIndex, order: Order) -> ArchiveIndex:
-    """Archive with the rows of an order, which counts in its present ones."""
-    rows = np.arange(part.layout.sizes[part.dim]) if part.rows is None else part.rows
-    found = np.where(order.index < 0, -1, rows[np.maximum(order.index, 0)])
-    return replace(part, rows=found, layout=taken(part.layout, part.dim, order))
 
 
 class MergedReader:

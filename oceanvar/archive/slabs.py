@@ -19,7 +19,7 @@ from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
 from oceanvar.labels.axes import Axis
-from oceanvar.labels.ordering import ordered, taken
+from oceanvar.labels.ordering import Order, ordered, taken
 from oceanvar.labels.values import within_valid_range
 from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
@@ -85,9 +85,13 @@ class ArchiveIndex(AbstractIndex):
         order = ordered(self.layout[self.dim], axis, gaps, "the observations")
         if order is None or not order.n_missing:
             return self
-        return replace(
-            self, layout=taken(self.layout, self.dim, order), rows=order.index, told=(*self.told, *order.told)
-        )
+        return replace(self.placed(order), told=(*self.told, *order.told))
+
+    def placed(self, order: Order) -> "ArchiveIndex":
+        """The same with the rows of an order, which counts in its present ones."""
+        rows = np.arange(self.layout.sizes[self.dim]) if self.rows is None else self.rows
+        found = np.where(order.index < 0, -1, rows[np.maximum(order.index, 0)])
+        return replace(self, rows=found, layout=taken(self.layout, self.dim, order))
 
 
 def index_archive(
