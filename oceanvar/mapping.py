@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning
 from oceanvar.labels.alignment import check_mask, joined
-from oceanvar.labels.coordinates import CIRCLE, HALF_CELL, LONGITUDE, metric_name
+from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, is_circle, metric_name
 from oceanvar.labels.discovery import about, with_coverage
 from oceanvar.labels.masks import sea_at, sea_observed, sea_of
+from oceanvar.labels.values import PACKING, VALID_RANGE
 from oceanvar.network.handles import PatchSolver, automatic_batch_size, resolve_device
 from oceanvar.network.varnet import VarNet, loaded
 from oceanvar.options import Options
@@ -34,15 +35,7 @@ from oceanvar.state.spaces import StateSpace
 _CALLER = 4
 """Where a warning of `set_up` is of use: at the call of the accessor."""
 
-_PACKED = (
-    "valid_min",
-    "valid_max",
-    "valid_range",
-    "scale_factor",
-    "add_offset",
-    "_FillValue",
-    "missing_value",
-)
+_PACKED = (*VALID_RANGE, *PACKING)
 """Attributes about the stored numbers of the observations, wrong for an analysis."""
 
 _REFERENCES = ("bounds", "climatology", "grid_mapping", "ancillary_variables", "cell_measures", "coordinates")
@@ -281,8 +274,9 @@ def _check_closed(ds: xr.Dataset, space: StateSpace) -> None:
     for dim in space.periodic:
         if dim not in ds.coords or ds.sizes[dim] < 2 or metric_name(ds[dim]) != LONGITUDE:
             continue
-        covered = abs(float(ds[dim][1] - ds[dim][0])) * ds.sizes[dim]
-        if abs(covered - CIRCLE) > HALF_CELL * covered / ds.sizes[dim]:
+        cell = abs(float(ds[dim][1] - ds[dim][0]))
+        covered = cell * ds.sizes[dim]
+        if not is_circle(covered, cell):
             raise GridMismatchError(
                 f"{dim!r} is periodic for this model and covers {covered:g} of {CIRCLE:g} degrees: give periodic=() "
                 "for a region"

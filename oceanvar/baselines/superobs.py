@@ -10,7 +10,15 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError
-from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, coordinate_of, is_time, metric_name, numbers
+from oceanvar.labels.coordinates import (
+    LATITUDE,
+    LONGITUDE,
+    coordinate_of,
+    half_turned,
+    is_time,
+    metric_name,
+    numbers,
+)
 
 SECONDS_A_DAY = 86_400.0
 
@@ -110,6 +118,6 @@ def average_samples(
             away = mean(days - days[start][box]) * np.timedelta64(86_400_000_000_000, "ns")
             result = result.assign_coords({name: result[name] + away.astype("timedelta64[ns]")})
         elif metric_name(one) in (LATITUDE, LONGITUDE):
-            away = (one.values - one.values[start][box] + 180) % 360 - 180
+            away = half_turned(one.values - one.values[start][box])
             result = result.assign_coords({name: result[name] + mean(away)})
     return result.to_dataset().assign(noise_std=(dim, noise_std / np.sqrt(counts)))

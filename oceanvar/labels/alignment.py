@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
-from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, metric_name
+from oceanvar.labels.coordinates import LONGITUDE, half_turned, metric_name
 
 Labelled = xr.Dataset | xr.DataArray
 L = TypeVar("L", xr.Dataset, xr.DataArray)
@@ -78,7 +78,7 @@ def _is_close(first: Labelled, second: Labelled, dim: Hashable) -> bool:
     cell = float(np.abs(np.diff(one)).min()) if one.size > 1 else 1.0
     apart = one.astype(np.float64) - other
     if LONGITUDE in (metric_name(first[dim]), metric_name(second[dim])):
-        apart = (apart + CIRCLE / 2) % CIRCLE - CIRCLE / 2
+        apart = half_turned(apart)
     return bool(np.abs(apart).max(initial=0.0) <= ONE_CELL * cell)
 
 

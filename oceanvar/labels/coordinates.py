@@ -1,7 +1,7 @@
 """What coordinates mean: which are latitude, longitude and time, and how far apart their points lie."""
 
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cf_xarray  # noqa: F401 - registers the .cf accessor
 import numpy as np
@@ -10,6 +10,8 @@ from cf_xarray.criteria import coordinate_criteria
 
 from oceanvar.errors import GridMismatchError, MissingVariableError
 from oceanvar.labels import earth
+
+A = TypeVar("A", np.ndarray, xr.DataArray)
 
 KM_PER_DEGREE = earth.RADIUS * np.pi / 180
 
@@ -24,7 +26,8 @@ HALF_CELL = 0.5
 CIRCLE = 360.0
 """Degrees of longitude around the globe."""
 
-_NAMES = {TIME: ("time", "t"), LATITUDE: ("latitude", "lat"), LONGITUDE: ("longitude", "lon")}
+NAMES = {TIME: ("time", "t"), LATITUDE: ("latitude", "lat"), LONGITUDE: ("longitude", "lon")}
+"""Usual names of coordinates by what they mean."""
 
 _AXES = (("T", TIME, ()), ("Y", LATITUDE, ("y",)), ("X", LONGITUDE, ("x",)))
 
@@ -52,7 +55,7 @@ def is_time(coordinate: xr.DataArray) -> bool:
 
 def _means(coordinate: xr.DataArray, what: str) -> bool:
     marks = coordinate_criteria[what].items()
-    named = str(coordinate.name).lower() in _NAMES[what]
+    named = str(coordinate.name).lower() in NAMES[what]
     return named or any(coordinate.attrs.get(key) in values for key, values in marks)
 
 
@@ -81,7 +84,7 @@ def meant_dims(field: xr.DataArray | xr.Dataset) -> dict[str, Hashable]:
     found: dict[str, Hashable] = {}
     for axis, coordinate, others in _AXES:
         known = [*guessed.axes.get(axis, ()), *guessed.coordinates.get(coordinate, ())]
-        alike = [name for name in (*known, *_NAMES[coordinate], *others) if name in field.dims]
+        alike = [name for name in (*known, *NAMES[coordinate], *others) if name in field.dims]
         if alike:
             found[coordinate] = alike[0]
     return found
@@ -90,9 +93,10 @@ def meant_dims(field: xr.DataArray | xr.Dataset) -> dict[str, Hashable]:
 def around_the_globe(field: xr.DataArray, dim: Hashable) -> xr.DataArray:
     """Field with its last column before the first and its first one behind the last, where it goes around the globe."""
     places = numbers(field[dim]).values
-    if len(places) < 2 or abs(abs(even_step(places, dim)) * len(places) - CIRCLE) > HALF_CELL * abs(
-        places[1] - places[0]
-    ):
+    if len(places) < 2:
+        return field
+    covered = abs(even_step(places, dim)) * len(places)
+    if not is_circle(covered, abs(places[1] - places[0])):
         return field
     turn = np.sign(places[1] - places[0]) * CIRCLE
     before, behind = field.isel({dim: [-1]}), field.isel({dim: [0]})
@@ -102,10 +106,20 @@ def around_the_globe(field: xr.DataArray, dim: Hashable) -> xr.DataArray:
     return xr.concat([before, field, behind], dim, coords="minimal", compat="override", join="override")
 
 
+def is_circle(covered: float, cell: float) -> bool:
+    """Whether columns of so many degrees go around the globe, to within half of one."""
+    return bool(abs(covered - CIRCLE) <= HALF_CELL * cell)
+
+
+def half_turned(degrees: A) -> A:
+    """Angles turned to within half a circle of zero."""
+    return (degrees + CIRCLE / 2) % CIRCLE - CIRCLE / 2
+
+
 def turned_longitude(longitude: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
     """Longitudes turned to within half a circle of the middle of a grid's longitudes."""
     middle = float(grid.min() + grid.max()) / 2
-    return (longitude - middle + 180) % 360 - 180 + middle
+    return half_turned(longitude - middle) + middle
 
 
 def coordinate_of(field: xr.DataArray | xr.Dataset, name: str) -> xr.DataArray:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, angles, metric_name
+from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, angles, half_turned, metric_name
 
 _SEA, _LAND = ("sea", "water", "ocean"), ("land", "coast")
 _SEA_NAMES = ("sea_binary_mask", "sea_area_fraction")
@@ -104,7 +104,7 @@ def sea_at(ds: xr.Dataset) -> xr.DataArray:
     north, east = xr.broadcast(
         places[LATITUDE].reset_coords(drop=True), places[LONGITUDE].reset_coords(drop=True)
     )
-    turned = (east.values.ravel().astype(float) + 180) % 360 - 180
+    turned = half_turned(east.values.ravel().astype(float))
     land = RoaringLandmask.new().contains_many(turned, north.values.ravel().astype(float))
     return north.copy(data=~np.asarray(land).reshape(north.shape)).rename("sea")
 

@@ -128,7 +128,7 @@ def extended(coordinate: xr.DataArray, axis: Axis | None, n_all: int, what: str)
         )
     places = numbers(coordinate).values
     step = float(np.median(np.diff(places))) if axis is None else axis.step
-    before = (n_all - n_given) // 2
+    before = n_before(n_given, n_all)
     index = np.full(n_all, -1)
     index[before : before + n_given] = np.arange(n_given)
     values = places[0] + step * (np.arange(n_all) - before)
@@ -138,6 +138,11 @@ def extended(coordinate: xr.DataArray, axis: Axis | None, n_all: int, what: str)
         f"{n_all - n_given} were added without observations"
     )
     return Order(index, _as_given(coordinate, index, values), (told,))
+
+
+def n_before(n_given: int, n_all: int) -> int:
+    """Points that `extended` adds before the given ones."""
+    return (n_all - n_given) // 2
 
 
 def taken(ds: xr.Dataset, dim: str, order: Order) -> xr.Dataset:

@@ -18,7 +18,8 @@ FEW = 20
 VALID_RANGE = ("valid_min", "valid_max", "valid_range")
 """Attributes of the range outside which values are no observations."""
 
-_PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
+PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
+"""Attributes of values as a file packs them."""
 
 
 def check_decoded(field: xr.DataArray, what: str) -> None:
@@ -29,7 +30,7 @@ def check_decoded(field: xr.DataArray, what: str) -> None:
     ConfigError
         If attributes say that the values are packed, or they are durations.
     """
-    packed = [key for key in _PACKING if key in field.attrs and not _is_nan(field.attrs[key])]
+    packed = [key for key in PACKING if key in field.attrs and not _is_nan(field.attrs[key])]
     if packed:
         raise ConfigError(
             f"{field.name!r} of {what} has the attribute {packed[0]!r}, which says that its values are packed or "

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
-from oceanvar.labels.coordinates import index_coordinate
+from oceanvar.labels.coordinates import half_turned, index_coordinate
 from oceanvar.observing.samplers import AbstractSampler, size_of, spread
 from oceanvar.observing.samples import PLACE, Tracks, as_samples, dates
 from oceanvar.observing.tracks import FILE_EPOCH
@@ -163,7 +163,7 @@ class TrackPositions(AbstractTrackSampler):
         centres = {dim: coordinate_numbers(coords, dim, self.epoch) for dim in own}
         # Every longitude is turned to within half a circle of the middle of the window.
         middle = (centres[self.longitude_dim].min() + centres[self.longitude_dim].max()) / 2
-        turned = (np.asarray(self.longitude) - middle + 180) % 360 - 180 + middle
+        turned = half_turned(np.asarray(self.longitude) - middle) + middle
         given = (np.asarray(self.time) + self.shift, np.asarray(self.latitude), turned)
         index = {dim: _index(centres[dim], each, dim) for dim, each in zip(own, given, strict=True)}
         found = np.stack([index[dim] for dim in dims], axis=1)

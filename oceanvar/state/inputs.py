@@ -5,7 +5,7 @@ coordinates and attributes are looked at, so lazy data stay lazy.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -13,8 +13,8 @@ import xarray as xr
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import joined
 from oceanvar.labels.axes import kind_of
-from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
-from oceanvar.labels.ordering import extended, ordered, taken
+from oceanvar.labels.coordinates import NAMES
+from oceanvar.labels.ordering import extended, n_before, ordered, taken
 from oceanvar.labels.units import Conversion, conversion, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.spaces import StateSpace
@@ -41,9 +41,9 @@ class Mended:
     told: tuple[str, ...] = ()
     backs: tuple[Back, ...] = field(default=())
 
-    def then(self, ds: xr.Dataset, told: str, back: Back) -> "Mended":
+    def then(self, ds: xr.Dataset, told: Sequence[str], back: Back) -> "Mended":
         """The same after one more mending."""
-        return Mended(ds, (*self.told, told), (*self.backs, back))
+        return Mended(ds, (*self.told, *told), (*self.backs, back))
 
     def as_given(self, analysis: xr.Dataset) -> xr.Dataset:
         """Give an analysis on the mended grid the names, units and directions of what was given."""
@@ -88,7 +88,7 @@ def mended(
     for name in present:
         check_decoded(result.ds[name], what)
     # Before units change: the valid range is in those of the file.
-    result = Mended(within_valid_range(result.ds, present), result.told, result.backs)
+    result = replace(result, ds=within_valid_range(result.ds, present))
     result = _converted(result, space, what)
     result = _transformed(result, space)
     for dim in space.dims if dims is None else dims:
@@ -103,12 +103,12 @@ def lengthened(given: Mended, space: StateSpace, dim: str, what: str) -> Mended:
     if n_given >= n_all:
         return given
     order = extended(given.ds[dim], space.axes.get(dim), n_all, what)
-    first = int(np.flatnonzero(order.index >= 0)[0])
+    first = n_before(n_given, n_all)
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
         return analysis.isel({dim: slice(first, first + n_given)})
 
-    return given.then(taken(given.ds, dim, order), order.told[0], back)
+    return given.then(taken(given.ds, dim, order), order.told, back)
 
 
 def like(mask: xr.DataArray, space: StateSpace, ds: xr.Dataset, what: str) -> xr.DataArray:
@@ -134,7 +134,7 @@ def like(mask: xr.DataArray, space: StateSpace, ds: xr.Dataset, what: str) -> xr
 def _stretched(mask: xr.DataArray, dim: str, longer: xr.DataArray) -> xr.DataArray:
     """A mask over the times added by `lengthened`, where it does not matter."""
     n_given, n_all = mask.sizes[dim], longer.size
-    index = np.clip(np.arange(n_all) - (n_all - n_given) // 2, 0, n_given - 1)
+    index = np.clip(np.arange(n_all) - n_before(n_given, n_all), 0, n_given - 1)
     return mask.isel({dim: index}).assign_coords({dim: longer} if dim in longer.coords else {})
 
 
@@ -172,7 +172,7 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
     # Beside a dimension ``valid_time`` or ``lat``, a coordinate ``time`` or ``latitude`` is another thing.
     others = [name for name in new.values() if name in ds.variables and name not in new]
     told += f", and {others} of theirs are left out" if others else ""
-    return Mended(ds).then(ds.drop_vars(others).rename(new), f"{what} have {told}", back)
+    return Mended(ds).then(ds.drop_vars(others).rename(new), [f"{what} have {told}"], back)
 
 
 def _dims_by_meaning(field: xr.DataArray, space: StateSpace) -> dict[str, str]:
@@ -189,11 +189,7 @@ def _dims_by_meaning(field: xr.DataArray, space: StateSpace) -> dict[str, str]:
     return found
 
 
-_MEANINGS = {
-    **dict.fromkeys(("time", "t"), TIME),
-    **dict.fromkeys(("latitude", "lat"), LATITUDE),
-    **dict.fromkeys(("longitude", "lon"), LONGITUDE),
-}
+_MEANINGS = {name: meaning for meaning, names in NAMES.items() for name in names}
 """What usual names of dimensions mean, for a state space that has not learned it."""
 
 
@@ -219,7 +215,7 @@ def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
         {name: _scaled(given.ds[name], way, wanted) for name, (_, wanted, way) in ways.items()}
     )
     told = ", ".join(f"{name!r} from {units!r} to {wanted!r}" for name, (units, wanted, _) in ways.items())
-    return given.then(ds, f"{what} were converted: {told}", back)
+    return given.then(ds, [f"{what} were converted: {told}"], back)
 
 
 def _conversions(ds: xr.Dataset, space: StateSpace, what: str) -> dict[str, tuple[str, str, Conversion]]:
@@ -284,7 +280,7 @@ def _transformed(given: Mended, space: StateSpace) -> Mended:
     for name in names:
         field = given.ds[name]
         logs[name] = _with_attrs(xr.apply_ufunc(np.log10, field.where(field > 0), dask="allowed"), field)
-    return Mended(given.ds.assign(logs), given.told, (*given.backs, back))
+    return given.then(given.ds.assign(logs), (), back)
 
 
 def _with_attrs(field: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
@@ -312,4 +308,4 @@ def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, r
         labelled = analysis.assign_coords({dim: before[order.index]})
         return labelled.isel({dim: slice(None, None, -1)}) if order.is_reversed else labelled
 
-    return Mended(ds, (*given.told, *order.told), (*given.backs, back))
+    return given.then(ds, order.told, back)
