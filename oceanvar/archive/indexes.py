@@ -4,8 +4,9 @@ import functools
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import xarray as xr
 
 from oceanvar.archive.reading import BLOCK_BYTES
@@ -87,7 +88,7 @@ class AbstractIndex(ABC):
             _rows_at_once(self.layout, self.dim),
         )
         try:
-            parts = (reader.read(i, min(i + step, n_rows)) for i in range(0, n_rows, step))
+            parts = (reader.read(i, min(i + step, n_rows)).obs for i in range(0, n_rows, step))
             found = [sea_observed(part, list(map(str, part.data_vars)), dims) for part in parts]
         finally:
             reader.close()
@@ -95,11 +96,18 @@ class AbstractIndex(ABC):
         return seen.assign_coords({dim: self.layout[dim] for dim in seen.dims if dim in self.layout.coords})
 
 
+class Rows(NamedTuple):
+    """Rows of an archive in memory, without coordinates, and how many values of each were no observations."""
+
+    obs: xr.Dataset
+    n_not_used: np.ndarray
+
+
 class Reader(Protocol):
     """Reads rows of archives; used by one thread at a time."""
 
-    def read(self, first: int, stop: int) -> xr.Dataset:
-        """Read rows [first, stop) into memory, without coordinates."""
+    def read(self, first: int, stop: int) -> Rows:
+        """Read rows [first, stop) into memory."""
 
     def close(self) -> None:
         """Close what is open."""

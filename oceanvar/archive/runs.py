@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,17 @@ Note = Callable[[Record], None]
 
 UNHEALTHY = 1.15
 """2J/n_obs above which a cell counts as poorly fitted: far from chance for some hundred observations."""
+
+
+@dataclass
+class _RowsRead:
+    """Rows read so far that hold no value, and how many values of others were no observations.
+
+    By rows: those where stretches overlap are read twice and count once.
+    """
+
+    unobserved: set[int] = field(default_factory=set)
+    n_not_used: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +127,7 @@ class ArchiveRun:
         note : callable
             Takes the record of each unit when its data are on the disk.
         """
-        watch, unobserved = Stopwatch(), set[int]()
+        watch, rows_read = Stopwatch(), _RowsRead()
         function = self.setup.job.function
 
         def timed(patches: np.ndarray, *others: Any) -> np.ndarray:
@@ -126,9 +137,9 @@ class ArchiveRun:
         stream = self._stream_of(timed)
         rows = self._rows(stretch)
         run_pipeline(
-            self._slabs(stream, rows, watch, unobserved),
+            self._slabs(stream, rows, watch, rows_read),
             lambda slabs: self._units(stream.solve(slabs, *rows), stretch),
-            lambda item: note(self._written(watch, unobserved, *item)),
+            lambda item: note(self._written(watch, rows_read, *item)),
         )
 
     def _rows(self, stretch: Stretch) -> tuple[int, int]:
@@ -150,15 +161,18 @@ class ArchiveRun:
         return TimeStream(replace(self.setup.job, function=function), sizes)
 
     def _slabs(
-        self, stream: TimeStream, rows: tuple[int, int], watch: Stopwatch, unobserved: set[int]
+        self, stream: TimeStream, rows: tuple[int, int], watch: Stopwatch, rows_read: "_RowsRead"
     ) -> Iterator[np.ndarray]:
         reader = self.index.reader()
         try:
             for first, stop in stream.reads(*rows):
                 with watch.time("reading"):
-                    obs = self._with_coordinates(reader.read(first, stop), first, stop)
+                    read = reader.read(first, stop)
+                    obs = self._with_coordinates(read.obs, first, stop)
                     guess = self._guess(first, stop)
-                    unobserved |= {first + i for i in rows_without_values(obs, self.index.dim)}
+                    rows_read.unobserved |= {first + i for i in rows_without_values(obs, self.index.dim)}
+                    found = np.flatnonzero(read.n_not_used)
+                    rows_read.n_not_used |= {int(first + i): int(read.n_not_used[i]) for i in found}
                     slab = stacked(obs, guess, self.setup.space).values
                 yield slab
         finally:
@@ -205,7 +219,7 @@ class ArchiveRun:
         hidden = ~np.expand_dims(spread, -len(self.setup.space.dims) - 1)
         np.copyto(block, np.nan, where=np.broadcast_to(hidden, block.shape))
 
-    def _written(self, watch: Stopwatch, unobserved: set[int], unit: int, block: np.ndarray) -> Record:
+    def _written(self, watch: Stopwatch, rows_read: "_RowsRead", unit: int, block: np.ndarray) -> Record:
         first, stop = self.writer.bounds[unit : unit + 2]
         axis = -len(self.setup.space.dims) - 1
         # The first names are those of the block, in its order; others are computed from them.
@@ -224,7 +238,8 @@ class ArchiveRun:
             "n_times": stop - first,
             "n_missing": int(np.isnan(state).sum()),
             "n_unhealthy": int((values["health"] > UNHEALTHY).sum()) if "health" in values else None,
-            "unobserved": sorted(unobserved.intersection(range(first, stop))),
+            "unobserved": sorted(rows_read.unobserved.intersection(range(first, stop))),
+            "n_not_used": sum(rows_read.n_not_used.get(row, 0) for row in range(first, stop)),
             "seconds": watch.lap(),
         }
 
@@ -252,6 +267,7 @@ class ArchiveRun:
             "n_cells": int(sum(self.writer.template[name].size for name in self.setup.space.variables)),
             "n_missing": sum(unit["n_missing"] for unit in manifest.units),
             "n_unhealthy": _total(unit["n_unhealthy"] for unit in manifest.units),
+            "n_not_used": sum(unit.get("n_not_used", 0) for unit in manifest.units),
             "n_times": self.writer.bounds[-1],
             "n_times_unobserved": len(unobserved),
             "files_unobserved": self.index.files_of(unobserved),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.archive.indexes import AbstractIndex
+from oceanvar.archive.indexes import AbstractIndex, Rows
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.slabs import ArchiveIndex, index_expected
 from oceanvar.archive.sources import AbstractSource
@@ -17,7 +17,6 @@ from oceanvar.errors import GridMismatchError
 from oceanvar.labels.alignment import joined
 from oceanvar.labels.axes import Axis
 from oceanvar.labels.ordering import Order, ordered, taken
-from oceanvar.labels.values import plausible
 from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
 
@@ -36,8 +35,6 @@ class SideBySide(AbstractIndex):
         Of all archives, see `AbstractIndex`.
     errors : mapping of str to str
         Variable that holds the error variance of a variable, where there is one: their mean is weighted by it.
-    limits : mapping of str to (float, float)
-        Lowest and highest value that a variable can have.
     told : tuple of str
         What was mended, in words.
     """
@@ -48,7 +45,6 @@ class SideBySide(AbstractIndex):
     states: Mapping[str, str]
     skipped: Mapping[str, str]
     errors: Mapping[str, str]
-    limits: Mapping[str, tuple[float, float]]
     told: tuple[str, ...]
 
     @classmethod
@@ -93,7 +89,6 @@ class SideBySide(AbstractIndex):
             {key: state for part in parts for key, state in part.states.items()},
             {key: reason for part in parts for key, reason in part.skipped.items()},
             errors,
-            {name: space.plausible(name) for name in space.variables},
             told,
         )
 
@@ -138,15 +133,14 @@ class MergedReader:
         self.index = index
         self.readers = [part.reader() for part in index.parts]
 
-    def read(self, first: int, stop: int) -> xr.Dataset:
-        """Read rows [first, stop) into memory, without coordinates; errors as of `SlabReader`."""
-        parts = [reader.read(first, stop) for reader in self.readers]
+    def read(self, first: int, stop: int) -> Rows:
+        """Read rows [first, stop) into memory; errors as of `SlabReader`.
+
+        Each reader leaves out what is no observation: it must not hide among others in a mean.
+        """
+        read = [reader.read(first, stop) for reader in self.readers]
+        parts = [each.obs for each in read]
         names = [name for name in parts[0].data_vars if name not in self.index.errors.values()]
-        for variable, limits in self.index.limits.items():
-            # A value that no model can mean must not hide among others in a mean.
-            for part in parts:
-                found = plausible(part[variable].values, *limits, f"{variable!r} of one source")
-                part[variable] = part[variable].dims, np.where(np.isfinite(found), found, np.nan)
         merged = xr.Dataset()
         for name in names:
             variance = self.index.errors.get(str(name))
@@ -157,7 +151,7 @@ class MergedReader:
             merged[name], total = _mean(values, weights)
             if variance is not None:
                 merged[variance] = 1 / total.where(total > 0)
-        return merged
+        return Rows(merged, np.sum([each.n_not_used for each in read], axis=0))
 
     def close(self) -> None:
         """Close the files that are open."""

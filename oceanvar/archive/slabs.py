@@ -4,7 +4,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.archive.catalogue import check_files
-from oceanvar.archive.indexes import AbstractIndex
+from oceanvar.archive.indexes import AbstractIndex, Rows
 from oceanvar.archive.preprocessing import Expected, Preprocess
 from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import StoreError
 from oceanvar.labels.axes import Axis
 from oceanvar.labels.ordering import Order, ordered, taken
-from oceanvar.labels.values import within_valid_range
+from oceanvar.labels.values import strangers, within_valid_range
 from oceanvar.options import Options
 from oceanvar.state.spaces import StateSpace
 
@@ -48,6 +48,8 @@ class ArchiveIndex(AbstractIndex):
         For each row of the layout that of the files, -1 where no file has it. Default: the same.
     told : tuple of str
         What was mended, in words.
+    limits : mapping of str to (float, float)
+        Lowest and highest value that a variable can have, where that is known.
     """
 
     files: tuple[AbstractSource, ...]
@@ -58,6 +60,7 @@ class ArchiveIndex(AbstractIndex):
     skipped: Mapping[str, str]
     rows: np.ndarray | None = None
     told: tuple[str, ...] = ()
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def dim(self) -> str:
@@ -163,7 +166,7 @@ def index_expected(
     made = preprocess if told is None else expected
     dim = space.dims[0]
     index = index_archive(files, space.file_variables, made, dim, notes, skip_bad)
-    return replace(index, told=told or ())
+    return replace(index, told=told or (), limits=space.plausible_inputs())
 
 
 def _mended_in_first(files: Sequence[AbstractSource], expected: Expected) -> tuple[str, ...] | None:
@@ -225,6 +228,15 @@ def rows_without_values(obs: xr.Dataset, dim: str) -> list[int]:
     return [int(row) for row in np.flatnonzero(~observed)]
 
 
+def _n_known(ds: xr.Dataset, dim: str) -> np.ndarray:
+    """Values of each row that are no NaN."""
+    n_known = np.zeros(ds.sizes[dim], int)
+    for each in ds.variables.values():
+        if dim in each.dims:
+            n_known += each.notnull().sum([name for name in each.dims if name != dim]).values
+    return n_known
+
+
 class SlabReader:
     """Reads rows of an archive; used by one thread at a time.
 
@@ -239,20 +251,25 @@ class SlabReader:
         self._number = -1
         self._opened: xr.Dataset | None = None
 
-    def read(self, first: int, stop: int) -> xr.Dataset:
-        """Read rows [first, stop) into memory, without coordinates.
+    def read(self, first: int, stop: int) -> Rows:
+        """Read rows [first, stop) into memory; what is no observation is NaN and counted.
 
         Raises
         ------
         StoreError
             If a file cannot be read or has changed since it was checked; it is named.
+        UnitsMismatchError
+            If so many values are far from all that the model knows that their units must be wrong.
         """
         if self.index.rows is None:
             return self._read(first, stop)
         rows = self.index.rows[first:stop]
         given = rows[rows >= 0]
         part = self._read(int(given[0]), int(given[-1]) + 1) if len(given) else None
-        return self._spread(part, rows >= 0)
+        n_not_used = np.zeros(len(rows), int)
+        if part is not None:
+            n_not_used[rows >= 0] = part.n_not_used
+        return Rows(self._spread(None if part is None else part.obs, rows >= 0), n_not_used)
 
     def _spread(self, part: xr.Dataset | None, is_given: np.ndarray) -> xr.Dataset:
         """Rows of files among rows without values."""
@@ -271,9 +288,9 @@ class SlabReader:
             found[name] = xr.Variable(like.dims, values)
         return xr.Dataset(found)
 
-    def _read(self, first: int, stop: int) -> xr.Dataset:
+    def _read(self, first: int, stop: int) -> Rows:
         index = self.index
-        parts = []
+        parts: list[Rows] = []
         while first < stop:
             number = bisect_right(index.bounds, first) - 1
             end = min(stop, index.bounds[number + 1])
@@ -282,7 +299,8 @@ class SlabReader:
         if len(parts) == 1:
             return parts[0]
         options: Any = {"coords": "minimal", "compat": "override", "join": "override"}
-        return xr.concat(parts, index.dim, data_vars="minimal", **options)
+        obs = xr.concat([each.obs for each in parts], index.dim, data_vars="minimal", **options)
+        return Rows(obs, np.concatenate([each.n_not_used for each in parts]))
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -291,7 +309,7 @@ class SlabReader:
                 self._opened.close()
         self._opened, self._number = None, -1
 
-    def _part(self, number: int, first: int, stop: int) -> xr.Dataset:
+    def _part(self, number: int, first: int, stop: int) -> Rows:
         index = self.index
         file = index.files[number]
         try:
@@ -303,8 +321,20 @@ class SlabReader:
                 part = ds.isel({index.dim: slice(first, stop)}).load(scheduler="synchronous")
         except UNREADABLE as error:
             raise StoreError(f"{file.name!r} cannot be read any more: {error}") from error
+        used = self._used(part, file.name)
+        n_not_used = _n_known(part, index.dim) - _n_known(used, index.dim)
+        return Rows(used.astype({str(name): index.layout[name].dtype for name in used.data_vars}), n_not_used)
+
+    def _used(self, part: xr.Dataset, name: str) -> xr.Dataset:
+        """Values with NaN for what is no observation."""
         part = within_valid_range(part, map(str, part.data_vars))
-        return part.astype({str(name): index.layout[name].dtype for name in part.data_vars})
+        found = {}
+        for variable, limits in self.index.limits.items():
+            if variable in part:
+                field = part[variable].variable
+                strange, _ = strangers(field.values, *limits, f"{variable!r} of {name!r}")
+                found[variable] = field.where(~strange)
+        return part.assign(found)
 
     def _open(self, number: int) -> xr.Dataset:
         if self._opened is None or number != self._number:

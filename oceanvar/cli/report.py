@@ -88,6 +88,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"mended          {each}" for each in summary["mended"])
     yield from (f"unobserved      {name}: no finite value in it" for name in summary["files_unobserved"])
     yield f"times           {summary['n_times']}, {summary['n_times_unobserved']} of them without any observation"
+    if summary["n_not_used"]:
+        yield f"not used        {summary['n_not_used']:,} values, invalid or far from all that was learned on"
     yield f"units           {summary['n_units']}"
     again = f", {summary['n_patches_again']} of them twice (between workers, or after {summary['n_resumes']} resume(s))"
     yield f"patches         {summary['n_patches']}{again if summary['n_patches_again'] else ''}"

@@ -75,10 +75,19 @@ def plausible(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) ->
     UnitsMismatchError
         If there are so many of them that the units must be wrong.
     """
-    strange = (values < low) | (values > high)
-    if not strange.any():
+    strange, text = strangers(values, low, high, what)
+    if not text:
         return values
-    n_strange, n_given = int(strange.sum()), int(np.isfinite(values).sum())
+    warnings.warn(f"{text}: they are not used", MendedWarning, stacklevel=2)
+    return np.where(strange, np.nan, values)
+
+
+def strangers(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) -> tuple[np.ndarray, str]:
+    """Where values are infinite or outside of limits, and words for it, none where there are none; see `plausible`."""
+    strange = (values < low) | (values > high) | np.isinf(values)
+    n_strange, n_given = int(strange.sum()), int((~np.isnan(values)).sum())
+    if not n_strange:
+        return strange, ""
     text = (
         f"{n_strange} of {n_given} values of {what}, from {values[strange].min():.4g} to "
         f"{values[strange].max():.4g}, lie outside of {np.min(low):.4g} to {np.max(high):.4g}, far from all that the "
@@ -86,8 +95,7 @@ def plausible(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) ->
     )
     if n_strange > MOST_STRANGE * n_given:
         raise UnitsMismatchError(f"{text}: they seem to be in other units, convert them")
-    warnings.warn(f"{text}: they are not used", MendedWarning, stacklevel=2)
-    return np.where(strange, np.nan, values)
+    return strange, text
 
 
 def told_if_elsewhere(values: np.ndarray, low: float, high: float, what: str) -> None:

@@ -307,6 +307,12 @@ class StateSpace:
             return -np.inf, np.inf
         return self.mean[name] - _FAR_STDS * self.std[name], self.mean[name] + _FAR_STDS * self.std[name]
 
+    def plausible_inputs(self) -> dict[str, tuple[float, float]]:
+        """The same of every variable that an instrument observes on the grid, by its name in files."""
+        on_grid = [each for each in self.observing.values() if not each.along_track]
+        pairs = (zip(each.variables, each.scales, strict=True) for each in on_grid)
+        return {name: self.plausible(scale) for each in pairs for name, scale in each}
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""
         values = asdict(self)

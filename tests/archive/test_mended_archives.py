@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 import oceanvar
 from oceanvar.cli.commands import main
-from oceanvar.errors import GridMismatchError, ModelMismatchError, PatchError, StoreError
+from oceanvar.cli.report import summary_lines
+from oceanvar.errors import GridMismatchError, ModelMismatchError, PatchError, StoreError, UnitsMismatchError
 from oceanvar.network import VarNet
 from tests.test_mended_inputs import clean, learned, mapped, smoother
 
@@ -121,3 +122,34 @@ def test_groups_of_files_and_stores_are_read(model, tmp_path):
     assert CliRunner().invoke(main, ["plan", *arguments, "--quick"]).exit_code == 0
     done = CliRunner().invoke(main, ["assimilate", *arguments, "-o", str(tmp_path / "cli.zarr"), "-q"])
     assert done.exit_code == 0, done.output
+
+
+def test_values_that_are_no_observations_are_counted_once(model, tmp_path):
+    first, second = halves(clean())
+    # Far from all that was learned on, infinite, and out of the valid range: 2, 1 and 3 of them.
+    wrong = first.copy(deep=True)
+    seen = np.argwhere(wrong["ssh"].notnull().values)
+    for place, value in zip(seen[[0, 20, 40]], (1e20, -np.inf, 400.0), strict=True):
+        wrong["ssh"][tuple(place)] = value
+    late = second.copy(deep=True)
+    late["ssh"].attrs["valid_max"] = 50.0
+    for place in np.argwhere(late["ssh"].notnull().values)[[5, 6, 30]]:
+        late["ssh"][tuple(place)] = 60.0
+    folder = written(tmp_path / "in", wrong, late)
+    # Each of several batches of patches and each of several stretches of units sees most of them.
+    out = oceanvar.assimilate_archive(folder, model, tmp_path / "out.zarr", batch_size=1, chunks={"time": 2})
+    summary = oceanvar.archive.read_summary(out)
+    assert summary["n_not_used"] == 6
+    assert "not used        6 values" in "\n".join(summary_lines(summary))
+    missing = xr.concat([wrong.where(abs(wrong) < 300), late.where(late < 50)], "time")
+    with xr.open_zarr(out) as stored:
+        np.testing.assert_array_equal(stored["ssh"], mapped(missing, model)["ssh"])
+    alone = oceanvar.assimilate_archive(written(tmp_path / "good", first), model, tmp_path / "good.zarr")
+    assert oceanvar.archive.read_summary(alone)["n_not_used"] == 0
+
+
+def test_files_in_other_units_that_do_not_say_so_are_refused(model, tmp_path):
+    first, second = halves(clean())
+    folder = written(tmp_path / "in", first, 1e4 * second)
+    with pytest.raises(UnitsMismatchError, match=r"of 'ssh' of .*1\.nc.*other units"):
+        oceanvar.assimilate_archive(folder, model, tmp_path / "out.zarr")

@@ -71,7 +71,7 @@ def test_two_values_of_a_cell_and_their_errors(space, tmp_path):
         )
     space = replace(space, instruments={"state": Instrument(("ssh",), variance="error")})
     index = index_sources(find_sources({n: tmp_path / f"{n}.nc" for n in values}), space, Options(), None)
-    rows = index.reader().read(0, 1)
+    rows = index.reader().read(0, 1).obs
     weights = [1 / each for each in variances]
     assert rows["ssh"].values == pytest.approx((1.0 * weights[0] + 2.0 * weights[1]) / sum(weights))
     assert rows["error"].values == pytest.approx(1 / sum(weights))
