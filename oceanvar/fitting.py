@@ -1,11 +1,13 @@
 """Train a model on labelled fields."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError, PatchError
@@ -108,15 +110,18 @@ def fit(
     checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track)
     size, seed = choices.batch_size, choices.seed
     n_checks = min(checking.n_windows, n_validation)
+    windows = TrainingWindows(training, space, n_samples or training.n_windows, size, seed)
+    withheld_windows = TrainingWindows(checking, space, n_checks, min(size, n_checks), seed + 1, fixed=True)
     records = train(
         model.assimilator,
-        TrainingWindows(training, space, n_samples or training.n_windows, size, seed),
-        TrainingWindows(checking, space, n_checks, min(size, n_checks), seed + 1, fixed=True),
+        windows,
+        withheld_windows,
         choices,
         None if checkpoint is None else Path(checkpoint),
         resume,
         progress,
     )
+    model.state_space = replace(space, error_std=_error_std(model, withheld_windows))
     history = _history(records)
     model.provenance["training"] = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -128,6 +133,22 @@ def fit(
         "settings": str(choices),
     }
     return history
+
+
+def _error_std(model: VarNet, windows: TrainingWindows) -> dict[str, float]:
+    """Root mean square error of the analysis of each variable on windows, in the units of the state."""
+    n_axes = len(model.state_space.dims)
+    squares = counts = np.zeros(model.state_space.n_variables)
+    model.assimilator.eval()
+    for sample in windows.batches(0, 0, 1):
+        analysis, _ = model.assimilator.solve(sample.obs)
+        others = [0, *range(2, 2 + n_axes)]
+        squares = squares + ((analysis - sample.truth).square() * sample.known).double().sum(others).numpy()
+        counts = counts + sample.known.double().sum(others).numpy()
+    with np.errstate(invalid="ignore"):
+        errors = np.sqrt(squares / counts) * model.state_space.scales(np.float64, n_axes=0)[1]
+    pairs = zip(model.state_space.variables, errors.tolist(), strict=True)
+    return {name: float(f"{each:.6g}") for name, each in pairs if math.isfinite(each)}
 
 
 def _expected(data: Any, space: StateSpace, mask: xr.DataArray | None) -> Any:

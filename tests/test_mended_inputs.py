@@ -296,6 +296,38 @@ def test_a_variable_known_by_its_logarithm_comes_back_in_its_own_units(model):
         replace(space, transform={"ssh": "sqrt"})
 
 
+def test_a_trained_model_knows_its_error_and_gives_the_mean_of_a_logarithm(tmp_path):
+    logs = 3 * clean().fillna(0.0)
+    truth = 10**logs
+    truth["ssh"].attrs["units"] = "mg m-3"
+    observed = truth.where(clean()["ssh"].notnull())
+    patch = {"time": 3, "latitude": 7, "longitude": 6}
+    space = StateSpace(("ssh",), DIMS, patch=patch, transform={"ssh": "log10"}, units={"ssh": "mg m-3"})
+    model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    withheld = {"truth": truth.isel(time=slice(6, None)), "observations": observed.isel(time=slice(6, None))}
+    learned_from = {"truth": truth.isel(time=slice(6)), "observations": observed.isel(time=slice(6))}
+    learned_from["truth"].varnet.fit(
+        model,
+        learned_from["observations"],
+        validation=tuple(withheld.values()),
+        n_epochs=2,
+        n_warmup=1,
+    )
+    # Three days are one window, all that is withheld: its error can be taken from the map as well.
+    analysis = mapped(withheld["observations"], model)
+    error = np.log10(analysis["ssh"]) - logs["ssh"].isel(time=slice(6, None))
+    spread = model.state_space.error_std["ssh"]
+    assert spread == pytest.approx(float((error**2).mean() ** 0.5), rel=1e-4)
+    ratio = np.exp(0.5 * (np.log(10) * spread) ** 2)
+    np.testing.assert_allclose(analysis["ssh_mean"], analysis["ssh"] * ratio, rtol=1e-5)
+    assert analysis["ssh_mean"].attrs["units"] == "mg m-3"
+    withheld["observations"].to_netcdf(tmp_path / "obs.nc")
+    out = oceanvar.assimilate_archive(tmp_path / "obs.nc", model, tmp_path / "out.zarr")
+    with xr.open_zarr(out) as stored:
+        for name in ("ssh", "ssh_mean"):
+            np.testing.assert_allclose(stored[name], analysis[name], rtol=1e-5)
+
+
 def test_an_analysis_refers_to_nothing_that_is_not_there(model):
     ds = clean()
     ds["ssh"].attrs |= {"grid_mapping": "crs", "ancillary_variables": "ssh_error"}

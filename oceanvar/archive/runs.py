@@ -224,9 +224,8 @@ class ArchiveRun:
         axis = -len(self.setup.space.dims) - 1
         # The first names are those of the block, in its order; others are computed from them.
         names = list(map(str, self.writer.template.data_vars))[: block.shape[axis]]
-        values = from_log10(
-            {name: block.take(i, axis) for i, name in enumerate(names)}, self.setup.space.transform
-        )
+        fields = {name: block.take(i, axis) for i, name in enumerate(names)}
+        values = from_log10(fields, self.setup.space.transform, self.setup.space.error_std)
         state = block.take(range(self.setup.space.n_variables), axis)
         try:
             with watch.time("writing"):

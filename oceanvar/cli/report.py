@@ -50,7 +50,8 @@ def model_lines(model: VarNet) -> Iterator[str]:
             scale = f"mean {space.mean[name]:.6g}, standard deviation {space.std[name]:.6g}"
         seen = f", {space.ranges[name][0]:.4g} to {space.ranges[name][1]:.4g}" if name in space.ranges else ""
         known_by = f", by its {space.transform[name]}" if name in space.transform else ""
-        yield f"variable        {name} [{space.units.get(name, 'units not known')}], {scale}{seen}{known_by}"
+        error = f", error {space.error_std[name]:.3g} in withheld windows" if name in space.error_std else ""
+        yield f"variable        {name} [{space.units.get(name, 'units not known')}], {scale}{seen}{known_by}{error}"
     for dim in space.dims:
         yield f"dimension       {dim}, {space.axes.get(dim, 'step not known')}"
     yield f"patch           {_counts(space.patch)}"

@@ -264,12 +264,14 @@ def _transformed(given: Mended, space: StateSpace) -> Mended:
         return given
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
-        found = from_log10({str(name): field for name, field in analysis.data_vars.items()}, names)
+        logs = {str(name): field for name, field in analysis.data_vars.items()}
+        found = from_log10(logs, names, space.error_std)
         for name in names:
             found[name] = _with_attrs(found[name], analysis[name])
             if f"{name}_std" in analysis:
                 spread = {"long_name": f"standard deviation of the error of log10({name})", "units": "1"}
                 found[f"{name}_std"] = analysis[f"{name}_std"].drop_attrs().assign_attrs(spread)
+            if f"{name}_mean" in found:
                 mean = _with_attrs(found[f"{name}_mean"], analysis[name])
                 found[f"{name}_mean"] = mean.assign_attrs(
                     long_name=f"mean of {name}, which itself is the median"

@@ -58,8 +58,10 @@ class StateSpace:
         Lowest and highest value of each variable in training. Default: taken from the training data.
     transform : mapping of str to str, optional
         Variables that the model knows by their logarithm, ``{"CHL": "log10"}``: observations are taken so, and the
-        analysis comes back in the variable's own units, the median of what the logarithm says; with diagnostics
-        also the mean.
+        analysis comes back in the variable's own units: the median of what the logarithm says, and the mean.
+    error_std : mapping of str to float, optional
+        Root mean square error of the analysis of each variable, of its logarithm where it is known by that. Default:
+        that of the withheld windows after training.
     """
 
     variables: tuple[str, ...]
@@ -75,6 +77,7 @@ class StateSpace:
     axes: Mapping[str, Axis] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     transform: Mapping[str, str] = field(default_factory=dict)
+    error_std: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
@@ -317,5 +320,5 @@ class StateSpace:
         """Plain values for a model file."""
         values = asdict(self)
         # What a model does without is not written: its digest is that of before there was any.
-        optional = ("covariates", "instruments", "axes", "ranges", "transform")
+        optional = ("covariates", "instruments", "axes", "ranges", "transform", "error_std")
         return {k: v for k, v in values.items() if v or k not in optional}

@@ -11,7 +11,7 @@ A = TypeVar("A", np.ndarray, xr.DataArray)
 _LN10 = float(np.log(10.0))
 
 
-def from_log10(fields: Mapping[str, A], names: Iterable[str]) -> dict[str, A]:
+def from_log10(fields: Mapping[str, A], names: Iterable[str], error_std: Mapping[str, float]) -> dict[str, A]:
     """Fields of an analysis with those among `names` taken back from their decadic logarithm.
 
     Parameters
@@ -20,16 +20,20 @@ def from_log10(fields: Mapping[str, A], names: Iterable[str]) -> dict[str, A]:
         The logarithms; ``name_std``, their standard deviation, may be among them, and stays as it is.
     names : iterable of str
         Which of them are logarithms.
+    error_std : mapping of str to float
+        Standard deviation of the error of the logarithms in general, where the fields do not tell it.
 
     Returns
     -------
     dict
         The fields. A Gaussian logarithm of mean m and standard deviation s has the median ``10**m``, which is given
-        under the name, and the mean ``10**m exp((s ln 10)**2 / 2)``, given as ``name_mean`` where s is known.
+        under the name, and the mean ``10**m exp((s ln 10)**2 / 2)`` (Aitchison and Brown, 1957), given as
+        ``name_mean`` where s is known.
     """
     found = dict(fields)
     for name in names:
         found[name] = 10 ** fields[name]
-        if f"{name}_std" in fields:
-            found[f"{name}_mean"] = found[name] * np.exp((_LN10 * fields[f"{name}_std"]) ** 2 / 2)
+        spread = fields.get(f"{name}_std", error_std.get(name))
+        if spread is not None:
+            found[f"{name}_mean"] = found[name] * np.exp((_LN10 * spread) ** 2 / 2)
     return found
