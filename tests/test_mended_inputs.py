@@ -115,6 +115,19 @@ def test_any_guise_gives_the_same_map(case):
     np.testing.assert_allclose(result["ssh"] * factor, right["ssh"], rtol=1e-4, atol=1e-6)
 
 
+def test_a_region_in_two_parts_begins_behind_what_it_leaves_out(model):
+    """[0.5, 1, 1.5, -1, -0.5, 0], say: each part in order, and the second before the first."""
+    right = mapped(clean(), model)
+    for n in range(1, SIZES["longitude"]):
+        for turn in (0.0, 360.0):
+            ds = clean().roll(longitude=n, roll_coords=True)
+            ds = ds.assign_coords(longitude=ds["longitude"] % 360 if turn else ds["longitude"])
+            result = mapped(ds, model)
+            np.testing.assert_array_equal(np.sort(result["longitude"]), np.sort(ds["longitude"]))
+            result = result.assign_coords(longitude=(result["longitude"] + 180) % 360 - 180)
+            np.testing.assert_allclose(result.sortby("longitude")["ssh"], right["ssh"], atol=1e-6)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(DIMS), st.data())
 def test_what_occurs_twice_is_refused(dim, data):

@@ -206,14 +206,22 @@ def _sorted(given: np.ndarray, is_longitude: bool, name: str) -> tuple[np.ndarra
     """Strictly monotonic values, in the given direction where they are that already."""
     steps = np.diff(given)
     is_monotonic = (steps > 0).all() or (steps < 0).all()
-    around = CIRCLE - ONE_PLACE * float(np.median(np.abs(steps))) if is_longitude and len(steps) else np.inf
-    if is_monotonic and np.ptp(given) < around:
+    if is_monotonic and not (is_longitude and _is_cut(given)):
         return np.arange(len(given)), given, []
     if is_longitude:
         return _unrolled(given, name)
     index = np.argsort(given, kind="stable")
     _check_distinct(np.diff(given[index]), given[index], name)
     return index, given[index], ["was not in order, and was sorted"]
+
+
+def _is_cut(given: np.ndarray) -> bool:
+    """Whether monotonic longitudes go once around or more, or leave out more in their midst than at their ends."""
+    steps = np.abs(np.diff(given))
+    if not len(steps):
+        return False
+    usual, left_out = float(np.median(steps)), CIRCLE - float(np.ptp(given))
+    return left_out <= ONE_PLACE * usual or steps.max() > max(MAX_JUMP * usual, left_out)
 
 
 def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -225,11 +233,13 @@ def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, lis
     _check_distinct(np.where(gaps < ONE_PLACE * np.median(gaps), 0.0, gaps), given[index], name)
     widest, own = int(np.argmax(gaps)) + 1, int(np.argmin(index))
     is_rolled = np.array_equal(np.roll(index, -own), np.arange(len(index)))
-    first = own if is_rolled else widest if gaps[widest - 1] > MAX_JUMP * np.median(gaps) else 0
+    # A region begins behind what it leaves out, even where it was given in two parts that follow each other.
+    first = widest if gaps[widest - 1] > MAX_JUMP * np.median(gaps) else own if is_rolled else 0
     index = np.roll(index, -first)
     values = given[index[0]] + np.mod(turned[index] - turned[index[0]], CIRCLE)
     # Counting on behind the seam moves no data, and is taken back: nothing to tell.
-    return index, values, [] if is_rolled else ["was not in order, and was sorted"]
+    is_as_given = np.array_equal(index, np.arange(len(index)))
+    return index, values, [] if is_as_given else ["was not in order, and was sorted"]
 
 
 def _check_distinct(steps: np.ndarray, values: np.ndarray, name: str) -> None:
