@@ -156,6 +156,10 @@ def _expected(data: Any, space: StateSpace, mask: xr.DataArray | None) -> Any:
     if not isinstance(data, xr.Dataset):
         return data
     ds = mended(data, space, {}, "fill", "the fields to learn from").ds
+    times = ds.indexes.get(space.dims[0])
+    if times is not None and times.is_monotonic_decreasing and len(times) > 1:
+        # No model is to learn that time runs backwards: archives run forwards.
+        ds = ds.isel({space.dims[0]: slice(None, None, -1)})
     if mask is None:
         return ds
     sea = like(sea_of(mask, "the mask"), space, ds, "the mask")

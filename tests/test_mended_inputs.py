@@ -6,6 +6,7 @@ from dataclasses import replace
 import dask
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -307,6 +308,21 @@ def test_a_variable_known_by_its_logarithm_comes_back_in_its_own_units(model):
     assert analysis.attrs["units"] == "mg m-3"
     with pytest.raises(ConfigError, match="transform is"):
         replace(space, transform={"ssh": "sqrt"})
+
+
+def test_times_that_run_backwards_are_learned_forwards():
+    patch = {"time": 3, "latitude": 7, "longitude": 6}
+    digests = []
+    for order in (slice(None), slice(None, None, -1)):
+        torch.manual_seed(0)
+        model = oceanvar.presets.fourdvarnet(
+            StateSpace(("ssh",), DIMS, patch=patch), n_steps=1, n_features=2, n_hidden=2
+        )
+        truth, observed = (each.isel(time=order) for each in (clean().fillna(0.0), clean()))
+        truth.varnet.fit(model, observed, n_epochs=1, validation=0.34, n_warmup=1)
+        assert model.state_space.axes["time"].step == 1.0
+        digests.append(model.digest)
+    assert digests[0] == digests[1]
 
 
 def test_a_trained_model_knows_its_error_and_gives_the_mean_of_a_logarithm(tmp_path):
