@@ -83,7 +83,7 @@ def set_up_on(index: AbstractIndex, model: VarNet, options: Options) -> Setup:
     if setup.given.ds.sizes[dim] != index.layout.sizes[dim]:
         raise PatchError(
             f"the archive has {index.layout.sizes[dim]} times, and the model solves {space.patch[dim]} at once: "
-            "assimilate so few in memory"
+            "oceanvar.archive.open_archive(files).varnet.assimilate(model) maps so few, with empty times around them"
         )
     return replace(setup, options=options)
 

@@ -70,6 +70,8 @@ def test_fewer_days_than_a_window_are_for_memory(model, tmp_path):
     folder = written(tmp_path / "in", *halves(clean()))
     with pytest.raises(PatchError, match="the archive has 9 times, and the model solves 15 at once"):
         oceanvar.assimilate_archive(folder, net, tmp_path / "out.zarr")
+    whole = oceanvar.archive.open_archive(folder).varnet.assimilate(net)  # as the message says
+    np.testing.assert_allclose(whole["ssh"], mapped(clean(), net)["ssh"], atol=1e-6)
     beside = {"background": clean(1).fillna(0.0), "mask": clean()["time"] > clean()["time"][3]}
     assert mapped(clean(), net, **beside)["ssh"].notnull().sum() == 5 * 7 * 6
 
