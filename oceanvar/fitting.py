@@ -12,6 +12,7 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, PatchError
 from oceanvar.labels.masks import sea_of
+from oceanvar.network.border_errors import measure_borders
 from oceanvar.network.handles import resolve_device
 from oceanvar.network.training_windows import TrainingWindows
 from oceanvar.network.varnet import VarNet
@@ -122,6 +123,7 @@ def fit(
         progress,
     )
     model.state_space = replace(space, error_std=_error_std(model, withheld_windows))
+    model.state_space = replace(model.state_space, borders=measure_borders(model, checking, seed + 2))
     history = _history(records)
     model.provenance["training"] = {
         "date": datetime.now(UTC).date().isoformat(),

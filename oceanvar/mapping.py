@@ -21,7 +21,12 @@ from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, is_circle, metric_nam
 from oceanvar.labels.discovery import about, with_coverage
 from oceanvar.labels.masks import sea_at, sea_observed, sea_of
 from oceanvar.labels.values import PACKING, VALID_RANGE
-from oceanvar.network.handles import PatchSolver, automatic_batch_size, resolve_device
+from oceanvar.network.handles import (
+    PatchSolver,
+    automatic_batch_size,
+    points_at_once,
+    resolve_device,
+)
 from oceanvar.network.varnet import VarNet, loaded
 from oceanvar.options import Options
 from oceanvar.patching.batches import PatchJob
@@ -79,8 +84,9 @@ def assimilate(
     model : VarNet or path-like
         Model, its file, or the name of a packaged one.
     patch, overlap : mapping of str to int, optional
-        Points of a patch and points shared by neighbours, for the dimensions where they are to differ
-        from the model's own.
+        Points of a patch and points shared by neighbours, by dimension. Default: where the model's file says how
+        its error depends on them (`oceanvar.patching.borders`), those that cost least at an error of at most 1.01
+        of its own patches'; elsewhere the model's own.
     background : Dataset, optional
         First guess on the same grid, instead of the model's own start.
     periodic : sequence of str, optional
@@ -225,6 +231,7 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         warnings.warn(told, MendedWarning, stacklevel=_CALLER)
     ds = given.ds
     space.check_inputs(ds, "the observations")
+    space = space.economical(ds.sizes, {*options.patch, *options.overlap}, points_at_once(options.device))
     if background is not None:
         guess = mended(background, space, {}, "refuse", "the background")
         background = (lengthened(guess, space, space.dims[0], "the background") if is_fixed else guess).ds
@@ -243,7 +250,9 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         PatchSolver(model, options.device, options.precision, has_background, options.diagnostics),
         taper_factors(options.taper, grid),
         2 * space.n_variables + 1 if options.diagnostics else space.n_variables,
-        automatic_batch_size(n_points) if options.batch_size == "auto" else int(options.batch_size),
+        automatic_batch_size(n_points, options.device)
+        if options.batch_size == "auto"
+        else int(options.batch_size),
         np.dtype(np.float64 if options.precision == "float64" else np.float32),
         track_cutter(options.along_track, ds, space),
     )

@@ -56,6 +56,10 @@ def model_lines(model: VarNet) -> Iterator[str]:
         yield f"dimension       {dim}, {space.axes.get(dim, 'step not known')}"
     yield f"patch           {_counts(space.patch)}"
     yield f"overlap         {_counts(space.overlap)}"
+    for dim, border in space.borders.items():
+        least = border.least_overlap
+        larger = f", {border.large:.3f} in larger patches" if border.large is not None else ""
+        yield f"relative error  {border.by_overlap[least]:.3f} with overlap {dim}={least}{larger}"
     yield f"periodic        {', '.join(space.periodic) or 'none'}"
     yield "architecture"
     yield from _tree("assimilator", describe(model.assimilator), "  ")

@@ -25,8 +25,11 @@ _LOCK = threading.RLock()
 _COPIES: "dict[tuple[str, str, str], _WorkingCopy]" = {}
 _MOST_COPIES = 8
 
-_POINTS_AT_ONCE = 4_000_000
-"""State points of an automatic batch: some hundred MB of activations with the usual networks."""
+_POINTS_AT_ONCE = {"cpu": 500_000, "cuda": 4_000_000}
+"""State points of an automatic batch: what the caches of a CPU hold of it, some hundred MB of activations on a GPU.
+
+On a CPU 16 patches of 25 x 100 x 100 at once cost twice as much each as two of them (docs/benchmarks.md).
+"""
 
 
 @dataclass(eq=False)
@@ -186,6 +189,12 @@ def has_device(device: str) -> bool:
     return kind != "cuda" or int(number or 0) < torch.cuda.device_count()
 
 
-def automatic_batch_size(n_points: int) -> int:
-    """Patches of `n_points` state points to solve at once."""
-    return max(1, min(256, _POINTS_AT_ONCE // n_points))
+def points_at_once(device: str) -> int:
+    """State points that are best solved at once on a device; "auto" is that of this process."""
+    has_gpu = device != "cpu" and torch.cuda.is_available()
+    return _POINTS_AT_ONCE["cuda" if has_gpu else "cpu"]
+
+
+def automatic_batch_size(n_points: int, device: str) -> int:
+    """Patches of `n_points` state points to solve at once on a device."""
+    return max(1, min(256, points_at_once(device) // n_points))

@@ -1,7 +1,7 @@
 """Which labelled fields make up a state, how large a patch is, and how values are normalised."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from oceanvar.errors import (
 )
 from oceanvar.labels.alignment import check_variables
 from oceanvar.labels.axes import Axis
+from oceanvar.patching.borders import Border, economical
 from oceanvar.state.instruments import Instrument
 
 STATE = "state"
@@ -62,6 +63,9 @@ class StateSpace:
     error_std : mapping of str to float, optional
         Root mean square error of the analysis of each variable, of its logarithm where it is known by that. Default:
         that of the withheld windows after training.
+    borders : mapping of str to Border, optional
+        How the error of stitched fields depends on patches, by dimension: where it is known, patches and overlaps
+        are chosen by it. Default: measured on the withheld data after training, where they are long enough.
     """
 
     variables: tuple[str, ...]
@@ -78,6 +82,7 @@ class StateSpace:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     transform: Mapping[str, str] = field(default_factory=dict)
     error_std: Mapping[str, float] = field(default_factory=dict)
+    borders: Mapping[str, Border] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
@@ -87,6 +92,10 @@ class StateSpace:
         object.__setattr__(self, "instruments", instruments)
         axes = {dim: Axis(**axis) if isinstance(axis, dict) else axis for dim, axis in self.axes.items()}
         object.__setattr__(self, "axes", axes)
+        borders = {
+            dim: Border(**each) if isinstance(each, dict) else each for dim, each in self.borders.items()
+        }
+        object.__setattr__(self, "borders", borders)
         ranges = {name: (float(low), float(high)) for name, (low, high) in self.ranges.items()}
         object.__setattr__(self, "ranges", ranges)
         object.__setattr__(self, "dims", tuple(self.dims))
@@ -94,7 +103,7 @@ class StateSpace:
         missing = [dim for dim in self.dims if dim not in self.patch]
         if missing:
             raise PatchError(f"patch gives no size for dimension {missing[0]!r}: it has {dict(self.patch)}")
-        for name in ("patch", "overlap", "periodic", "axes"):
+        for name in ("patch", "overlap", "periodic", "axes", "borders"):
             unknown = [dim for dim in getattr(self, name) if dim not in self.dims]
             if unknown:
                 raise PatchError(
@@ -316,9 +325,27 @@ class StateSpace:
         pairs = (zip(each.variables, each.scales, strict=True) for each in on_grid)
         return {name: self.plausible(scale) for each in pairs for name, scale in each}
 
+    def economical(self, sizes: Mapping[Any, int], chosen: Collection[str], most_points: int) -> "StateSpace":
+        """The same with the patches and overlaps that cost least on a grid, where their error is known.
+
+        Parameters
+        ----------
+        sizes : mapping of str to int
+            Points of the grid.
+        chosen : collection of str
+            Dimensions whose patch and overlap are not to change.
+        most_points : int
+            Values of a patch, over all variables and dimensions, beyond which it does not grow.
+        """
+        known = {dim: border for dim, border in self.borders.items() if dim not in self.periodic}
+        on_grid = {dim: sizes[dim] for dim in self.dims}
+        n_most = most_points // self.n_variables
+        patch, overlap = economical(on_grid, self.patch, self.overlap, known, chosen, n_most)
+        return replace(self, patch=patch, overlap=overlap)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""
         values = asdict(self)
         # What a model does without is not written: its digest is that of before there was any.
-        optional = ("covariates", "instruments", "axes", "ranges", "transform", "error_std")
+        optional = ("covariates", "instruments", "axes", "ranges", "transform", "error_std", "borders")
         return {k: v for k, v in values.items() if v or k not in optional}
