@@ -113,7 +113,8 @@ def assimilate(
         the cost per observation of the patches that cover a point: about 1, more in a wrong minimum.
     along_track : mapping of str to Dataset, optional
         For a model with along-track instruments, the samples of each, in memory: variables over one dimension
-        with coordinates longitude, latitude, time, say. A patch gets those within half a cell of it.
+        with coordinates longitude, latitude, time, say. A patch gets those within half a cell of it. The grid may be
+        curvilinear, with two-dimensional latitude and longitude.
     variables : mapping of str to str, optional
         Names in `ds` of variables that the model knows under other ones: ``{"ssh": "sla_filtered"}``.
     gaps : {"fill", "refuse"}

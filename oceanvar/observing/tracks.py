@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,7 @@ from oceanvar.labels.coordinates import (
     numbers,
     turned_longitude,
 )
+from oceanvar.labels.curvilinear import Curvilinear, curvilinear
 from oceanvar.observing.passes import GAP_SECONDS, passes_of
 from oceanvar.observing.samples import SAMPLE, Tracks, as_samples, over_samples, own_dim
 
@@ -105,7 +106,7 @@ def bin_tracks(tracks: Tracks, grid: xr.Dataset | xr.DataArray) -> xr.DataArray:
     tracks : DataArray, Dataset or sequence of these
         One variable, as `oceanvar.observing.samples.as_samples` takes it.
     grid : Dataset or DataArray
-        Evenly spaced coordinates of time, latitude and longitude, by CF attributes or names: centres of the cells.
+        As of `bin_with_errors`.
 
     Returns
     -------
@@ -133,6 +134,8 @@ def bin_with_errors(
         One variable, as `oceanvar.observing.samples.as_samples` takes it.
     grid : Dataset or DataArray
         Evenly spaced coordinates of time, latitude and longitude, by CF attributes or names: centres of the cells.
+        On a curvilinear grid latitude and longitude are two-dimensional, and its cells reach half-way to the next
+        points.
     noise_std : float, optional
         Standard deviation of the independent errors of the samples. Default: from their ``variance``, as
         `oceanvar.open_tracks` reads it: a sample weighs as one over its own, and is not used without one.
@@ -152,18 +155,13 @@ def bin_with_errors(
         If there is not one variable, or a coordinate or the errors are missing.
     """
     values, errors = _one_variable(tracks, noise_std)
-    dims = _grid_dims(grid)
-    places = {each: values[each] for each in dims}
-    places[LONGITUDE] = turned_longitude(values[LONGITUDE], grid[dims[LONGITUDE]])
-    index, inside = [], np.ones(values.size, bool)
-    for each, dim in dims.items():
-        centres = numbers(grid[dim]).values
-        distance = numbers(places[each], grid[dim][0]).values - centres[0]
-        nearest = np.floor(distance / even_step(centres, dim) + 0.5).astype(int)
-        inside &= (nearest >= 0) & (nearest < grid.sizes[dim])
-        index.append(nearest)
+    curved = curvilinear(grid)
+    dims = _grid_dims(grid, curved)
+    index = _index(values, grid, dims, curved)
     shape = [grid.sizes[dim] for dim in dims.values()]
-    flat = np.ravel_multi_index([each[inside] for each in index], shape)
+    nearest = np.floor(index + 0.5)
+    inside = ((nearest >= 0) & (nearest < np.reshape(shape, (-1, 1)))).all(axis=0)
+    flat = np.ravel_multi_index(tuple(nearest[:, inside].astype(int)), shape)
     n_cells = int(np.prod(shape))
     counts = np.bincount(flat, minlength=n_cells).reshape(shape)
     weights = 1 / errors[inside]
@@ -178,7 +176,7 @@ def bin_with_errors(
             "count": (over, counts, {"long_name": "samples in the cell", "units": "1"}),
             "variance": (over, variance, {"long_name": "error variance of the mean"}),
         },
-        {dim: grid[dim] for dim in over},
+        {dim: grid[dim] for dim in over} if curved is None else _coords_over(grid, over),
     )
 
 
@@ -192,7 +190,8 @@ def sample_field(field: xr.DataArray, tracks: Tracks) -> xr.DataArray:
     Parameters
     ----------
     field : DataArray
-        Dimensions latitude, longitude and, optionally, time, by CF attributes or names.
+        Dimensions latitude, longitude and, optionally, time, by CF attributes or names; or with two-dimensional
+        latitude and longitude (a curvilinear grid).
     tracks : Dataset, DataArray or sequence of these
         As `oceanvar.observing.samples.as_samples` takes them.
 
@@ -207,17 +206,26 @@ def sample_field(field: xr.DataArray, tracks: Tracks) -> xr.DataArray:
     MissingVariableError, GridMismatchError
         If coordinates are missing, or the times of both are of different kinds.
     """
-    dims = meant_dims(field)
+    dims, curved = meant_dims(field), curvilinear(field)
+    if curved is not None:
+        dims = dims | dict(zip((LATITUDE, LONGITUDE), curved.dims, strict=True))
     if not {LATITUDE, LONGITUDE} <= set(dims):
         raise MissingVariableError(
-            f"the field has no latitude and longitude among {tuple(field.dims)}: rename them"
+            f"the field has no latitude and longitude among {tuple(field.dims)}, and none over two of them: rename them"
         )
     samples = over_samples(tracks, needed=tuple(dims))
-    longitude = turned_longitude(samples[LONGITUDE], field[dims[LONGITUDE]])
-    places = {dims[LATITUDE]: samples[LATITUDE], dims[LONGITUDE]: longitude}
     # No coordinates but those of the axes: xarray would interpolate all others too.
     field = field.drop_vars([name for name in field.coords if name not in field.dims])
-    field = around_the_globe(field, dims[LONGITUDE])
+    if curved is None:
+        longitude = turned_longitude(samples[LONGITUDE], field[dims[LONGITUDE]])
+        places = {dims[LATITUDE]: samples[LATITUDE], dims[LONGITUDE]: longitude}
+        field = around_the_globe(field, dims[LONGITUDE])
+    else:
+        index = curved.index(samples[LATITUDE].values, samples[LONGITUDE].values)
+        places = {
+            dim: xr.DataArray(each, dims=SAMPLE) for dim, each in zip(curved.dims, index.T, strict=True)
+        }
+        field = field.assign_coords({dim: np.arange(field.sizes[dim]) for dim in curved.dims})
     if TIME in dims:
         days = numbers(field[dims[TIME]])
         places[dims[TIME]] = numbers(samples[TIME], field[dims[TIME]][0]).clip(days.min(), days.max())
@@ -280,15 +288,47 @@ def _one_variable(tracks: Tracks, noise_std: float | None) -> tuple[xr.DataArray
     return samples[names[0]], samples["variance"].values
 
 
-def _grid_dims(grid: xr.Dataset | xr.DataArray) -> dict[str, Hashable]:
-    """Names that a grid gives to time, latitude and longitude."""
+def _grid_dims(grid: xr.Dataset | xr.DataArray, curved: Curvilinear | None) -> dict[str, Hashable]:
+    """Names that a grid gives to time, latitude and longitude, or to what runs along them."""
     dims = meant_dims(grid)
-    missing = [name for name in (TIME, LATITUDE, LONGITUDE) if dims.get(name) not in grid.coords]
+    wanted = (TIME, LATITUDE, LONGITUDE) if curved is None else (TIME,)
+    missing = [name for name in wanted if dims.get(name) not in grid.coords]
     if missing:
         raise MissingVariableError(
             f"the grid has no dimension with a coordinate that is the {missing[0]}; there are {tuple(grid.dims)}"
         )
-    return dims
+    if curved is None:
+        return dims
+    return {TIME: dims[TIME], LATITUDE: curved.dims[0], LONGITUDE: curved.dims[1]}
+
+
+def _index(
+    samples: xr.DataArray,
+    grid: xr.Dataset | xr.DataArray,
+    dims: Mapping[str, Hashable],
+    curved: Curvilinear | None,
+) -> np.ndarray:
+    """Index coordinates ``(3, n)`` of samples on a grid, with any number outside of it or NaN."""
+    places = {each: samples[each] for each in dims}
+    found = {}
+    if curved is None:
+        places[LONGITUDE] = turned_longitude(samples[LONGITUDE], grid[dims[LONGITUDE]])
+    else:
+        index = curved.index(samples[LATITUDE].values, samples[LONGITUDE].values)
+        found = dict(zip((LATITUDE, LONGITUDE), index.T, strict=True))
+    for each, dim in dims.items():
+        if each not in found:
+            centres = numbers(grid[dim]).values
+            distance = numbers(places[each], grid[dim][0]).values - centres[0]
+            found[each] = distance / even_step(centres, dim)
+    return np.stack([found[each] for each in dims])
+
+
+def _coords_over(grid: xr.Dataset | xr.DataArray, dims: Sequence[Hashable]) -> dict[Hashable, xr.Variable]:
+    """Coordinates along some dimensions."""
+    return {
+        name: each.variable for name, each in grid.coords.items() if each.dims and set(each.dims) <= set(dims)
+    }
 
 
 def _beside(values: xr.DataArray, tracks: Tracks, samples: xr.Dataset) -> xr.DataArray:

@@ -1,6 +1,6 @@
 """Along-track observations as patches see them: samples at index coordinates, cut by position."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,15 @@ from dask.base import tokenize
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 from oceanvar.labels.axes import kind_of
-from oceanvar.labels.coordinates import HALF_CELL, LONGITUDE, index_coordinate, numbers, turned_longitude
+from oceanvar.labels.coordinates import (
+    HALF_CELL,
+    LATITUDE,
+    LONGITUDE,
+    index_coordinate,
+    numbers,
+    turned_longitude,
+)
+from oceanvar.labels.curvilinear import Curvilinear, curvilinear
 from oceanvar.labels.units import Conversion, conversion
 from oceanvar.observing.samples import PLACE, Tracks, as_samples
 from oceanvar.patching.grids import Origin
@@ -131,7 +139,7 @@ def track_cutter(
     ----------
     along_track : mapping of str to Dataset, DataArray or sequence of these, optional
         For each along-track instrument of `space` its samples, as `oceanvar.observing.samples.as_samples` takes
-        them, with a coordinate for each dimension of the state.
+        them, with a coordinate for each dimension of the state; with latitude and longitude on a curvilinear grid.
     ds : Dataset
         Grid; only its coordinates are looked at.
     space : StateSpace
@@ -157,7 +165,11 @@ def track_cutter(
         )
     if not given:
         return None
-    samples = {name: _samples(given[name], name, each, ds, space) for name, each in space.tracked.items()}
+    fields = [name for name in space.inputs if name in ds]
+    curved = curvilinear(ds[fields] if fields else ds, space.dims)
+    samples = {
+        name: _samples(given[name], name, each, ds, space, curved) for name, each in space.tracked.items()
+    }
     return TrackCutter(
         samples,
         tuple(ds.sizes[dim] for dim in space.dims),
@@ -166,10 +178,19 @@ def track_cutter(
     )
 
 
-def _samples(tracks: Tracks, name: str, instrument: Instrument, ds: xr.Dataset, space: StateSpace) -> Samples:
-    samples = _as_samples(tracks, name, instrument, ds, space)
-    found = [_index_on(samples, name, ds, dim) for dim in space.dims]
-    positions = np.stack(found, axis=1)
+def _samples(
+    tracks: Tracks,
+    name: str,
+    instrument: Instrument,
+    ds: xr.Dataset,
+    space: StateSpace,
+    curved: Curvilinear | None,
+) -> Samples:
+    if curved is not None and _have_coordinates(tracks, curved.dims):
+        # Samples that say where they lie along the dimensions themselves: on the plane of a projection, say.
+        curved = None
+    samples = _as_samples(tracks, name, instrument, ds, space, curved)
+    positions = _positions(samples, name, ds, space, curved)
     on_grid = np.isfinite(positions).all(axis=1)
     if len(positions) and not on_grid.any():
         raise GridMismatchError(
@@ -191,19 +212,35 @@ def _samples(tracks: Tracks, name: str, instrument: Instrument, ds: xr.Dataset, 
     return Samples(positions[order], values, variances)
 
 
+def _have_coordinates(tracks: Tracks, dims: Sequence[Hashable]) -> bool:
+    parts = [tracks] if isinstance(tracks, xr.Dataset | xr.DataArray) else tracks
+    names = [set(part.variables if isinstance(part, xr.Dataset) else part.coords) for part in parts]
+    # The lines and pixels of a swath may bear the names of the grid's dimensions, and are others.
+    return all(set(dims) <= each - set(part.dims) for each, part in zip(names, parts, strict=True))
+
+
 def _as_samples(
-    tracks: Tracks, name: str, instrument: Instrument, ds: xr.Dataset, space: StateSpace
+    tracks: Tracks,
+    name: str,
+    instrument: Instrument,
+    ds: xr.Dataset,
+    space: StateSpace,
+    curved: Curvilinear | None,
 ) -> xr.Dataset:
     """Samples of an instrument with all that it needs, those without a place or a value left out."""
-    missing = [dim for dim in space.dims if dim not in ds.coords]
+    by_angles = () if curved is None else curved.dims
+    along = [dim for dim in space.dims if dim not in by_angles]
+    missing = [dim for dim in along if dim not in ds.coords]
     if missing:
         raise MissingVariableError(
-            f"the dimension {missing[0]!r} of the grid has no coordinate, and samples cannot be located without one"
+            f"the dimension {missing[0]!r} of the grid has no coordinate, and samples cannot be located without one: "
+            f"add it with assign_coords, or a latitude and a longitude over two dimensions (a curvilinear grid); the "
+            f"coordinates are {sorted(map(str, ds.coords))}, and CF attributes say what they are: standard_name, units"
         )
     for each in [tracks] if isinstance(tracks, xr.Dataset | xr.DataArray) else tracks:
         _check_tracks(each, name, instrument)
-    kinds = [kind_of(ds[dim])[0] for dim in space.dims]
-    return as_samples(tracks, instrument.variables, [kind for kind in kinds if kind in PLACE])
+    needed = [kind for kind in (kind_of(ds[dim])[0] for dim in along) if kind in PLACE]
+    return as_samples(tracks, instrument.variables, needed + ([LATITUDE, LONGITUDE] if by_angles else []))
 
 
 def _check_tracks(tracks: xr.Dataset | xr.DataArray, name: str, instrument: Instrument) -> None:
@@ -226,6 +263,20 @@ def _conversion(samples: xr.Dataset, name: str, variable: str, scale: str, space
     if wanted is None or given == wanted:
         return Conversion(1.0, 0.0)
     return conversion(str(given), wanted, f"variable {variable!r} of the tracks {name!r}")
+
+
+def _positions(
+    samples: xr.Dataset, name: str, ds: xr.Dataset, space: StateSpace, curved: Curvilinear | None
+) -> np.ndarray:
+    """Index coordinates of every sample along all dimensions; NaN beyond half a cell outside the grid."""
+    found: dict[Hashable, np.ndarray] = {}
+    if curved is not None:
+        index = curved.index(samples[LATITUDE].values, samples[LONGITUDE].values)
+        found = dict(zip(curved.dims, index.T, strict=True))
+    for dim in space.dims:
+        if dim not in found:
+            found[dim] = _index_on(samples, name, ds, dim)
+    return np.stack([found[dim] for dim in space.dims], axis=1)
 
 
 def _index_on(samples: xr.Dataset, name: str, ds: xr.Dataset, dim: str) -> np.ndarray:

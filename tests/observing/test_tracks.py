@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.errors import GridMismatchError, StoreError
+from oceanvar.errors import GridMismatchError, MissingVariableError, StoreError
 from oceanvar.observing import (
     anomalies,
     bin_tracks,
@@ -139,6 +139,46 @@ def test_samples_outside_the_grid_are_ignored() -> None:
             outside = inside.assign_coords({dim: inside[dim] + sign * 2 * offset})
             assert bin_tracks(outside, grid()).isnull().all()
     assert int(bin_tracks(inside, grid()).notnull().sum()) == 1
+
+
+def curved(target: xr.Dataset) -> xr.Dataset:
+    """The same grid with latitude and longitude at each point, as ROMS names them."""
+    north, east = np.meshgrid(target["latitude"], target["longitude"], indexing="ij")
+    dims = ("eta_rho", "xi_rho")
+    places = {
+        "lat_rho": (dims, north, {"units": "degree_north"}),
+        "lon_rho": (dims, east, {"units": "degree_east"}),
+    }
+    renamed = target.rename(latitude="eta_rho", longitude="xi_rho").drop_vars(["eta_rho", "xi_rho"])
+    return renamed.assign_coords(places)
+
+
+def test_cells_of_a_curvilinear_grid_are_those_of_its_rectilinear_twin() -> None:
+    tracks = samples(300, margin=1.0)
+    expected = bin_with_errors(tracks, grid(), noise_std=0.1)
+    binned = bin_with_errors(tracks, curved(grid()), noise_std=0.1)
+    assert binned["adt"].dims == ("time", "eta_rho", "xi_rho")
+    assert set(binned.coords) == {"time", "lat_rho", "lon_rho"}
+    assert 0 < int(expected["count"].sum()) < 300
+    for name in expected:
+        np.testing.assert_array_equal(binned[name], expected[name])
+    with pytest.raises(MissingVariableError, match="no dimension with a coordinate that is the time"):
+        bin_tracks(tracks, curved(grid()).drop_vars("time"))
+
+
+def test_a_field_on_a_curvilinear_grid_is_sampled_as_its_rectilinear_twin() -> None:
+    tracks = samples(200, margin=0.3)
+    coords = grid().coords
+    field = xr.DataArray(
+        np.random.default_rng(0).standard_normal((4, 5, 6)), coords, ("time", "latitude", "longitude"), "adt"
+    )
+    twin = curved(field.to_dataset())["adt"]
+    for ours, its in ((field, twin), (field[0], twin[0])):
+        expected, found = sample_field(ours, tracks), sample_field(its, tracks)
+        known = expected.notnull() & found.notnull()
+        assert 0.3 < float(known.mean()) < 1
+        assert int((expected.notnull() != found.notnull()).sum()) <= 1
+        np.testing.assert_allclose(found.where(known), expected.where(known), atol=5e-3)
 
 
 def test_times_may_be_numbers_of_days_but_not_a_mixture() -> None:

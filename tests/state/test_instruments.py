@@ -22,6 +22,7 @@ from oceanvar.network import VarNet
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.state import Instrument, StateSpace
 from oceanvar.state.samples import track_cutter
+from oceanvar.state.windows import WindowSource
 from oceanvar.variational import (
     AlongTrack,
     Assimilator,
@@ -160,6 +161,81 @@ def test_another_circle_and_a_grid_from_north_to_south(nadir_model, obs):
     whole = {"patch": {"lat": 11}, "overlap": {"lat": 0}, "along_track": {"nadir": tracks}, **double}
     southward = obs.isel(lat=slice(None, None, -1)).varnet.assimilate(nadir_model, **whole)
     assert_same_field(southward.isel(lat=slice(None, None, -1)), obs.varnet.assimilate(nadir_model, **whole))
+
+
+def curved_twin(ds: xr.Dataset) -> xr.Dataset:
+    """The same grid with latitude and longitude at each point, as NEMO names them."""
+    lat, lon = np.meshgrid(ds["lat"], ds["lon"], indexing="ij")
+    return (
+        ds.drop_vars(["lat", "lon"])
+        .rename(lat="y", lon="x")
+        .assign_coords(
+            nav_lat=(("y", "x"), lat, {"units": "degrees_north"}),
+            nav_lon=(("y", "x"), lon, {"units": "degrees_east"}),
+        )
+    )
+
+
+def curved_space(space: StateSpace) -> StateSpace:
+    names = {"time": "time", "lat": "y", "lon": "x"}
+    sizes = {
+        each: {names[dim]: n for dim, n in getattr(space, each).items()} for each in ("patch", "overlap")
+    }
+    return replace(space, dims=tuple(names.values()), **sizes)
+
+
+def test_a_curvilinear_grid_is_mapped_as_its_rectilinear_twin(nadir_model, tracked, obs):
+    """In files whose dimensions have point numbers for coordinates, too; and where other points are beside."""
+    tracks = tracks_on(obs)
+    expected = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks})
+    without = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks.isel(sample=slice(0))})
+    nadir = ObservationTerm(AlongTrack(), "nadir", 2.0)
+    model = solver_of(curved_space(tracked), ObservationTerm(), nadir, tracks=("nadir",))
+    twin = curved_twin(obs)
+    numbered = twin.assign_coords(y=np.arange(11), x=np.arange(13))
+    u_points = numbered.assign_coords(lon_u=twin["nav_lon"] + 0.125)
+    u_points["ssh"].attrs["coordinates"] = "nav_lat nav_lon"
+    for given in (twin, numbered, u_points, twin.chunk(time=4)):
+        analysis = given.varnet.assimilate(model, along_track={"nadir": tracks})
+        np.testing.assert_allclose(analysis["ssh"], expected["ssh"], atol=2e-3)
+    assert np.abs(without["ssh"] - expected["ssh"]).max() > 0.1
+    windows = [
+        WindowSource(ds.fillna(0.0), space, ds, along_track={"nadir": tracks})
+        for ds, space in ((obs, tracked), (twin, curved_space(tracked)))
+    ]
+    given, found = (each.tracks([each.draw(np.random.default_rng(0))])["nadir"] for each in windows)
+    np.testing.assert_allclose(found.positions, given.positions, atol=1e-4)
+    np.testing.assert_array_equal(found.values, given.values)
+
+
+def test_samples_that_know_their_place_along_the_dimensions_of_a_plane_need_no_angles(tracked, obs):
+    tracks = tracks_on(obs)
+    plane = curved_twin(obs).assign_coords(y=100.0 * np.arange(11), x=100.0 * np.arange(13))
+    own = tracks.assign_coords(y=400 * tracks["latitude"], x=400 * tracks["longitude"])
+    nowhere = own.assign_coords(latitude=own["latitude"] * 0 + 80)
+    # Lines and pixels of a swath that are called as the dimensions of the grid are none of them.
+    swath = tracks.rename(sample="y").assign_coords(y=np.arange(60.0), x=("y", np.arange(60.0)))
+    expected, by_place, by_angle = (
+        track_cutter({"nadir": given}, plane, curved_space(tracked)).instruments["nadir"].positions
+        for given in (tracks, nowhere, swath)
+    )
+    np.testing.assert_allclose(by_place, expected, atol=1e-4)
+    np.testing.assert_array_equal(by_angle, expected)
+
+
+def test_what_a_curvilinear_grid_lacks_is_told(tracked, obs):
+    model = solver_of(curved_space(tracked), ObservationTerm(AlongTrack(), "nadir"))
+    twin, tracks = curved_twin(obs), tracks_on(obs)
+    with pytest.raises(MissingVariableError, match="'y' of the grid has no coordinate.*over two dimensions"):
+        twin.drop_vars("nav_lon").varnet.assimilate(model, along_track={"nadir": tracks})
+    more = twin.assign_coords(glamu=twin["nav_lon"] + 0.125)
+    with pytest.raises(MissingVariableError, match="several coordinates that are the longitude"):
+        more.varnet.assimilate(model, along_track={"nadir": tracks})
+    with pytest.raises(MissingVariableError, match="no coordinate 'longitude'"):
+        twin.varnet.assimilate(model, along_track={"nadir": tracks.drop_vars("longitude")})
+    away = tracks.assign_coords(latitude=tracks["latitude"] + 20)
+    with pytest.raises(GridMismatchError, match="none of the 60 samples of 'nadir' lies on the grid"):
+        twin.varnet.assimilate(model, along_track={"nadir": away})
 
 
 def test_samples_elsewhere_and_missing_values_change_nothing(nadir_model, obs):
