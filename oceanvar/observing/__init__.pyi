@@ -4,6 +4,7 @@ from .cells import RandomCells as RandomCells
 from .clouds import MovingClouds as MovingClouds
 from .orbits import Orbit as Orbit
 from .readers.along_track import open_tracks as open_tracks
+from .readers.flags import NoneOf as NoneOf
 from .readers.images import open_images as open_images
 from .samplers import AbstractSampler as AbstractSampler
 from .samplers import EveryNthStep as EveryNthStep

@@ -9,6 +9,42 @@ EPOCH_1950, EPOCH_2000, EPOCH_1981 = (np.datetime64(f"{year}-01-01") for year in
 NORTH = {"standard_name": "latitude", "units": "degrees_north"}
 EAST = {"standard_name": "longitude", "units": "degrees_east"}
 
+SURFACES = (
+    "open_ocean land continental_water aquatic_vegetation continental_ice_snow floating_ice salted_basin"
+)
+"""Meanings of 0 to 6 in the surface classification of GDR-F."""
+
+KARIN_BITS = {
+    name: 1 << bit
+    for bit, name in {
+        0: "suspect_large_ssh_delta",
+        1: "suspect_large_ssh_std",
+        2: "suspect_large_ssh_window_std",
+        3: "suspect_beam_used",
+        4: "suspect_less_than_nine_beams",
+        6: "suspect_ssb_out_of_range",
+        7: "suspect_pixel_used",
+        8: "suspect_num_pt_avg",
+        9: "suspect_karin_telem",
+        10: "suspect_orbit_control",
+        11: "suspect_sc_event_flag",
+        12: "suspect_tvp_qual",
+        13: "suspect_volumetric_corr",
+        15: "degraded_ssb_not_computable",
+        16: "degraded_media_delays_missing",
+        17: "degraded_beam_used",
+        18: "degraded_large_attitude",
+        19: "degraded_karin_ifft_overflow",
+        24: "bad_karin_telem",
+        25: "bad_very_large_attitude",
+        26: "bad_tide_corrections_missing",
+        29: "bad_outside_of_range",
+        30: "degraded",
+        31: "bad_not_usable",
+    }.items()
+}
+"""Bits of the quality of KaRIn's sea surface heights."""
+
 
 def put(
     group: netCDF4.Dataset,
@@ -145,7 +181,7 @@ def sentinel6(path: Path, times, longitude, latitude) -> Path:
                 (np.arange(n * repeat) == 2 * repeat).astype("i1"),
                 127,
                 flag_values=np.arange(7, dtype="i1"),
-                flag_meanings="open_ocean land continental_water a b c d",
+                flag_meanings=SURFACES,
             )
             ku = group.createGroup("ku")
             value = 0.0001 * np.arange(n * repeat)
@@ -367,8 +403,8 @@ def swot_level2(path: Path, times, latitude, longitude, value, qual) -> Path:
             swath,
             qual.astype("u4"),
             4294967295,
-            flag_masks=np.array([1, 64], "u4"),
-            flag_meanings="a b",
+            flag_masks=np.array(list(KARIN_BITS.values()), "u4"),
+            flag_meanings=" ".join(KARIN_BITS),
         )
         put(file, "ssh_karin_uncert", "u2", swath, value * 0 + 0.02, 65535, scale_factor=1e-4, units="m")
     return path

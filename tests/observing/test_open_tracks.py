@@ -6,7 +6,7 @@ import xarray as xr
 
 import oceanvar
 from oceanvar.errors import ConfigError, MendedWarning, StoreError
-from oceanvar.observing import bin_tracks, withhold_passes
+from oceanvar.observing import NoneOf, bin_tracks, withhold_passes
 from tests.observing import deliveries
 
 START = np.datetime64("2019-01-02", "ns")
@@ -119,6 +119,10 @@ def test_groups_of_1_and_20_hz(tmp_path):
     with pytest.warns(MendedWarning, match="1 by flags"):
         ocean = oceanvar.open_tracks(file, keep={"surface_classification_flag": 0})
     np.testing.assert_allclose(ocean["ssha"], 0.0001 * np.array([0, 1, 3]), atol=1e-12)
+    for wanted in ("open_ocean", ["open_ocean", "floating_ice"], NoneOf("land", "continental*")):
+        with pytest.warns(MendedWarning, match="1 by flags"):
+            chosen = oceanvar.open_tracks(file, keep={"surface_classification_flag": wanted})
+        xr.testing.assert_identical(chosen, ocean)
 
 
 def test_20_hz_as_a_second_dimension(tmp_path):
@@ -202,6 +206,37 @@ def test_level_2_swaths_with_quality_and_uncertainty(tmp_path):
     everything = oceanvar.open_tracks(file, keep={}, region=(20.0, 21.0, 40.0, 40.05))
     inside = np.isfinite(value) & (longitude >= 0) & (latitude <= 40.05)
     np.testing.assert_allclose(np.sort(everything["ssha_karin_2"]), np.sort(value[inside]), atol=1e-9)
+
+
+def test_bits_of_quality_are_chosen_by_name(tmp_path):
+    """Suspect values may count, degraded and bad ones not; the last bit of 32, and a missing flag, are no exception."""
+    latitude, longitude, value = swath(6)
+    bits = deliveries.KARIN_BITS
+    qual = np.zeros(value.shape, np.uint32)
+    qual[0, :5] = bits["suspect_beam_used"]
+    qual[1, :4] = bits["suspect_beam_used"] | bits["degraded_beam_used"]
+    qual[2, :3] = bits["bad_not_usable"]
+    qual[3, :2] = bits["degraded"]
+    qual[4, :1] = 4294967295  # the fill value
+    file = deliveries.swot_level2(tmp_path / "SWOT_L2.nc", seconds(6), latitude, longitude + 20, value, qual)
+    n = int(np.isfinite(value).sum())
+    name = "ssha_karin_2_qual"
+    for keep, n_flagged in (
+        (None, 15),
+        ({name: NoneOf("*")}, 15),
+        ({name: NoneOf("degraded*", "bad*")}, 10),
+        ({name: NoneOf("bad_not_usable", "degraded")}, 6),
+        ({name: "suspect_beam_used"}, n - 9),
+        ({name: ["degraded", "bad_*"]}, n - 5),
+        ({name: 0}, 15),
+    ):
+        with pytest.warns(MendedWarning, match=f"of {n} values .* left out: {n_flagged} by flags"):
+            tracks = oceanvar.open_tracks(file, keep=keep)
+        assert tracks.sizes["sample"] == n - n_flagged
+    with pytest.raises(
+        StoreError, match=r"no meaning 'bad_unusable'; there are \['suspect_large_ssh_delta', "
+    ):
+        oceanvar.open_tracks(file, keep={name: NoneOf("bad_unusable")})
 
 
 def test_swaths_of_temperature_have_a_time_for_each_pixel(tmp_path):

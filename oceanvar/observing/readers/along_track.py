@@ -69,10 +69,12 @@ def open_tracks(
     time : sequence, optional
         First and last time; the last day is whole.
     keep : mapping, optional
-        What variables of the file must be for a value to count: a number, one of a list, or ``slice(low, high)``.
-        Default: published quality flags (``quality_flag`` and ``<variable>_qual`` 0, ``<variable>_QC`` 1 or 2); none
-        with ``{}``. What lies along further dimensions (the levels of a profile) is averaged, so choose with
-        ``{"PRES": slice(0, 10)}``.
+        What variables of the file must be for a value to count: a number, one of a list, ``slice(low, high)``; of
+        flags also meanings, ``{"surface_type": "ocean"}``, or what they may not be, ``NoneOf("degraded*", "bad*")``
+        (`oceanvar.observing.NoneOf`), which for bits means that none of them is set. Where a flag is missing a value
+        does not count. Default: published quality flags (``quality_flag`` and ``<variable>_qual`` 0, without any bit,
+        ``<variable>_QC`` 1 or 2); none with ``{}``. What lies along further dimensions (the levels of a profile) is
+        averaged, so choose with ``{"PRES": slice(0, 10)}``.
     plus, minus : sequence of str
         Variables to add and to subtract: ``plus=["mdt"]`` for absolute heights, ``plus=["dac"]`` to undo a correction.
     error : str or float, optional

@@ -1,7 +1,6 @@
-"""Which values of a file count: flags, spikes; and means over blocks of a swath."""
+"""Spikes among the values of a file, and means over blocks of a swath."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,27 +13,6 @@ SPIKE_WINDOW = 11
 
 ROBUST = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
-
-
-def is_kept(flag: xr.DataArray, wanted: Any) -> xr.DataArray:
-    """Whether a flag has a wanted value, or one of a list, or lies within a ``slice(low, high)``."""
-    if isinstance(wanted, slice):
-        low, high = (
-            (-np.inf if wanted.start is None else wanted.start),
-            (np.inf if wanted.stop is None else wanted.stop),
-        )
-        return (flag >= low) & (flag <= high)
-    values = list(np.atleast_1d(wanted))
-    if flag.dtype.kind in "SO":
-        # Argo: characters.
-        return flag.astype(str).isin([str(each) for each in values])
-    return flag.isin(values)
-
-
-def usual_flags(ds: xr.Dataset, variable: str) -> dict[str, Any]:
-    """Flags that publishers put beside a variable, and the values of good ones."""
-    usual = {"quality_flag": 0, f"{variable}_qual": 0, f"{variable}_QC": [1, 2]}
-    return {name: good for name, good in usual.items() if name in ds.variables}
 
 
 def is_spike(samples: xr.Dataset, variable: str, most: float) -> np.ndarray:

@@ -12,7 +12,8 @@ from oceanvar.labels.coordinates import TIME
 from oceanvar.labels.values import within_valid_range
 from oceanvar.observing.passes import IDENTITY
 from oceanvar.observing.readers.cutting import Region, Times, hull, is_inside
-from oceanvar.observing.readers.editing import block_means, is_kept, usual_flags
+from oceanvar.observing.readers.editing import block_means
+from oceanvar.observing.readers.flags import is_kept, usual_flags
 from oceanvar.observing.readers.published import as_published, companions
 from oceanvar.observing.samples import PLACE, SAMPLE, dates, over_samples, positions
 
