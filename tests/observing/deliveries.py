@@ -130,8 +130,19 @@ def level3(path: Path, times, longitude, latitude, track=1, cycle=100, sla=None,
     return path
 
 
-def sentinel6(path: Path, times, longitude, latitude) -> Path:
-    """P4_1B/GDR-F: groups of 1 Hz and 20 Hz, the band below them, positions above."""
+def dac(times) -> np.ndarray:
+    """Linear in time, so that interpolation is exact: a centimetre more each second."""
+    return 0.01 * (times - times.flat[0]) / np.timedelta64(1, "s") - 0.02
+
+
+def correction(group, name, dims, values, scale=1e-4, **attrs) -> None:
+    """Tenths of millimetres in 16 bits, as the corrections of GDRs are packed."""
+    more = {"units": "m", "coordinates": "longitude latitude"} | attrs
+    put(group, name, "i2", dims, values, 32767, scale_factor=scale, add_offset=0.0, **more)
+
+
+def sentinel6(path: Path, times, longitude, latitude, missing=(), units="m") -> Path:
+    """P4_1B/GDR-F: groups of 1 Hz and 20 Hz, the band below them, positions above, corrections of 1 Hz."""
     n = len(times)
     with netCDF4.Dataset(path, "w") as file:
         file.setncatts(
@@ -198,11 +209,17 @@ def sentinel6(path: Path, times, longitude, latitude) -> Path:
                 coordinates="longitude latitude",
             )
             group.createGroup("c").createDimension("unused", 1)
+            if rate == "data_01":
+                size = {"m": 1, "cm": 100, "mm": 1000}[units]
+                values = dac(times)
+                values[list(missing)] = np.nan
+                correction(group, "dac", ("time",), size * values, size * 1e-4, units=units)
+                correction(ku, "iono_cor_alt", ("time",), values * 0 + 0.003)
     return path
 
 
 def jason3(path: Path, times, longitude, latitude) -> Path:
-    """GDR-D: flat, 20 Hz as a second dimension."""
+    """GDR-D: flat, 20 Hz as a second dimension; corrections of 1 Hz."""
     n = len(times)
     with netCDF4.Dataset(path, "w") as file:
         file.setncatts({"mission_name": "Jason-3", "cycle_number": np.int32(60), "pass_number": np.int32(33)})
@@ -241,6 +258,7 @@ def jason3(path: Path, times, longitude, latitude) -> Path:
             units="m",
             coordinates="lon lat",
         )
+        correction(file, "hf_fluctuations_corr", ("time",), dac(times), coordinates="lon lat")
         put(
             file,
             "ssha_20hz",
@@ -276,6 +294,7 @@ def sentinel3(path: Path, times, longitude, latitude) -> Path:
                 fine_place = np.repeat(where, repeat) + step
                 put(file, f"{name}_{rate}", "i4", (time,), fine_place, 2147483647, scale_factor=1e-6, **attrs)
         coordinates = "lon_01 lat_01"
+        correction(file, "hf_fluct_cor_01", ("time_01",), dac(times), coordinates=coordinates)
         put(
             file,
             "ssha_01_ku",

@@ -76,7 +76,10 @@ def open_tracks(
         ``<variable>_QC`` 1 or 2); none with ``{}``. What lies along further dimensions (the levels of a profile) is
         averaged, so choose with ``{"PRES": slice(0, 10)}``.
     plus, minus : sequence of str
-        Variables to add and to subtract: ``plus=["mdt"]`` for absolute heights, ``plus=["dac"]`` to undo a correction.
+        Variables to add and to subtract, in any units: ``plus=["mdt"]`` for absolute heights, ``plus=["dac"]`` to undo
+        a correction, ``group/name`` where it lies in another group. Where it has times of its own (1 Hz beside 20 Hz)
+        it is interpolated linearly between neighbours at most 2.5 s apart. A value without its correction does not
+        count.
     error : str or float, optional
         Standard deviation of the error, or the name of the variable that holds it, instead of the published one.
     quality : int
@@ -95,7 +98,7 @@ def open_tracks(
     Dataset
         The variable and, where known, ``variance`` over ``sample``, in the order of time, with coordinates longitude,
         latitude, time, ``satellite`` and ``track``, the number of the pass. Its attribute ``editing`` says what
-        was left out.
+        was left out, and the ``comment`` of the variable what was added and subtracted.
 
     Raises
     ------
@@ -107,7 +110,8 @@ def open_tracks(
     Warns
     -----
     MendedWarning
-        Where values are left out by flags, as spikes or because they are there twice, with their numbers.
+        Where values are left out by flags, for want of a correction, as spikes or because they are there twice, with
+        their numbers.
     """
     check_cut(region, time)
     if block < 1 or (spikes is not None and not spikes > 0):
@@ -121,18 +125,20 @@ def open_tracks(
         columns,
         time_units,
         lambda ds, name, path: granule_samples(ds, name, path.stem, choice, counts),
+        choice.corrections,
     )
     if not parts:
         raise StoreError(
             f"{len(files)} files hold {counts.inside} values in the region {region} and the time {time}, of which "
-            f"{counts.missing} are missing and {counts.flagged} flagged: nothing is left"
+            f"{counts.missing} are missing, {counts.flagged} flagged and {counts.uncorrected} without a correction: "
+            "nothing is left"
         )
     return _edited(joined_samples(parts), name, spikes, counts)
 
 
 def _edited(samples: xr.Dataset, variable: str, spikes: float | None, counts: Counts) -> xr.Dataset:
     """Samples in the order of time, each once, without spikes, with the number of their pass."""
-    left_out = {"by flags": counts.flagged}
+    left_out = {"by flags": counts.flagged, "for want of a correction": counts.uncorrected}
     repeated = is_repeated(samples)
     samples = samples.isel({SAMPLE: ~repeated})
     left_out["there already, from the same place and time"] = int(repeated.sum())

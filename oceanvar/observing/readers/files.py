@@ -11,7 +11,8 @@ import xarray as xr
 
 from oceanvar.errors import MissingVariableError, OceanVarError, StoreError
 from oceanvar.labels.axes import kind_of
-from oceanvar.observing.samples import PLACE
+from oceanvar.labels.coordinates import TIME
+from oceanvar.observing.samples import PLACE, positions
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -52,6 +53,7 @@ def read_all(
     columns: Sequence[str] | None,
     time_units: str | None,
     parts_of: Callable[[xr.Dataset, str, Path], Iterable[xr.Dataset]],
+    beside: Sequence[str] = (),
 ) -> tuple[list[xr.Dataset], str]:
     """Parts of all files, one after the other, and the name of their variable.
 
@@ -63,6 +65,8 @@ def read_all(
         As of `opened`.
     parts_of : callable
         Takes the wanted parts of an open file, of a variable, and the file.
+    beside : sequence of str
+        As of `opened`.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def read_all(
     problems, names = [], set()
     for path in files:
         try:
-            with opened(path, variable, preferred, columns, time_units) as (ds, name):
+            with opened(path, variable, preferred, columns, time_units, beside) as (ds, name):
                 parts += parts_of(ds, name, path)
             names.add(name)
         except (OSError, OceanVarError) as problem:
@@ -93,6 +97,7 @@ def opened(
     preferred: Sequence[str],
     columns: Sequence[str] | None,
     time_units: str | None,
+    beside: Sequence[str] = (),
 ) -> Iterator[tuple[xr.Dataset, str]]:
     """A file, of which values are read when they are looked at, and the name of the variable in it.
 
@@ -109,6 +114,9 @@ def opened(
         Names of the columns of text without a header.
     time_units : str, optional
         Of times that are numbers, as ``"days since 1950-01-01"``.
+    beside : sequence of str
+        Further variables of other groups, ``group/name``: they come by that name, along dimensions of their own, with
+        their times.
 
     Raises
     ------
@@ -118,23 +126,25 @@ def opened(
         If it cannot be read.
     """
     try:
-        groups = _groups(path, variable, columns)
+        groups = _groups(path, variable, columns, any("/" in each for each in beside))
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot be read: {error}") from error
     try:
         group, name = _found(groups, variable, preferred)
-        ds = _with_parents(groups, group)
+        ds = _with_others(_with_parents(groups, group), groups, beside)
         yield _with_time_units(ds, time_units) if time_units else ds, name
     finally:
         for each in groups.values():
             each.close()
 
 
-def _groups(path: Path, variable: str | None, columns: Sequence[str] | None) -> dict[str, xr.Dataset]:
+def _groups(
+    path: Path, variable: str | None, columns: Sequence[str] | None, all_of_them: bool
+) -> dict[str, xr.Dataset]:
     if path.suffix.lower() in TEXT:
         return {"/": _text(path, columns)}
     ds = xr.open_dataset(path, decode_timedelta=False)
-    if variable in ds or (variable is None and ds.data_vars):
+    if not all_of_them and (variable in ds or (variable is None and ds.data_vars)):
         return {"/": ds}
     ds.close()
     return dict(xr.open_groups(path, decode_timedelta=False))
@@ -165,13 +175,16 @@ def _found(groups: dict[str, xr.Dataset], variable: str | None, preferred: Seque
         found = [each for each in found if each[0].startswith("/data_01")] or found
     if len(found) == 1:
         return found[0]
-    there = [f"{group}/{each}".strip("/") for group, ds in groups.items() for each in ds.data_vars]
     problem = (
         f"no variable {variable!r}"
         if variable and not found
         else "no variable that is the only one to choose"
     )
-    raise MissingVariableError(f"{problem}; there are {sorted(there)}")
+    raise MissingVariableError(f"{problem}; there are {_there(groups)}")
+
+
+def _there(groups: dict[str, xr.Dataset]) -> list[str]:
+    return sorted(f"{group}/{each}".strip("/") for group, ds in groups.items() for each in ds.data_vars)
 
 
 def _is_value(field: xr.DataArray) -> bool:
@@ -185,6 +198,29 @@ def _with_parents(groups: dict[str, xr.Dataset], group: str) -> xr.Dataset:
         parent = groups.get(str(above), xr.Dataset())
         missing = {name: parent[name].variable for name in parent.variables if name not in ds.variables}
         ds = ds.assign(missing).assign_attrs({**parent.attrs, **ds.attrs})
+    return ds
+
+
+def _with_others(ds: xr.Dataset, groups: dict[str, xr.Dataset], names: Sequence[str]) -> xr.Dataset:
+    """Variables of other groups too, along dimensions of their own: those of two rates bear one name."""
+    for name in names:
+        *above, short = name.strip("/").split("/")
+        group = "/" + "/".join(above)
+        if name in ds.variables or "/" not in name:
+            continue
+        if short not in groups.get(group, xr.Dataset()).data_vars:
+            raise MissingVariableError(f"no variable {name!r}; there are {_there(groups)}")
+        other = _with_parents(groups, group)
+        found = {name: other.variables[short]}
+        try:
+            time = positions(other, short, (TIME,))[1][TIME]
+            found[f"{group}/{time}"] = other.variables[time]
+        except MissingVariableError:
+            # Who needs a time will say that there is none.
+            pass
+        own = xr.Dataset({called: each.to_base_variable() for called, each in found.items()})
+        own = own.rename({dim: f"{dim} of {group}" for dim in own.dims})
+        ds = ds.assign(own.variables)
     return ds
 
 

@@ -11,6 +11,7 @@ from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.coordinates import TIME
 from oceanvar.labels.values import within_valid_range
 from oceanvar.observing.passes import IDENTITY
+from oceanvar.observing.readers.corrections import corrected, interpolated
 from oceanvar.observing.readers.cutting import Region, Times, hull, is_inside
 from oceanvar.observing.readers.editing import block_means
 from oceanvar.observing.readers.flags import is_kept, usual_flags
@@ -34,14 +35,20 @@ class Choice:
     quality: int
     block: int
 
+    @property
+    def corrections(self) -> tuple[str, ...]:
+        """What is added or subtracted."""
+        return (*self.plus, *self.minus)
+
 
 @dataclass
 class Counts:
-    """Values inside of the region and time, and those of them that are missing or flagged, of all files so far."""
+    """Values inside of the region and time, and those of them that are missing or flagged or lack a correction."""
 
     inside: int = 0
     missing: int = 0
     flagged: int = 0
+    uncorrected: int = 0
 
 
 def granule_samples(
@@ -71,7 +78,7 @@ def granule_samples(
     """
     flags = usual_flags(ds, name) if choice.keep is None else dict(choice.keep)
     ds = _cut(ds, name, flags, choice)
-    ds = as_published(within_valid_range(ds, [name]), name, choice.quality, choice.error)
+    ds = as_published(within_valid_range(ds, [name, *choice.corrections]), name, choice.quality, choice.error)
     ds = _chosen(ds, name, flags, choice, counts)
     found = []
     for part, suffix in _instruments(ds, name, choice.block):
@@ -87,7 +94,7 @@ def granule_samples(
 
 def _cut(ds: xr.Dataset, name: str, flags: Mapping[str, Any], choice: Choice) -> xr.Dataset:
     """The part of a file around the region and time, with all that is used of it, in memory."""
-    wanted = {name, *flags, *choice.plus, *choice.minus}
+    wanted = {name, *flags, *choice.corrections}
     wanted |= {choice.error} if isinstance(choice.error, str) else set()
     missing = wanted - set(ds.variables)
     if missing:
@@ -102,7 +109,7 @@ def _cut(ds: xr.Dataset, name: str, flags: Mapping[str, Any], choice: Choice) ->
         is_nadir[tuple(where[:, np.isfinite(where).all(axis=0)].astype(int))] = True
         ds = ds.assign(is_nadir=(dims, is_nadir))
     used = wanted | set(companions(name)) | set(places.values()) | {"is_nadir"} | IDENTITY
-    ds = ds.drop_vars(set(ds.variables) - used)
+    whole, ds = ds, ds.drop_vars(set(ds.variables) - used)
     times = dates(ds.variables[places[TIME]])
     if times.dtype.kind != "M":
         raise ConfigError(
@@ -112,28 +119,34 @@ def _cut(ds: xr.Dataset, name: str, flags: Mapping[str, Any], choice: Choice) ->
     located = {each: ds[source] for each, source in places.items()}
     # The time of a pixel may differ from that of its file by some minutes.
     time = None if "sst_dtime" in ds else choice.time
-    return ds.isel(hull(is_inside(located, choice.region, time))).load()
+    part = ds.isel(hull(is_inside(located, choice.region, time)))
+    for each in choice.corrections:
+        found = interpolated(whole, name, each, part[places[TIME]])
+        part = part if found is None else part.assign({each: found})
+    return part.load()
 
 
 def _chosen(
     ds: xr.Dataset, name: str, flags: Mapping[str, Any], choice: Choice, counts: Counts
 ) -> xr.Dataset:
-    """Values that are inside and not flagged, with what is to be added; means over what has no place of its own."""
+    """Values that are inside and not flagged, with corrections; means over what has no place of its own."""
     dims, places = positions(ds, name)
-    value = ds[name] + sum(ds[each] for each in choice.plus) - sum(ds[each] for each in choice.minus)
+    value = corrected(ds, name, choice.plus, choice.minus)
+    attrs = value.attrs
     inside = is_inside({each: ds[source] for each, source in places.items()}, choice.region, choice.time)
     inside = xr.ones_like(value, bool) & inside
-    known, good = inside & value.notnull(), inside
+    known, good = inside & ds[name].notnull(), inside
     for flag, wanted in flags.items():
         good = good & is_kept(ds[flag], wanted)
     counts.inside += int(inside.sum())
     counts.missing += int((inside & ~known).sum())
     counts.flagged += int((known & ~good).sum())
+    counts.uncorrected += int((known & good & value.isnull()).sum())
     spanned = {dim for source in places.values() for dim in ds[source].dims}
     levels = [dim for dim in dims if dim not in spanned]
     value = value.where(good).transpose(*dims)
     value = value.mean(levels) if levels else value
-    return ds.assign({name: value.assign_attrs(ds[name].attrs)})
+    return ds.assign({name: value.assign_attrs(attrs)})
 
 
 def _instruments(ds: xr.Dataset, name: str, block: int) -> list[tuple[xr.Dataset, str]]:
