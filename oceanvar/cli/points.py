@@ -11,7 +11,8 @@ from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.mapping import assimilate
 from oceanvar.network.varnet import VarNet
-from oceanvar.observing.tracks import bin_tracks, bin_with_errors, sample_field, withhold_passes
+from oceanvar.observing.binning import bin_tracks, bin_with_errors
+from oceanvar.observing.tracks import sample_field, withhold_passes
 
 N_STEPS_PER_LENGTH = 5
 """Grid steps of a length of optimal interpolation, where none is given."""

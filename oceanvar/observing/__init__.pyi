@@ -1,3 +1,5 @@
+from .binning import bin_tracks as bin_tracks
+from .binning import bin_with_errors as bin_with_errors
 from .cells import AnyPart as AnyPart
 from .cells import Lattice as Lattice
 from .cells import RandomCells as RandomCells
@@ -23,8 +25,6 @@ from .track_samplers import AbstractTrackSampler as AbstractTrackSampler
 from .track_samplers import ShuffledTracks as ShuffledTracks
 from .track_samplers import TrackPositions as TrackPositions
 from .tracks import anomalies as anomalies
-from .tracks import bin_tracks as bin_tracks
-from .tracks import bin_with_errors as bin_with_errors
 from .tracks import read_tracks as read_tracks
 from .tracks import sample_field as sample_field
 from .tracks import withhold_passes as withhold_passes

@@ -207,7 +207,7 @@ def observe_tracks(
     Returns
     -------
     Dataset
-        A variable of the truth's name over ``sample``; `oceanvar.observing.tracks.bin_tracks` puts it on a grid.
+        A variable of the truth's name over ``sample``; `oceanvar.observing.binning.bin_tracks` puts it on a grid.
 
     Raises
     ------

@@ -1,10 +1,12 @@
 """Along-track observations: files, passes, means in cells, fields seen along tracks."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.errors import GridMismatchError, MissingVariableError, StoreError
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.observing import (
     anomalies,
     bin_tracks,
@@ -262,6 +264,39 @@ def test_counts_and_error_variances_of_cells() -> None:
     xr.testing.assert_identical(binned["adt"], bin_tracks(tracks, grid()))
     total = float((binned["adt"] * binned["count"]).sum())
     assert total == pytest.approx(float(tracks.sum()), abs=1e-4)
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 4, 9])
+def test_lazy_means_are_those_of_the_whole_and_know_their_own_days(chunks) -> None:
+    tracks = samples(200, margin=1.0)
+    whole, lazy = (bin_with_errors(tracks, grid(), 0.3, each) for each in (None, chunks))
+    assert lazy.chunks["time"][0] == min(chunks, 4)
+    xr.testing.assert_identical(lazy.compute(), whole)
+    xr.testing.assert_identical(
+        bin_tracks(tracks, grid(), chunks).isel(time=[2]).compute(), whole["adt"][[2]]
+    )
+    none = bin_tracks(samples(3).assign_coords(latitude=("sample", [0.0, 0.0, 0.0])), grid(), chunks)
+    assert none.isnull().all()
+    with pytest.raises(ConfigError, match="chunks is 0"):
+        bin_tracks(tracks, grid(), chunks=0)
+
+
+def test_memory_is_that_of_the_days_that_are_asked_for() -> None:
+    days = NOON + np.arange(100) * DAY
+    axes = {"latitude": 30 + 0.1 * np.arange(200), "longitude": 0.1 * np.arange(200)}
+    large = xr.Dataset(coords={"time": days, **axes})
+    n_bytes = 4 * 100 * 200 * 200
+
+    def peak(chunks: int | None) -> int:
+        tracemalloc.start()
+        binned = bin_tracks(samples(2000), large, chunks)
+        assert int(binned.isel(time=[0, 1]).notnull().sum()) > 10
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(None) < 1.2 * n_bytes
+    assert peak(1) < 0.15 * n_bytes
 
 
 def test_anomalies_are_above_the_map_and_leave_out_what_lies_off_it() -> None:
