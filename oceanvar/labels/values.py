@@ -100,7 +100,8 @@ def strangers(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) ->
 
 def told_if_elsewhere(values: np.ndarray, low: float, high: float, what: str) -> None:
     """Warn where most values are none that a model has seen in training: absolute heights for anomalies, say."""
-    n_given, n_seen = int(np.isfinite(values).sum()), int(((values >= low) & (values <= high)).sum())
+    n_given = np.count_nonzero(np.isfinite(values))
+    n_seen = np.count_nonzero((values >= low) & (values <= high))
     if n_given >= FEW and n_seen < n_given / 2:
         warnings.warn(
             f"{n_given - n_seen} of {n_given} values of {what} lie outside of {low:.4g} to {high:.4g}, all that the "

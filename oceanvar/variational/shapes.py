@@ -34,3 +34,8 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 def broadcast(values: Tensor, state: Tensor) -> Tensor:
     """Shape one value per window ``(B,)`` to multiply a state: ``(B, 1, ...)``."""
     return values.view(-1, *[1] * (state.ndim - 1))
+
+
+def as_numbers(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """1 where a mask is true, else 0. By way of bytes: torch turns truth values into numbers one by one."""
+    return mask.view(torch.uint8).to(dtype)

@@ -38,4 +38,5 @@ def judged(state: Tensor, value: Tensor, converged: Tensor | bool) -> Tensor:
         Windows that stand still ``(B,)``; one word serves for all.
     """
     ended = torch.where(torch.as_tensor(converged, device=value.device), Verdict.CONVERGED, Verdict.STOPPED)
-    return torch.where(state.flatten(1).isfinite().all(1) & value.isfinite(), ended, Verdict.DIVERGED)
+    largest = state.flatten(1).abs().amax(1)  # NaN where one is
+    return torch.where(largest.isfinite() & value.isfinite(), ended, Verdict.DIVERGED)

@@ -32,7 +32,8 @@ from oceanvar.variational import (
     two_scale_prior,
     unet,
 )
-from oceanvar.variational.starts.interpolated import interpolate_in_time
+from oceanvar.variational.starts import interpolated
+from oceanvar.variational.starts.interpolated import _gathered, _swept, interpolate_in_time
 
 SHAPE = (2, 6, 4)  # variables, times, sites
 
@@ -303,6 +304,33 @@ def test_interpolation_in_time():
     expected = torch.tensor([[2.0, 2.0, 4.0, 6.0, 8.0, 8.0], [0.0] * 6, [5.0] * 6])
     result = interpolate_in_time(values.view(1, 3, 6), observed.view(1, 3, 6))
     torch.testing.assert_close(result, expected.view(1, 3, 6))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 7, 5), (2, 1, 1, 4), (1, 1, 200, 3), (2, 1, 9, 40, 50)])
+def test_interpolation_by_sweeps_is_that_by_gathers(shape):
+    generator = torch.Generator().manual_seed(0)
+    observed = torch.rand(shape, generator=generator) < 0.2
+    values = torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+    results = [one(values, observed) for one in (_swept, _gathered)]
+    # The gathers' shares are quotients of whole numbers, which torch gives in single precision.
+    torch.testing.assert_close(*results, rtol=0, atol=1e-6)
+    cotangent = torch.randn(shape, dtype=torch.float64, generator=generator)
+    gradients = [torch.autograd.grad(each, values, cotangent)[0] for each in results]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-5)
+
+
+def test_interpolation_takes_the_same_way_in_any_batch(monkeypatch):
+    taken = []
+    monkeypatch.setattr(interpolated, "_swept", lambda values, _: taken.append(tuple(values.shape)))
+    for shape in [
+        (1, 1, 3, 40, 25),
+        (1, 1, 3, 40, 24),
+        (9, 1, 3, 40, 24),
+        (9, 1, 3, 40, 25),
+        (0, 1, 3, 40, 25),
+    ]:
+        interpolate_in_time(torch.zeros(shape), torch.ones(shape, dtype=torch.bool))
+    assert taken == [(1, 1, 3, 40, 25), (9, 1, 3, 40, 25)]
 
 
 def test_window_length_may_change_when_time_is_a_convolution_axis():

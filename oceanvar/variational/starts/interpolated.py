@@ -10,7 +10,11 @@ from oceanvar.errors import ConfigError
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.tracks import AtPositions
+from oceanvar.variational.shapes import as_numbers
 from oceanvar.variational.starts.base import AbstractStart
+
+_MANY_POINTS = 1000
+"""Values of one time of a window from which sweeps over the times are quicker on a CPU than gathers."""
 
 
 @registered
@@ -70,6 +74,13 @@ def on_grid(obs: Observations, name: str, tracks: Sequence[str]) -> tuple[Tensor
 
 def interpolate_in_time(values: Tensor, observed: Tensor) -> Tensor:
     """Interpolate ``(B, V, T, *S)`` linearly along T; nearest outside; 0 where never observed."""
+    # By the size of one window: which others lie beside it must not matter.
+    is_large = values[:1, :, 0].numel() >= _MANY_POINTS
+    return (_swept if is_large and values.device.type == "cpu" else _gathered)(values, observed)
+
+
+def _gathered(values: Tensor, observed: Tensor) -> Tensor:
+    """Interpolate by a few operations on all times at once."""
     n_times = values.shape[2]
     times = torch.arange(n_times, device=values.device).view(1, 1, -1, *[1] * (values.ndim - 3))
     before = torch.where(observed, times, -1).cummax(dim=2).values
@@ -82,3 +93,23 @@ def interpolate_in_time(values: Tensor, observed: Tensor) -> Tensor:
     share = ((times - left) / distance).clamp(0, 1).to(values.dtype)
     blended = values.gather(2, left) * (1 - share) + values.gather(2, right) * share
     return torch.where(observed.any(dim=2, keepdim=True), blended, 0.0)
+
+
+def _swept(values: Tensor, observed: Tensor) -> Tensor:
+    """Interpolate by a sweep from the last time to the first and one back: single times stay in the cache."""
+    # Products with 0 and 1 take a third of the time of a choice.
+    mask = as_numbers(observed, values.dtype)
+    times = list(zip((values * mask).unbind(2), (1 - mask).unbind(2), strict=True))
+    following = torch.zeros_like(values[:, :, 0])
+    wait = torch.full_like(following, torch.finfo(values.dtype).max)
+    ahead = []
+    for value, gap in reversed(times):
+        following, wait = torch.addcmul(value, gap, following), torch.addcmul(gap, gap, wait)
+        ahead.append((following, wait))
+    # Before its first observation a point has this one on both sides.
+    latest, age = following, torch.zeros_like(wait)
+    blended = []
+    for (value, gap), (following, wait) in zip(times, reversed(ahead), strict=True):
+        latest, age = torch.addcmul(value, gap, latest), torch.addcmul(gap, gap, age)
+        blended.append(torch.lerp(latest, following, age / (age + wait).clamp(min=1)))
+    return torch.stack(blended, dim=2)

@@ -10,6 +10,7 @@ from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.sensors import Calibration
+from oceanvar.variational.shapes import as_numbers
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import interpolate_in_time, on_grid
 
@@ -59,9 +60,10 @@ class LearnedStart(AbstractStart):
     def forward(self, obs: Observations) -> Tensor:
         """First guess ``(B, V, T, *S)``."""
         values, observed = on_grid(obs, self.name, self.tracks)
-        # 1 where observed, with the derivative of the weight: a learned sampling learns through it.
-        weights = obs.weights[self.name]
-        mask = observed.to(values.dtype) + (weights - weights.detach())
+        mask, weights = as_numbers(observed, values.dtype), obs.weights[self.name]
+        if weights.requires_grad:
+            # 1 where observed, with the derivative of the weight: a learned sampling learns through it.
+            mask = mask + (weights - weights.detach())
         values = values * mask
         interpolated = interpolate_in_time(values, observed)
         seen = [interpolated, values, mask]
