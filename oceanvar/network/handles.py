@@ -14,6 +14,7 @@ import torch
 
 from oceanvar import registry
 from oceanvar.errors import ConfigError, DeviceMemoryError
+from oceanvar.maps.inference import inference_form
 from oceanvar.network.varnet import VarNet, from_bytes
 from oceanvar.state.samples import TrackPatches
 
@@ -100,6 +101,9 @@ class PatchSolver:
             model = copy.deepcopy(self.model) or from_bytes(self.content)
             dtype = torch.float64 if self.precision == "float64" else torch.float32
             model.assimilator.to(device, dtype).eval()
+            # Elsewhere the layout of the form is slower, or not there.
+            if device == "cpu" and self.precision == "float32" and torch.backends.mkldnn.is_available():
+                model.assimilator = inference_form(model.assimilator)
             _COPIES[key] = _WorkingCopy(model, device, self.precision)
         return _COPIES[key]
 

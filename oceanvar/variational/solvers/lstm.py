@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from oceanvar.maps.inference import channels_last, inference_form
 from oceanvar.maps.layers import Conv
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
@@ -55,7 +56,7 @@ class LSTMSolver(AbstractSolver):
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
         """Empty memory and the size of the first gradient."""
-        gradient = self._fold(cost.gradient(state, obs))
+        gradient = self.fold(cost.gradient(state, obs))
         memory = gradient.new_zeros(len(gradient), self.n_hidden, *gradient.shape[2:])
         size = gradient.flatten(1).square().mean(1).sqrt()
         # A window where nothing pulls keeps a zero gradient instead of dividing by zero.
@@ -67,12 +68,59 @@ class LSTMSolver(AbstractSolver):
     ) -> tuple[Tensor, Memory]:
         """One learned update."""
         hidden, cell, size = carry
-        gradient = self._fold(cost.gradient(state, obs)) / size
+        gradient = self.fold(cost.gradient(state, obs)) / size
         gates = self.gates(torch.cat((gradient, hidden), dim=1))
         take, forget, give, content = gates.chunk(4, dim=1)
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(content)
         hidden = torch.sigmoid(give) * torch.tanh(cell)
         return state - self.update(hidden).view_as(state), (hidden, cell, size)
 
-    def _fold(self, x: Tensor) -> Tensor:
+    def fold(self, x: Tensor) -> Tensor:
+        """A field ``(B, V, T, *S)`` as the convolutions see it."""
         return x.flatten(1, 2) if self.fold_time else x
+
+
+@final
+class LSTMInference(AbstractSolver):
+    """The form of `LSTMSolver` for inference with two convolution axes: channels last, and a step overwrites its gates.
+
+    Parameters
+    ----------
+    solver : LSTMSolver
+        The solver; it is used up.
+    """
+
+    def __init__(self, solver: LSTMSolver):
+        super().__init__()
+        # tanh(x) = 2 sigmoid(2 x) - 1 to single precision: one quick function serves all gates.
+        content = slice(3 * solver.n_hidden, None)
+        with torch.no_grad():
+            for parameter in solver.gates.parameters():
+                parameter[content] *= 2
+        solver.gates, solver.update = inference_form(solver.gates), inference_form(solver.update)
+        self.solver = solver
+
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
+        """Empty memory and the size of the first gradient."""
+        hidden, _, size = self.solver.init(cost, obs, state)
+        hidden = channels_last(hidden)
+        return hidden, hidden, size
+
+    def step(
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory
+    ) -> tuple[Tensor, Memory]:
+        """One learned update."""
+        hidden, cell, size = carry
+        gradient = channels_last(self.solver.fold(cost.gradient(state, obs)) / size)
+        gates = self.solver.gates(torch.cat((gradient, hidden), dim=1)).sigmoid_()
+        take, forget, give, content = gates.chunk(4, dim=1)
+        # What the last step remembers is never overwritten: whoever holds it may start from there again.
+        cell = (forget * cell).addcmul_(take, content, value=2).sub_(take)
+        hidden = (2 * cell).sigmoid_().mul_(2).sub_(1).mul_(give)
+        update = self.solver.update(hidden).contiguous()
+        return state - update.view_as(state), (hidden, cell, size)
+
+
+@inference_form.register
+def _(solver: LSTMSolver) -> AbstractSolver:
+    return LSTMInference(solver) if solver.gates.weight.ndim == 4 else solver
