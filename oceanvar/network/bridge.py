@@ -76,7 +76,8 @@ def _weighted(
 ) -> tuple[Tensor, Tensor]:
     """Normalised values, 0 where nothing was observed, and mask / error variance of them."""
     instrument = space.observing[name]
-    limits = np.array([space.plausible(scale) for scale in instrument.scales])
+    # Of the type of the values, or each comparison would turn these into another one.
+    limits = np.array([space.plausible(scale) for scale in instrument.scales], values.dtype)
     low, high = limits.T.reshape(2, -1, *[1] * (values.ndim - 2))
     values = plausible(values, low, high, f"{instrument.variables} in a batch of patches")
     for i, scale in enumerate(instrument.scales):
