@@ -21,6 +21,7 @@ from oceanvar.archive.runs import AbstractTeam, ArchiveRun, Note, Record
 from oceanvar.archive.stretches import Stretch, divided, missing
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.network.handles import has_device, resolve_device
+from oceanvar.threads import best_number
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -69,6 +70,7 @@ class ClusterTeam(AbstractTeam):
             )
         self.workers = sorted(suitable)
         self.device = _common_device(suitable, device)
+        self.n_threads = min(each.n_threads for each in suitable.values())
 
     def divided(self, gaps: list[Stretch]) -> list[Stretch]:
         """Give each worker one stretch, so that few patches touch two of them."""
@@ -208,6 +210,7 @@ class _Offer:
 
     resources: dict[str, float]
     device: str | None
+    n_threads: int
 
     def has(self, wanted: Mapping[str, float]) -> bool:
         return all(self.resources.get(name, 0) >= n for name, n in wanted.items())
@@ -216,7 +219,7 @@ class _Offer:
 def _offer(device: str, dask_worker: Any) -> _Offer:
     """Say what this worker has; dask gives the worker."""
     resolved = resolve_device(device).split(":")[0] if has_device(device) else None
-    return _Offer(dict(dask_worker.state.total_resources), resolved)
+    return _Offer(dict(dask_worker.state.total_resources), resolved, best_number())
 
 
 def _common_device(offers: Mapping[str, _Offer], device: str) -> str:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,8 @@ def assimilate_archive(
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)
     description["device"] = team.device
+    description["threads"] = (_threads_of(folder) if resume else None) or team.n_threads
+    run.use_threads(description["threads"])
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
             return given
@@ -237,6 +240,14 @@ def _check_begun(folder: Path, allowed: bool) -> None:
             f"{str(folder)!r} exists: a run to the same output was broken off or is still at work. "
             "If it was broken off, resume it, or overwrite to start anew"
         )
+
+
+def _threads_of(folder: Path) -> int | None:
+    """Threads of the run that was begun there, to which it keeps: with others the last digits would differ."""
+    with suppress(OceanVarError):  # what is wrong with a record is told when the run goes on
+        manifest = Manifest.read(folder / MANIFEST)
+        return None if manifest is None else manifest.run.get("threads")
+    return None
 
 
 def _completed(output: Path) -> Manifest | None:

@@ -19,9 +19,10 @@ from oceanvar.archive.stretches import Stretch, missing
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
-from oceanvar.network.handles import resolve_device
+from oceanvar.network.handles import PatchSolver, resolve_device
 from oceanvar.patching.streaming import TimeStream, regroup
 from oceanvar.state.transforms import from_log10
+from oceanvar.threads import best_number
 
 logger = logging.getLogger(__name__)
 Unit = tuple[int, np.ndarray]
@@ -107,6 +108,11 @@ class ArchiveRun:
             raise StoppedError(f"stopped after {len(done)} of {n_units} units: resume to go on")
         if manifest.summary is None:
             manifest.append(summary=self._summary(manifest))
+
+    def use_threads(self, number: int) -> None:
+        """Have every process that does a part of this run solve with so many threads."""
+        if isinstance(self.setup.job.function, PatchSolver):
+            self.setup.job.function.n_threads = number
 
     @property
     def n_units(self) -> int:
@@ -287,9 +293,12 @@ class AbstractTeam(ABC):
     ----------
     device : str
         Kind of device it solves on: "cpu" or "cuda".
+    n_threads : int
+        Threads of each member with which it solves best on a CPU, all alike: results would differ in the last digits.
     """
 
     device: str
+    n_threads: int
 
     @abstractmethod
     def divided(self, gaps: list[Stretch]) -> list[Stretch]:
@@ -316,6 +325,7 @@ class Alone(AbstractTeam):
 
     def __init__(self, device: str) -> None:
         self.device = resolve_device(device).split(":")[0]
+        self.n_threads = best_number()
 
     def divided(self, gaps: list[Stretch]) -> list[Stretch]:
         """Leave them as they are."""

@@ -14,6 +14,7 @@ from oceanvar.archive.trials import Trial
 from oceanvar.mapping import Setup
 from oceanvar.network.varnet import VarNet
 from oceanvar.registry import describe
+from oceanvar.threads import described_number
 
 
 def score_lines(scores: xr.Dataset) -> Iterator[str]:
@@ -126,6 +127,7 @@ def plan_lines(index: AbstractIndex, setup: Setup) -> Iterator[str]:
     yield f"solves          {n_solves}, every point {n_times_solved:.1f} times on average"
     yield f"batches         about {ceil(n_solves / n_batch)} of {n_batch} patches"
     n_bytes = _memory(setup, n_batch, chunk)
+    yield f"threads         {described_number()}"
     yield f"memory          about {_size(n_bytes)} (rough, without the libraries)"
     n_bytes = 4 * space.n_variables * n_members * prod(grid.shape)
     yield f"output          {_size(n_bytes)} before compression, in blocks of {_counts(chunk)}"

@@ -17,6 +17,7 @@ from oceanvar.errors import ConfigError, DeviceMemoryError
 from oceanvar.maps.inference import inference_form
 from oceanvar.network.varnet import VarNet, from_bytes
 from oceanvar.state.samples import TrackPatches
+from oceanvar.threads import best_number, threads
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ class PatchSolver:
         Whether the second half of the channels of a patch is a background.
     diagnostics : bool
         Whether standard deviation and health follow the analysis, see `VarNet.solve_and_diagnose`.
+    n_threads : int, optional
+        Threads that torch uses on a CPU; results of different numbers differ in the last digits. Default: as many
+        as are quickest when it is called (`oceanvar.threads`).
     """
 
     model: VarNet | None
@@ -60,6 +64,7 @@ class PatchSolver:
     precision: str
     has_background: bool
     diagnostics: bool = False
+    n_threads: int | None = None
     digest: str = ""
     content: bytes = field(default=b"", repr=False)
 
@@ -87,7 +92,7 @@ class PatchSolver:
         DeviceMemoryError
             If it is too small for a single patch.
         """
-        with _LOCK:
+        with _LOCK, threads(self.n_threads or best_number()):
             copied = self._copy(resolve_device(self.device))
             n_inputs = len(copied.model.state_space.inputs)
             background = patches[:, n_inputs:] if self.has_background else None

@@ -1,4 +1,4 @@
-"""What a patch costs, beside another state of the code."""
+"""What a patch costs, and a map of a year, beside another state of the code."""
 
 import os
 import subprocess
@@ -11,30 +11,31 @@ import click
 import numpy as np
 
 from scripts.benchmarks import machine
-from scripts.benchmarks.patch_worker import CASES
+from scripts.benchmarks.patch_worker import CASES, YEARS
 
 HERE = Path(__file__).parents[2]
-USUAL = [case for case in CASES if not case.startswith("small")]
+USUAL = [case for case in (*CASES, *YEARS) if not case.startswith("small")]
 
 
 @contextmanager
-def worker(checkout: Path, memory: str) -> Iterator[Callable[[str], float]]:
-    """Processor seconds of one solve of a case, in a process with the oceanvar of one checkout."""
+def worker(checkout: Path, memory: str) -> Iterator[Callable[[str], tuple[float, float]]]:
+    """Processor seconds and error of a case, in a process with the oceanvar of one checkout."""
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).with_name("patch_worker.py")), memory]
     with subprocess.Popen(
         command, cwd=checkout, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
 
-        def seconds(case: str) -> float:
+        def timed(case: str) -> tuple[float, float]:
             process.stdin.write(f"{case}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
             if not answer:
                 raise click.ClickException(f"the worker ended with code {process.wait()}")
-            return float(answer)
+            seconds, error = map(float, answer.split())
+            return seconds, error
 
-        yield seconds
+        yield timed
 
 
 @click.command()
@@ -45,7 +46,7 @@ def worker(checkout: Path, memory: str) -> Iterator[Callable[[str], float]]:
     help="Another checkout.",
 )
 @click.option(
-    "--case", "cases", multiple=True, type=click.Choice(list(CASES)), default=USUAL, show_default=True
+    "--case", "cases", multiple=True, type=click.Choice([*CASES, *YEARS]), default=USUAL, show_default=True
 )
 @click.option(
     "--memory",
@@ -56,11 +57,17 @@ def worker(checkout: Path, memory: str) -> Iterator[Callable[[str], float]]:
 )
 @click.option("--pairs", default=15, show_default=True, type=click.IntRange(min=1))
 def patch(before: Path, cases: tuple[str, ...], memory: str, pairs: int) -> None:
-    """Processor time of a solve in the checkout BEFORE over that in this one, in alternating pairs."""
+    """Processor time of a case in the checkout BEFORE over that in this one, in alternating pairs.
+
+    The year is that of a simulated ocean in a box of 10 x 10 degrees, mapped by the packaged model with all options at
+    their defaults; its error is compared too.
+    """
     click.echo(f"{machine.described()}; freed memory {memory}; medians of {pairs} pairs, and quartiles")
     with worker(before, memory) as there, worker(HERE, memory) as here:
         for case in cases:
             there(case), here(case)  # the first solve makes the model
-            ratios = [there(case) / here(case) for _ in range(pairs)]
+            found = np.array([(there(case), here(case)) for _ in range(pairs)])
+            ratios, errors = np.moveaxis(found[:, 0] / found[:, 1], 1, 0)
             low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-            click.echo(f"{case}: {middle:.2f} times faster ({low:.2f} to {high:.2f})")
+            error = f", error {1 / np.median(errors):.4f} of that before" if case in YEARS else ""
+            click.echo(f"{case}: {middle:.2f} times faster ({low:.2f} to {high:.2f}){error}")

@@ -12,10 +12,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_patch_costs_what_it_costs():
-    arguments = ["patch", "--before", str(ROOT), "--case", "small LSTM", "--pairs", "3"]
-    done = CliRunner().invoke(main, arguments)
+    arguments = ["patch", "--before", str(ROOT), "--pairs", "3"]
+    done = CliRunner().invoke(main, [*arguments, "--case", "small LSTM", "--case", "small year"])
     assert done.exit_code == 0, done.output
-    first, ratio = done.output.splitlines()
+    first, ratio, year = done.output.splitlines()
+    assert re.fullmatch(r"small year: \S+ times faster \(\S+ to \S+\), error 1.0000 of that before", year)
     assert f"Python {sys.version.split()[0]}" in first
     assert 0.2 < float(re.fullmatch(r"small LSTM: (\S+) times faster \(\S+ to \S+\)", ratio)[1]) < 5
 
