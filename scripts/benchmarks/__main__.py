@@ -1,12 +1,18 @@
-"""Benchmarks of oceanvar; every number is a ratio of two things measured side by side.
+"""Benchmarks of oceanvar: ratios of two things measured side by side, and how costs grow.
 
     python -m scripts.benchmarks patch --before ../oceanvar-before
+    python -m scripts.benchmarks archive
+    python -m scripts.benchmarks graph
+    python -m scripts.benchmarks curves --out cost.png
 
-patch: processor time of one solve in another checkout over that in this one.
+Optimal interpolation beside pyinterp has a script of its own, `scripts/benchmarks/interpolation.py`.
 """
 
 import click
 
+from scripts.benchmarks.archive import archive
+from scripts.benchmarks.curves import curves
+from scripts.benchmarks.graph import graph
 from scripts.benchmarks.patch import patch
 
 
@@ -15,7 +21,8 @@ def main() -> None:
     pass
 
 
-main.add_command(patch)
+for command in (patch, archive, graph, curves):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from scripts.benchmarks.__main__ import main
@@ -21,8 +22,35 @@ def test_a_patch_costs_what_it_costs():
     assert 0.2 < float(re.fullmatch(r"small LSTM: (\S+) times faster \(\S+ to \S+\)", ratio)[1]) < 5
 
 
+def test_a_graph_is_built_and_curves_are_drawn(tmp_path):
+    done = CliRunner().invoke(main, ["graph", "--small"])
+    assert done.exit_code == 0, done.output
+    assert re.search(r"graph: \S+ s and \S+ MiB for \S+ tasks of 30 days of 72 x 144", done.output)
+    assert re.search(r"import: \d", done.output)
+    done = CliRunner().invoke(main, ["curves", "--small", "--out", str(tmp_path / "cost.png")])
+    assert done.exit_code == 0, done.output
+    assert done.output.count("exponent") == 3
+    assert (tmp_path / "cost.png").stat().st_size > 1000
+
+
 def test_a_checkout_without_the_package_is_told(tmp_path):
     (tmp_path / "oceanvar.py").write_text("raise SystemExit(3)")
     done = CliRunner().invoke(main, ["patch", "--before", str(tmp_path), "--case", "small LSTM"])
     assert done.exit_code == 1
     assert "the worker ended with code 3" in done.output
+
+
+@pytest.mark.parametrize(
+    ("part", "texts"),
+    [
+        ("memory", ["memory: ", "wanted: at most 1.05"]),
+        ("overhead", ["over the solver alone", "wanted: at most 10 %"]),
+        ("stitching", ["GB/s of patches read", "wanted: at least 0.25"]),
+        ("solves", ["solves: 1 a patch in one process"]),
+    ],
+)
+def test_an_archive_costs_what_it_costs(part, texts):
+    done = CliRunner().invoke(main, ["archive", "--small", "--part", part])
+    assert done.exit_code == 0, done.output
+    for text in (f"Python {sys.version.split()[0]}", "cores", *texts):
+        assert text in done.output

@@ -1,7 +1,7 @@
 """What an archive costs beside its solver: ratios measured side by side in one run.
 
-    python scripts/benchmark_archive.py
-    python scripts/benchmark_archive.py --part stitching --part workers
+    python -m scripts.benchmarks archive
+    python -m scripts.benchmarks archive --part stitching --part workers
 
 memory: peak of a process that maps 4,000 days, over that for 400 days of the same grid, identity as solver.
 overhead: time of a whole run beyond that of its solver alone on the same patches, one torch thread.
@@ -13,8 +13,6 @@ solves: how often each patch is solved, in one process and on two workers.
 
 import itertools
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,7 +21,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
@@ -42,6 +39,9 @@ from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.streaming import TimeStream, rows
 from oceanvar.patching.tapers import taper_factors
 from oceanvar.state import StateSpace
+from scripts.benchmarks import machine
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def measure_memory(folder: Path, scale: Scale) -> Iterator[str]:
     for n_days in scale.days:
         pattern = write_observations(folder / str(n_days), n_days, *scale.memory_grid, scale.days_per_file)
         output = folder / f"{n_days}.zarr"
-        command = [sys.executable, __file__, "--peak", pattern, str(output)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        command = [sys.executable, "-m", "scripts.benchmarks", "archive", "--peak", pattern, str(output)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
         peaks.append(json.loads(done.stdout))
     short, long = peaks
     yield f"memory: {long:.0f} MiB for {scale.days[1]} days, {short:.0f} MiB for {scale.days[0]}: {long / short:.3f}"
@@ -276,37 +276,18 @@ PARTS: dict[str, Callable[[Path, Scale], Iterator[str]]] = {
 }
 
 
-def machine_lines() -> Iterator[str]:
-    """Versions and machine."""
-    packages = ("oceanvar", "numpy", "xarray", "dask", "distributed", "zarr", "netCDF4", "torch", "xbatcher")
-    found = []
-    for name in packages:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"no {name}")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    yield f"Python {platform.python_version()}, {', '.join(found)}"
-    yield f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, load {os.getloadavg()[0]:.1f} at the start"
-
-
 @click.command()
 @click.option("--part", "parts", multiple=True, type=click.Choice(list(PARTS)), help="[default: all]")
 @click.option("--small", is_flag=True, help="Only to see that it works: the numbers mean nothing.")
 @click.option("--peak", nargs=2, hidden=True)
-def main(parts: tuple[str, ...], small: bool, peak: tuple[str, str] | None) -> None:
-    """Print what an archive costs beside its solver, as ratios."""
+def archive(parts: tuple[str, ...], small: bool, peak: tuple[str, str] | None) -> None:
+    """What an archive costs beside its solver, cutting and stitching beside a copy of memory and xbatcher."""
     torch.set_num_threads(1)
     if peak is not None:
         print_peak(*peak)
         return
-    for line in machine_lines():
-        click.echo(line)
+    click.echo(machine.described())
     for part in parts or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             for line in PARTS[part](Path(folder), SMALL if small else FULL):
                 click.echo(line)
-
-
-if __name__ == "__main__":
-    main()

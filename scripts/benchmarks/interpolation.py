@@ -1,7 +1,7 @@
 """Time of a point of optimal interpolation, and its answers beside those of a dense loop and of pyinterp.
 
-    OMP_NUM_THREADS=1 python -m scripts.benchmark_interpolation runs/points.npz
-    python3.12 scripts/benchmark_interpolation.py runs/points.npz --pyinterp
+    OMP_NUM_THREADS=1 python -m scripts.benchmarks.interpolation runs/points.npz
+    python3.12 scripts/benchmarks/interpolation.py runs/points.npz --pyinterp
 
 The second line needs nothing of oceanvar, but pyinterp, whose wheels begin with Python 3.12.
 """

@@ -1,0 +1,54 @@
+"""What it takes to build the lazy map of a long global record, and to import the package."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from scripts.benchmarks import machine
+
+ROOT = Path(__file__).parents[2]
+
+BUILD = """
+import json, sys, time
+import dask.array as da, numpy as np, xarray as xr
+import oceanvar
+
+def peak():
+    status = open("/proc/self/status").read().splitlines()
+    return int(next(line.split()[1] for line in status if line.startswith("VmHWM"))) / 1024
+
+n_days, n_lat, n_lon = json.loads(sys.argv[1])
+patch = {"time": 15, "lat": 64, "lon": 64}
+scale = {"mean": {"ssh": 0.0}, "std": {"ssh": 1.0}}
+space = oceanvar.StateSpace(("ssh",), tuple(patch), patch, {"time": 8, "lat": 16, "lon": 16}, **scale)
+model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=8, n_hidden=8)
+field = da.zeros((n_days, n_lat, n_lon), chunks=(1, n_lat, n_lon), dtype=np.float32)
+coords = {"lat": np.linspace(-89.875, 89.875, n_lat), "lon": np.linspace(0.125, 359.875, n_lon)}
+coords["time"] = np.datetime64("1993-01-01", "ns") + np.arange(n_days) * np.timedelta64(1, "D")
+obs, before, start = xr.Dataset({"ssh": (tuple(patch), field)}, coords), peak(), time.perf_counter()
+lazy = obs.varnet.assimilate(model)["ssh"]
+print(json.dumps([time.perf_counter() - start, peak() - before, len(lazy.data.dask)]))
+"""
+
+IMPORT = "import time; start = time.perf_counter(); import oceanvar; print(time.perf_counter() - start)"
+
+
+@click.command()
+@click.option("--small", is_flag=True, help="Only to see that it works: the numbers mean nothing.")
+def graph(small: bool) -> None:
+    """Seconds and memory to build the lazy map of 10,000 global days at a quarter of a degree; seconds to import."""
+    click.echo(machine.described())
+    size = (30, 72, 144) if small else (10_000, 720, 1440)
+    seconds, mib, n_tasks = json.loads(_run(BUILD, json.dumps(size)))
+    click.echo(
+        f"graph: {seconds:.2f} s and {mib:.0f} MiB for {n_tasks:,} tasks of {size[0]} days of {size[1]} x {size[2]}"
+    )
+    click.echo(f"import: {min(float(_run(IMPORT)) for _ in range(3)):.2f} s")
+
+
+def _run(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
