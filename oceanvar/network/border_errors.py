@@ -1,6 +1,7 @@
 """Measure how the error of a model's stitched fields depends on patches and their overlap."""
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,7 +22,9 @@ N_POINTS = 20_000
 FEWEST, MOST = 4, 256
 
 
-def measure_borders(model: VarNet, source: WindowSource, seed: int = 0) -> dict[str, Border]:
+def measure_borders(
+    model: VarNet, source: WindowSource, seed: int = 0, most_solves: float = math.inf
+) -> dict[str, Border]:
     """Solve the same points at every place in a patch, and see what stitching makes of their errors.
 
     The error of a stitched field follows from the covariances of the errors at different places in patches, for
@@ -35,12 +38,14 @@ def measure_borders(model: VarNet, source: WindowSource, seed: int = 0) -> dict[
         Windows of data that the model has not learned from.
     seed : int
         Of the windows.
+    most_solves : float
+        Patches to solve at most, about. Default: as many as are needed.
 
     Returns
     -------
     dict
         Of the dimensions that do not close on themselves and along which the data have nearly twice the points
-        of a patch; of none for models with along-track instruments.
+        of a patch, if there are solves enough for them; of none for models with along-track instruments.
     """
     space, found = model.state_space, {}
     if space.tracked:
@@ -51,9 +56,12 @@ def measure_borders(model: VarNet, source: WindowSource, seed: int = 0) -> dict[
             continue
         longer = replace(space, patch={**space.patch, dim: 2 * n - step})
         windows = replace(source, space=longer)
-        n_windows = min(MOST, max(FEWEST, N_POINTS * n // math.prod(space.patch.values())))
+        n_wanted = N_POINTS * n // (step * math.prod(space.patch.values()))
+        n_windows = min(MOST, max(FEWEST, n_wanted), most_solves * step / (n * len(space.dims)))
+        if n_windows < FEWEST:
+            continue
+        drawn = (windows.draw(np.random.default_rng([seed, i])) for i in range(int(n_windows)))
         with suppress(GridMismatchError):  # a sampler of what was seen in a box knows no larger one
-            drawn = [windows.draw(np.random.default_rng([seed, i])) for i in range(n_windows)]
             found[dim] = _border(model, drawn, dim, step)
     return found
 
@@ -63,7 +71,7 @@ def _step(n: int) -> int:
     return max(q for q in range(1, max(1, n // FEWEST_SHIFTS) + 1) if n % q == 0)
 
 
-def _border(model: VarNet, windows: list[Window], dim: str, step: int) -> Border:
+def _border(model: VarNet, windows: Iterable[Window], dim: str, step: int) -> Border:
     space = model.state_space
     n, axis = space.patch[dim], 1 + space.dims.index(dim)
     may_grow = dim not in model.fixed_dims and dim != space.dims[0]

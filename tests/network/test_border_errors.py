@@ -80,7 +80,10 @@ def test_training_measures_the_borders_and_maps_go_by_them(tmp_path):
     model = VarNet(Assimilator(VariationalCost(ObservationTerm()), GradientDescent(1.0), 0, start), space)
     rng = np.random.default_rng(0)
     truth = xr.Dataset({"ssh": (tuple(patch), rng.standard_normal((30, 20, 12)).astype(np.float32))})
-    truth.varnet.fit(model, RandomFraction(0.5), n_epochs=1, n_warmup=1, validation=0.4)
+    training = {"n_epochs": 1, "n_warmup": 1, "validation": 0.4}
+    truth.varnet.fit(model, RandomFraction(0.5), n_samples=40, **training)
+    assert model.state_space.borders == {}, "too short a training to measure them"
+    truth.varnet.fit(model, RandomFraction(0.5), n_samples=400, **training)
     # 12 withheld days are more than 7, as are 20 points than 15; 12 points are fewer.
     assert set(model.state_space.borders) == {"time", "y"}
     model.state_space = replace(
