@@ -171,6 +171,14 @@ class VarNet:
         n_diverged = int((verdict == Verdict.DIVERGED).sum())
         if n_diverged:
             logger.warning("%d of %d windows diverged: state or cost is not finite", n_diverged, len(verdict))
+        n_trapped = int((verdict == Verdict.TRAPPED).sum())
+        if n_trapped:
+            logger.warning(
+                "%d of %d windows fit their observations too badly to be chance, after all restarts: are these "
+                "observations unlike those the model learned on? diagnostics=True shows where",
+                n_trapped,
+                len(verdict),
+            )
         return state.to(dtype), obs
 
     @property

@@ -14,7 +14,7 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.posterior import is_trapped
 from oceanvar.variational.starts.base import AbstractStart
-from oceanvar.variational.verdicts import Analysis
+from oceanvar.variational.verdicts import Analysis, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Restarts:
         obs: Observations,
         analysis: Analysis,
     ) -> Analysis:
-        """Analysis with the lowest cost of all that were tried.
+        """Analysis with the lowest cost of all that were tried; where that is too high, the verdict says so.
 
         Parameters
         ----------
@@ -75,9 +75,9 @@ class Restarts:
         best, verdict = analysis.state.clone(), analysis.verdict.clone()
         trapped = torch.arange(len(best), device=best.device)
         improved, n_tried = torch.zeros_like(verdict, dtype=torch.bool), 0
-        for seed in range(self.n):
+        for seed in range(self.n + 1):
             trapped = trapped[is_trapped(cost, best[trapped], obs[trapped], self.n_sigma)]
-            if not len(trapped):
+            if seed == self.n or not len(trapped):
                 break
             given = obs[trapped]
             guess = start(replace(self._noisier(given, seed), background=None))
@@ -87,6 +87,7 @@ class Restarts:
             better = trapped[is_better]
             best[better], verdict[better] = again.state[is_better], again.verdict[is_better]
             improved[better], n_tried = True, n_tried or len(trapped)
+        verdict[trapped] = torch.where(verdict[trapped] == Verdict.DIVERGED, verdict[trapped], Verdict.TRAPPED)
         if n_tried:
             n_improved = int(improved.sum())
             logger.info("%d of %d windows were restarted, %d improved", n_tried, len(best), n_improved)

@@ -16,6 +16,8 @@ class Verdict(enum.IntEnum):
     """The iterations were used up; all there is to say of solvers that do not know when to stop."""
     DIVERGED = 2
     """The state or its cost is not finite."""
+    TRAPPED = 3
+    """Its cost is too high to be chance, after all restarts: a wrong minimum, or observations of another kind."""
 
 
 class Analysis(NamedTuple):

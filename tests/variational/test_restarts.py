@@ -1,5 +1,6 @@
 """Restarts: never worse, blind to the batch, and out of a wrong minimum."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from oceanvar.errors import ConfigError
 from oceanvar.network.bridge import to_observations
 from oceanvar.papers.experiments import EXPERIMENTS
 from oceanvar.variational import Restarts, health
+from oceanvar.variational.verdicts import Verdict
 
 N_SIGMA = 0.5  # so low that sound windows are tried again too
 
@@ -67,6 +69,21 @@ def test_the_packaged_model_leaves_a_wrong_minimum():
     found = r_score()
     model.assimilator.restarts = None
     assert found < 0.008 < r_score()
+
+
+def test_a_window_that_stays_in_a_wrong_minimum_is_told(caplog):
+    """Noise that no trajectory passes by: a window of it is told, and sound ones beside it are not."""
+    model = oceanvar.load("lorenz63")
+    model.assimilator.restarts = Restarts(1, 0.1, 5.0)
+    _, seen = EXPERIMENTS["lorenz63"].test_windows(3, 5)
+    values = model.state_space.stack(seen).values.copy()
+    noise = 20 * np.random.default_rng(0).standard_normal(values[1].shape).astype(values.dtype)
+    values[1] = np.where(np.isnan(values[1]), np.nan, noise)
+    obs = to_observations(values, model.state_space)
+    verdict = model.assimilator.solve(obs).verdict
+    assert (verdict == Verdict.TRAPPED).tolist() == [False, True, False]
+    model.solve(values)
+    assert "1 of 3 windows fit their observations too badly" in caplog.text
 
 
 @pytest.mark.parametrize("arguments", [{"n": 0, "jitter": 0.1}, {"n": 1, "jitter": 0.0}])

@@ -32,7 +32,7 @@ from oceanvar.variational import (
 )
 from tests.variational.problems import SHAPE, LinearStep, observations
 
-CONVERGED, STOPPED, DIVERGED = Verdict
+CONVERGED, STOPPED, DIVERGED, TRAPPED = Verdict
 
 
 class Plain(AbstractSolver):
@@ -126,7 +126,7 @@ def test_restarts_keep_the_verdict_of_the_better_state(first, caplog):
             Analysis(states, torch.full((3,), STOPPED)),
         )
     assert found.state[:, 0, 0].tolist() == pytest.approx([0.1, 9.0, 0.0])
-    assert found.verdict.tolist() == [CONVERGED, STOPPED, STOPPED]
+    assert found.verdict.tolist() == [CONVERGED, TRAPPED, STOPPED]
     assert caplog.messages == ["2 of 3 windows were restarted, 1 improved"]
 
 
