@@ -87,7 +87,9 @@ class Restarts:
             better = trapped[is_better]
             best[better], verdict[better] = again.state[is_better], again.verdict[is_better]
             improved[better], n_tried = True, n_tried or len(trapped)
-        verdict[trapped] = torch.where(verdict[trapped] == Verdict.DIVERGED, verdict[trapped], Verdict.TRAPPED)
+        verdict[trapped] = torch.where(
+            verdict[trapped] == Verdict.DIVERGED, verdict[trapped], Verdict.TRAPPED
+        )
         if n_tried:
             n_improved = int(improved.sum())
             logger.info("%d of %d windows were restarted, %d improved", n_tried, len(best), n_improved)

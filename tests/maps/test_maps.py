@@ -121,6 +121,10 @@ MAPS = {
     "two_scale_1d": (lambda: two_scale_prior(3, 4, [5], [4]), (3, 10)),
     "two_scale_2d": (lambda: two_scale_prior(1, 4, [3, 5], [1, 4], [False, True]), (1, 5, 8)),
     "two_scale_3d": (lambda: two_scale_prior(1, 3, [3, 3, 3], [1, 2, 2]), (1, 3, 5, 4)),
+    "two_scale_fine": (
+        lambda: two_scale_prior(1, 3, [3, 3], [1, 2], [False, True], fine_kernel=[3, 3]),
+        (1, 5, 4),
+    ),
     "two_scale_folded": (lambda: two_scale_prior(1, 3, [3, 3], [2, 2], n_times_folded=3), (1, 3, 5, 4)),
     "unet_1d": (lambda: unet(2, 2, (4, 6), [3]), (2, 7)),
     "unet_2d": (lambda: unet(1, 1, (4, 4, 4), [3, 3], [False, True]), (1, 6, 8)),
@@ -263,6 +267,7 @@ def test_priors_have_the_parameters_of_the_papers():
     assert count(autoencoder_prior((1, 1, 28, 28), (120, 40, 20), (200, 400))) == 498_844
     assert count(two_scale_prior(3, 30, [11], [4])) == 15_300
     assert count(two_scale_prior(1, 50, [1, 11, 11], [1, 4, 4])) == 55_100
+    assert count(two_scale_prior(1, 50, [1, 11, 11], [1, 4, 4], fine_kernel=[1, 3, 3])) == 155_900
 
 
 def test_the_states_of_an_autoencoder_lie_on_a_surface_of_its_latent_dimension():

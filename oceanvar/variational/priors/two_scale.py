@@ -15,6 +15,7 @@ def two_scale_prior(
     factors: Sequence[int],
     periodic: Sequence[bool] = (),
     n_times_folded: int | None = None,
+    fine_kernel: Sequence[int] | None = None,
 ) -> AbstractMap:
     """Two-scale CNN Phi(x) = Up(Phi_1(Dw(x))) + Phi_2(x), with bilinear blocks in both branches.
 
@@ -37,6 +38,9 @@ def two_scale_prior(
     n_times_folded : int, optional
         Fold this many time steps into channels and convolve in space only; otherwise time is the
         first convolution axis and the window may have any length.
+    fine_kernel : sequence of int, optional
+        Kernel of all convolutions of the fine branch but the first. Default: one point. The published prior of images,
+        ``two_scale_prior(1, 50, [1, 11, 11], [1, 4, 4], fine_kernel=[1, 3, 3])``, has 155,900 parameters.
 
     Returns
     -------
@@ -45,32 +49,35 @@ def two_scale_prior(
     """
     width = n_channels * (n_times_folded or 1)
 
-    def branch() -> list[AbstractMap]:
-        ones = [1] * len(kernel)
+    def branch(n_out: int, inner: Sequence[int]) -> list[AbstractMap]:
         first = Conv(width, 2 * n_features, kernel, periodic)
-        return [first, ReLU(), Conv(2 * n_features, n_features, ones)]
+        second = Conv(2 * n_features, n_features, inner, periodic)
+        return [first, ReLU(), second, bilinear_block(n_features, n_out, inner, periodic)]
 
-    coarse = Chain(
-        AveragePool(factors),
-        *branch(),
-        bilinear_block(n_features, n_features, len(kernel)),
-        Upsample(n_features, width, factors),
-    )
-    fine = Chain(*branch(), bilinear_block(n_features, width, len(kernel)))
+    ones = [1] * len(kernel)
+    coarse = Chain(AveragePool(factors), *branch(n_features, ones), Upsample(n_features, width, factors))
+    fine = Chain(*branch(width, fine_kernel or ones))
     prior = PadToMultiple(Sum(coarse, fine), factors, periodic)
     return FoldTime(prior) if n_times_folded else prior
 
 
-def bilinear_block(n_in: int, n_out: int, n_axes: int) -> AbstractMap:
-    """Pointwise block conv_3([conv_0 h, (conv_1 h) (conv_2 h)]) that lets two features multiply.
+def bilinear_block(
+    n_in: int, n_out: int, kernel: Sequence[int], periodic: Sequence[bool] = ()
+) -> AbstractMap:
+    """Block conv_3([conv_0 h, (conv_1 h) (conv_2 h)]) that lets two features multiply.
 
     Parameters
     ----------
     n_in, n_out : int
         Channels.
-    n_axes : int
-        Convolution axes of the field.
+    kernel : sequence of int
+        Of all four convolutions, one size per axis; of one point in the papers.
+    periodic : sequence of bool, optional
+        Axes that wrap.
     """
-    ones = [1] * n_axes
-    product = Product(Conv(n_in, n_in, ones), Conv(n_in, n_in, ones))
-    return Chain(Concatenate(Conv(n_in, n_in, ones), product), Conv(2 * n_in, n_out, ones))
+
+    def conv(n_in: int, n_out: int) -> Conv:
+        return Conv(n_in, n_out, kernel, periodic)
+
+    product = Product(conv(n_in, n_in), conv(n_in, n_in))
+    return Chain(Concatenate(conv(n_in, n_in), product), conv(2 * n_in, n_out))
