@@ -1,6 +1,7 @@
 """Train a model on labelled fields."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, PatchError
+from oceanvar.errors import ConfigError, MendedWarning, PatchError
 from oceanvar.labels.masks import sea_of
+from oceanvar.labels.values import check_no_fills
 from oceanvar.network.border_errors import measure_borders
 from oceanvar.network.handles import resolve_device
 from oceanvar.network.training_windows import TrainingWindows
@@ -25,6 +27,9 @@ from oceanvar.state.spaces import StateSpace
 from oceanvar.state.windows import WindowSource
 from oceanvar.training.loop import train
 from oceanvar.training.settings import TrainingSettings
+
+_CALLER = 4
+"""Frames from a warning up to the user's call of the accessor."""
 
 
 def fit(
@@ -89,7 +94,15 @@ def fit(
     Raises
     ------
     ConfigError
-        For an unknown setting, or a withheld stretch shorter than a patch.
+        For an unknown setting, a withheld stretch shorter than a patch, observations that are neither fields nor a
+        sampler, or a truth with fill values that nobody declared.
+    MissingVariableError, UnitsMismatchError, GridMismatchError
+        Where fields are not what the model expects and cannot be mended.
+
+    Warns
+    -----
+    MendedWarning
+        Where they were mended.
     """
     if not isinstance(model, VarNet):
         raise ConfigError(f"training changes a model in place, and {model!r} is none: oceanvar.load it first")
@@ -97,12 +110,19 @@ def fit(
     choices = TrainingSettings(**settings)
     resolve_device(choices.device)
     space = model.state_space
-    truth, observations = (_expected(each, space, mask) for each in (truth, observations))
-    validation = (
-        tuple(_expected(each, space, mask) for each in validation)
-        if isinstance(validation, tuple)
-        else _expected(validation, space, mask)
-    )
+    _check_mask(mask)
+    truth = _expected(truth, space, mask, "the truth")
+    for name in space.variables:
+        if name in truth:
+            check_no_fills(truth[name], f"{name!r} of the truth")
+    observations = _given(observations, space, mask, "the observations")
+    if isinstance(validation, tuple):
+        names = ("the truth of the validation", "the observations of the validation")
+        validation = tuple(
+            _given(each, space, mask, what) for each, what in zip(validation, names, strict=True)
+        )
+    elif not isinstance(validation, float | int):
+        validation = _expected(validation, space, mask, "the validation")
     learning, withheld = _split(truth, observations, model, validation)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     space = model.state_space.normalised_by(learning[0], beside)
@@ -140,6 +160,25 @@ def fit(
     return history
 
 
+def _given(data: Any, space: StateSpace, mask: xr.DataArray | None, what: str) -> Any:
+    """A sampler as it is, fields as the model expects them."""
+    if isinstance(data, AbstractSampler):
+        return data
+    if isinstance(data, type) and issubclass(data, AbstractSampler):
+        raise ConfigError(f"{what} are the class {data.__name__}: give one of its kind, {data.__name__}(...)")
+    if not isinstance(data, xr.Dataset | xr.DataArray):
+        raise ConfigError(f"{what} are {data!r}: give fields, or a sampler as RandomFraction(0.1)")
+    return _expected(data, space, mask, what)
+
+
+def _check_mask(mask: Any) -> None:
+    if mask is not None and not isinstance(mask, xr.DataArray):
+        raise ConfigError(
+            f"mask is a {type(mask).__name__} and must be a DataArray: choose the variable, mask=ds['name']; a truth "
+            "with NaN on land needs none"
+        )
+
+
 def _error_std(model: VarNet, windows: TrainingWindows) -> dict[str, float]:
     """Root mean square error of the analysis of each variable on windows, in the units of the state."""
     n_axes = len(model.state_space.dims)
@@ -156,11 +195,24 @@ def _error_std(model: VarNet, windows: TrainingWindows) -> dict[str, float]:
     return {name: float(f"{each:.6g}") for name, each in pairs if math.isfinite(each)}
 
 
-def _expected(data: Any, space: StateSpace, mask: xr.DataArray | None) -> Any:
-    """Fields as the model expects them, with NaN on land; what is no Dataset as it is."""
+def _expected(data: Any, space: StateSpace, mask: xr.DataArray | None, what: str) -> xr.Dataset:
+    """Fields as the model expects them, with NaN on land, in the order of time.
+
+    Raises
+    ------
+    ConfigError
+        If they are no Dataset, nor the one variable of a model that has one.
+    """
+    if isinstance(data, xr.DataArray) and space.n_variables == 1:
+        data = data.to_dataset(name=data.name if isinstance(data.name, str) else space.variables[0])
     if not isinstance(data, xr.Dataset):
-        return data
-    ds = mended(data, space, {}, "fill", "the fields to learn from").ds
+        raise ConfigError(
+            f"{what} is {type(data).__name__}: give a Dataset with {list(space.variables)} on a grid"
+        )
+    found = mended(data, space, {}, "fill", what)
+    for told in found.told:
+        warnings.warn(told, MendedWarning, stacklevel=_CALLER)
+    ds = found.ds
     times = ds.indexes.get(space.dims[0])
     if times is not None and times.is_monotonic_decreasing and len(times) > 1:
         # No model is to learn that time runs backwards: archives run forwards.

@@ -310,6 +310,59 @@ def test_a_variable_known_by_its_logarithm_comes_back_in_its_own_units(model):
         replace(space, transform={"ssh": "sqrt"})
 
 
+@pytest.mark.parametrize("given", [0.5, None, RandomFraction, np.zeros((9, 7, 6)), "obs.nc"])
+def test_what_are_no_observations_is_refused_and_never_the_truth_instead(given):
+    space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
+    model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    truth = clean().fillna(0.0)
+    with pytest.raises(ConfigError, match="the observations are"):
+        truth.varnet.fit(model, given, n_epochs=1)
+    for wrong in ("observed", np.ones((7, 6), bool)):
+        with pytest.raises(ConfigError, match="mask is a"):
+            truth.varnet.fit(model, clean(), mask=wrong)
+    with pytest.raises(ConfigError, match="the validation is"):
+        truth.varnet.fit(model, RandomFraction(0.5), validation="a year")
+
+
+def test_one_variable_may_be_given_as_an_array():
+    space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
+    digests = []
+    for observed in (clean(), clean()["ssh"]):
+        model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+        clean().fillna(0.0).varnet.fit(model, observed, n_epochs=1, validation=0.34, n_warmup=1)
+        digests.append(model.digest)
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("fill", [9.969209968386869e36, -999.0, 1e20, np.inf, -32768.0])
+def test_a_truth_with_fill_values_that_nobody_declared_is_refused(fill):
+    space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
+    model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    truth = clean().fillna(0.0).where(clean()["latitude"] > 31, fill)
+    n = 3 * 9 * 6
+    for each in (truth, truth.chunk(time=2)):
+        with pytest.raises(
+            ConfigError, match=rf"{n} values of 'ssh' of the truth are .*stand for what is missing"
+        ):
+            each.varnet.fit(model, RandomFraction(0.5), n_epochs=1)
+    depths = 10 * clean().fillna(0.0) - 990.0  # 999 m is no fill among such values
+    depths["ssh"][0, 0, 0] = -999.0
+    depths.varnet.fit(model, RandomFraction(0.5), n_epochs=1, validation=0.34, n_warmup=1)
+
+
+def test_default_fills_say_nothing_of_units(model):
+    """A masked array written without a fill value: most values are netCDF's default, and the units are right."""
+    right = mapped(clean(), model)
+    for fill in (9.969209968386869e36, np.inf, -999.0, 1e20):
+        with pytest.warns(
+            MendedWarning, match="far from all that the model has learned on: they are not used"
+        ):
+            result = clean().fillna(fill).varnet.assimilate(model)
+        np.testing.assert_allclose(result["ssh"], right["ssh"], atol=1e-6)
+    with pytest.raises(UnitsMismatchError, match="in other units"):
+        clean().fillna(-998.0).varnet.assimilate(model)
+
+
 def test_times_that_run_backwards_are_learned_forwards():
     patch = {"time": 3, "latitude": 7, "longitude": 6}
     digests = []
@@ -379,12 +432,12 @@ def test_training_leaves_land_and_days_that_are_missing(model):
     sea = truth["latitude"] < 32
     space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
     results = []
+    settings = {"n_epochs": 1, "validation": 0.34, "n_warmup": 1, "n_samples": 8}
     for land in (0.0, 50.0):
         net = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
         fields = truth.where(sea, land).isel(time=[0, 1, 2, 4, 5, 6, 7, 8])
-        history = fields.varnet.fit(
-            net, clean(), mask=sea, n_epochs=1, validation=0.34, n_warmup=1, n_samples=8
-        )
+        with pytest.warns(MendedWarning, match="'time' of the truth lacks 1 of 9 times"):
+            history = fields.varnet.fit(net, clean(), mask=sea, **settings)
         results.append((float(history["loss"][-1]), net.state_space.mean["ssh"]))
     assert results[0] == results[1]
 

@@ -22,6 +22,15 @@ PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 """Attributes of values as a file packs them."""
 
 
+_DEFAULTS = (9.969209968386869e36, -2147483647.0, -9223372036854775806.0, -9223372036854775808.0)
+_NINES = (999.0, 9999.0, 99999.0, 32767.0, 32768.0)
+USUAL_FILLS = (*_DEFAULTS, 1e20, 1e30, 1e35, 1e36, *_NINES, *(-n for n in _NINES))
+"""Numbers that stand for what is missing in many files, whether or not these say so: netCDF's defaults, and others."""
+
+MOST_RANGES = 10.0
+"""How far a usual fill lies beyond all other values, in ranges of these, where it is one."""
+
+
 def check_decoded(field: xr.DataArray, what: str) -> None:
     """Refuse values that still stand as a file packs them, and durations.
 
@@ -84,7 +93,11 @@ def plausible(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) ->
 
 def strangers(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) -> tuple[np.ndarray, str]:
     """Where values are infinite or outside of limits, and words for it, none where there are none; see `plausible`."""
-    strange = (values < low) | (values > high) | np.isinf(values)
+    fills = np.isin(values, np.asarray(USUAL_FILLS, values.dtype)) | np.isinf(values)
+    strange = (values < low) | (values > high)
+    # Fills say nothing of units, however many there are. One within the limits is a value like any other.
+    fills &= strange | np.isinf(values)
+    strange |= fills
     n_strange, n_given = int(strange.sum()), int((~np.isnan(values)).sum())
     if not n_strange:
         return strange, ""
@@ -93,9 +106,43 @@ def strangers(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) ->
         f"{values[strange].max():.4g}, lie outside of {np.min(low):.4g} to {np.max(high):.4g}, far from all that the "
         "model has learned on"
     )
-    if n_strange > MOST_STRANGE * n_given:
+    n_fills = int(fills.sum())
+    if n_strange - n_fills > MOST_STRANGE * (n_given - n_fills):
         raise UnitsMismatchError(f"{text}: they seem to be in other units, convert them")
     return strange, text
+
+
+def check_no_fills(field: xr.DataArray, what: str) -> None:
+    """Refuse a truth with infinities, or with numbers far beyond all others that usually stand for what is missing.
+
+    Parameters
+    ----------
+    field : DataArray
+        Real numbers, NaN where something is missing; may be lazy.
+    what : str
+        Whose values they are, for the message.
+
+    Raises
+    ------
+    ConfigError
+        With the number and how many there are.
+    """
+    numbers = sorted({float(np.asarray(fill, field.dtype)) for fill in USUAL_FILLS} | {np.inf, -np.inf})
+    is_usual = field.isin(numbers)
+    if not bool(is_usual.any()):
+        return
+    others = field.where(~is_usual)
+    low, high = float(others.min()), float(others.max())
+    far = MOST_RANGES * (high - low)
+    for number in numbers:
+        if low - far <= number <= high + far:
+            continue
+        n_found = int((field == number).sum())
+        if n_found:
+            raise ConfigError(
+                f"{n_found} values of {what} are {number:g}, all others from {low:.4g} to {high:.4g}: they seem to "
+                f"stand for what is missing; use ds.where(ds != {number:g}), or declare a _FillValue"
+            )
 
 
 def told_if_elsewhere(values: np.ndarray, low: float, high: float, what: str) -> None:
