@@ -19,7 +19,7 @@ from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning
 from oceanvar.labels.alignment import check_mask, joined
 from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, is_circle, metric_name
 from oceanvar.labels.discovery import about, with_coverage
-from oceanvar.labels.masks import sea_at, sea_observed, sea_of
+from oceanvar.labels.masks import check_some_sea, sea_at, sea_observed, sea_of
 from oceanvar.labels.values import PACKING, VALID_RANGE
 from oceanvar.network.handles import (
     PatchSolver,
@@ -276,6 +276,7 @@ def _sea(mask: xr.DataArray | str | None, ds: xr.Dataset, space: StateSpace) -> 
         return sea_at(ds) if mask == "land" else sea_observed(ds, space.variables, space.dims[1:])
     mask = like(sea_of(mask, "the mask"), space, ds, "the mask")
     check_mask(mask, ds, space.all_dims(ds))
+    check_some_sea(mask, "the mask")
     return mask
 
 

@@ -3,7 +3,7 @@
 import functools
 import re
 import tokenize
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from oceanvar.errors import UnitsMismatchError
 
@@ -12,7 +12,13 @@ _SPELLINGS = (
     (re.compile(r"deg(ree)?s?[ _]*c(elsius)?", re.IGNORECASE), "degree_Celsius"),
     (re.compile(r"(deg(ree)?s?[ _]*)?k(elvin)?s?", re.IGNORECASE), "kelvin"),
     (re.compile(r"celsius", re.IGNORECASE), "degree_Celsius"),
+    (re.compile(r"unitless|dimensionless|none", re.IGNORECASE), "1"),
+    # Practical salinity counts in thousandths, which is how CF writes it.
+    (re.compile(r"psu|g[ /]kg(-1)?", re.IGNORECASE), "1e-3"),
 )
+
+_SCALED = re.compile(r"([+]?[0-9]*[.]?[0-9]+(?:e[+-]?[0-9]+)?)\s*([^\W\d_].*)?", re.IGNORECASE)
+"""A number before a unit: ``10 cm``, ``1e-2``."""
 
 _NO_UNIT = (tokenize.TokenError, ArithmeticError, TypeError, ValueError, AttributeError, AssertionError)
 """Errors that text which is no unit ends in."""
@@ -57,10 +63,12 @@ def conversion(given: str, wanted: str, what: str) -> Conversion:
     from pint.errors import DimensionalityError, PintError
 
     try:
-        source, target = (units.Unit(_spelt(text)) for text in (given, wanted))
-        if source == target:
+        (scale, source), (target_scale, target) = (_unit(text, units) for text in (given, wanted))
+        if (scale, source) == (target_scale, target):
             return Conversion(1.0, 0.0)
-        zero, one = (float(units.Quantity(value, source).to(target).magnitude) for value in (0.0, 1.0))
+        zero, one = (
+            float(units.Quantity(value, source).to(target).magnitude) / target_scale for value in (0.0, scale)
+        )
     except DimensionalityError as error:
         raise UnitsMismatchError(f"{what} is in {given!r}, which is no {wanted!r}: {error}") from error
     # Text that is no unit ends in errors of many kinds.
@@ -90,6 +98,20 @@ def _spelt(text: str) -> str:
         if spelling.fullmatch(text.strip()):
             return unit
     return text.strip()
+
+
+def _unit(text: str, units: Any) -> tuple[float, Any]:
+    """Number and unit of a text; of one that is not known as it is written, without capitals."""
+    scaled = _SCALED.fullmatch(_spelt(text))
+    scale, name = (float(scaled[1]), scaled[2] or "1") if scaled else (1.0, _spelt(text))
+    from pint.errors import UndefinedUnitError
+
+    try:
+        return scale, units.Unit(name)
+    except UndefinedUnitError:
+        if len(name) < 2 or name == name.lower():
+            raise
+        return scale, units.Unit(name.lower())
 
 
 def _rounded(value: float) -> float:

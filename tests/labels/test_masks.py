@@ -34,6 +34,17 @@ AS_FILES_HAVE_IT = {
         flag_meanings="water land lake sea_ice",
     ),
     "sea fraction in percent": field(np.where(SEA, 80.0, 30.0), standard_name="sea_area_fraction", units="%"),
+    "sea fraction in per cent": field(
+        np.where(SEA, 80.0, 30.0), standard_name="sea_area_fraction", units="percent"
+    ),
+    "land fraction in hundredths": field(
+        np.where(SEA, 10, 90), standard_name="land_area_fraction", units="1e-2"
+    ),
+    "other words for the sea": field(np.where(SEA, 3, 2), flag_values=[2, 3], flag_meanings="land open-sea"),
+    "what is not land": field(np.where(SEA, 0, 1), flag_values=[0, 1], flag_meanings="not_land land"),
+    "water inland": field(
+        np.where(SEA, 0, [[1, 2, 1]] * 2), flag_values=[0, 1, 2], flag_meanings="ocean water_inland land"
+    ),
     "land fraction": field(np.where(SEA, 0.1, 1.0), standard_name="land_area_fraction", units="1"),
     "land mask": field(np.where(SEA, 0, 1), standard_name="land_binary_mask"),
 }
@@ -53,11 +64,34 @@ def test_the_sea_is_found(name):
         ([[1, 2], [1, 2]], {}),
         ([[1, 2], [1, 2]], {"flag_values": [1, 2], "flag_meanings": "good bad"}),
         ([[1, 2], [1, 2]], {"flag_values": [1], "flag_meanings": "sea land"}),
+        ([[1, 2], [1, 2]], {"flag_values": "1b, 2b", "flag_meanings": "sea land"}),
     ],
 )
 def test_what_is_no_mask_is_refused(values, attrs):
     with pytest.raises(ConfigError, match="the mask has the (values|flags)"):
         sea_of(field(np.array(values), **attrs), "the mask")
+
+
+def test_a_mask_that_does_not_say_what_it_means_is_refused():
+    for given in (
+        field(np.where(SEA, 0, 1)).rename("land_mask"),
+        field(np.where(SEA, 0, 1), long_name="land=1"),
+    ):
+        with pytest.raises(ConfigError, match="does not say which are land"):
+            sea_of(given, "the mask")
+    np.testing.assert_array_equal(sea_of(field(np.where(SEA, 1, 0)).rename("landsea_mask"), "the mask"), SEA)
+    with pytest.raises(ConfigError, match="reaches 90"):
+        sea_of(field(np.where(SEA, 10, 90), standard_name="land_area_fraction"), "the mask")
+
+
+def test_a_mask_without_sea_is_refused():
+    obs = gappy({"time": 4, "lat": 2, "lon": 3})
+    space = oceanvar.StateSpace(
+        ("ssh",), tuple(obs.sizes), dict(obs.sizes), mean={"ssh": 0.0}, std={"ssh": 1.0}
+    )
+    model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+    with pytest.raises(ConfigError, match="land everywhere"):
+        obs.varnet.assimilate(model, mask=field(np.zeros((2, 3), bool)))
 
 
 def test_flags_serve_a_mapping(obs, model):

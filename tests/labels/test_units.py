@@ -25,6 +25,16 @@ from oceanvar.labels.units import conversion
         ("mg m-3", "kg m-3", 1e-6, 0),
         ("1", "dimensionless", 1, 0),
         ("percent", "1", 0.01, 0),
+        ("1e-2", "1", 0.01, 0),
+        ("10 cm", "m", 0.1, 0),
+        ("m", "10 cm", 10, 0),
+        ("0.01 m", "cm", 1, 0),
+        ("1/s", "s-1", 1, 0),
+        ("Meters", "m", 1, 0),
+        ("CM", "m", 0.01, 0),
+        ("unitless", "1", 1, 0),
+        ("psu", "1e-3", 1, 0),
+        ("PSU", "g kg-1", 1, 0),
     ],
 )
 def test_spellings_and_conversions(given, wanted, factor, offset):
