@@ -18,7 +18,7 @@ from oceanvar.labels.coordinates import angles
 from oceanvar.network import VarNet
 from oceanvar.network.files import packed
 from oceanvar.observing import RandomFraction
-from oceanvar.state import StateSpace
+from oceanvar.state import Instrument, StateSpace
 from oceanvar.variational import (
     Assimilator,
     BeamAverage,
@@ -289,6 +289,39 @@ def test_training_teaches_the_axes_and_the_file_keeps_them(tmp_path):
     assert back.axes["time"].calendar == "proleptic_gregorian"
     low, _ = back.ranges["ssh"]
     assert low == pytest.approx(float(truth["ssh"].isel(time=slice(6)).min()))
+
+
+@pytest.mark.parametrize("units", ["mg m-3", "g m-3"])
+def test_the_error_of_a_logarithm_is_given_as_such_or_comes_from_that_of_the_values(units):
+    factor = {"mg m-3": 1.0, "g m-3": 1e-3}[units]
+    space = replace(
+        smoother(**learned()).state_space,
+        transform={"ssh": "log10"},
+        units={"ssh": "mg m-3"},
+        instruments={"state": Instrument(("ssh",), variance="error")},
+    )
+    model = VarNet(smoother().assimilator, space)
+    values = factor * 10 ** clean()
+    values["ssh"].attrs["units"] = units
+    relative = 0.02 * (1 + np.arange(6))
+    error = xr.DataArray(relative, dims="longitude").broadcast_like(values["ssh"]).transpose(*DIMS)
+    of_log = values.assign(error=error**2 / np.log(10) ** 2)
+    of_value = values.assign(error=(error * values["ssh"]) ** 2)
+    of_value["error"].attrs["units"] = f"({units})2".replace("(mg m-3)2", "mg2 m-6").replace(
+        "(g m-3)2", "g2 m-6"
+    )
+    right = mapped(of_log, model)["ssh"]
+    np.testing.assert_allclose(mapped(of_value, model)["ssh"], right, rtol=1e-5)
+    flat = mapped(values.assign(error=xr.full_like(error, 1e-4)), model)["ssh"]
+    assert not np.allclose(flat, right, rtol=1e-3)
+    of_value["error"].attrs["units"] = "m2"
+    with pytest.raises(UnitsMismatchError, match="error variance 'error'"):
+        mapped(of_value, model)
+    values["ssh"][0, 0, :2] = [-0.1 * factor, 0.0]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        of_log.assign(ssh=values["ssh"]).varnet.assimilate(model)
+    assert any("2 values of 'ssh' are not positive" in str(each.message) for each in told)
 
 
 def test_a_variable_known_by_its_logarithm_comes_back_in_its_own_units(model):

@@ -238,6 +238,8 @@ def _conversions(ds: xr.Dataset, space: StateSpace, what: str) -> dict[str, tupl
         name, variance = each.variables[0], each.variance
         if not isinstance(variance, str) or variance not in ds.data_vars or name not in wanted:
             continue
+        if each.scales[0] in space.transform:
+            continue  # of a logarithm, see `_transformed`
         own, _, way = ways.get(name, (wanted[name], "", Conversion(1.0, 0.0)))
         units, expected = _units_of(ds[variance], own), squared(wanted[name])
         # Without units of its own, or with those of its variable, it is in their square.
@@ -258,10 +260,22 @@ def _units_of(field: xr.DataArray, default: str) -> str:
 
 
 def _transformed(given: Mended, space: StateSpace) -> Mended:
-    """Take logarithms where the state space says so; values that have none are not used."""
-    names = [name for name in space.transform if name in given.ds.data_vars]
-    if not names:
+    """Take logarithms where the state space says so; values that have none are not used.
+
+    An error variance beside them that is one of the values becomes that of their logarithms.
+    """
+    on_grid = [each for each in space.observing.values() if not each.along_track]
+    scales = {
+        name: scale for each in on_grid for name, scale in zip(each.variables, each.scales, strict=True)
+    }
+    logarithmic = [
+        name
+        for name in dict.fromkeys([*space.transform, *scales])
+        if scales.get(name, name) in space.transform and name in given.ds.data_vars
+    ]
+    if not logarithmic:
         return given
+    names = [name for name in space.transform if name in logarithmic]
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
         logs = {str(name): field for name, field in analysis.data_vars.items()}
@@ -278,11 +292,28 @@ def _transformed(given: Mended, space: StateSpace) -> Mended:
                 )
         return analysis.assign(found)
 
-    logs = {}
-    for name in names:
+    logs, told = {}, []
+    for name in logarithmic:
         field = given.ds[name]
         logs[name] = _with_attrs(xr.apply_ufunc(np.log10, field.where(field > 0), dask="allowed"), field)
-    return given.then(given.ds.assign(logs), (), back)
+        n_lost = int((field <= 0).sum()) if field.chunks is None else 0
+        if n_lost:
+            told.append(f"{n_lost} values of {name!r} are not positive, have no logarithm and are not used")
+    for each in on_grid:
+        if isinstance(each.variance, str) and each.variance in given.ds and each.variables[0] in logarithmic:
+            logs[each.variance] = _variance_of_log10(given.ds, each.variables[0], each.variance)
+    return given.then(given.ds.assign(logs), told, back)
+
+
+def _variance_of_log10(ds: xr.Dataset, name: str, variance: str) -> xr.DataArray:
+    """Error variance of logarithms: given as such, without units, or for small errors from that of the values."""
+    field, units = ds[variance], _units_of(ds[variance], "1")
+    if units == "1":
+        return field
+    of_values = squared(_units_of(ds[name], "1"))
+    factor = conversion(units, of_values, f"the error variance {variance!r} of {name!r}").factor
+    positive = ds[name].where(ds[name] > 0)
+    return (field * factor / (positive * np.log(10.0)) ** 2).assign_attrs(units="1")
 
 
 def _with_attrs(field: xr.DataArray, like: xr.DataArray) -> xr.DataArray:

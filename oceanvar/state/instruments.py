@@ -18,7 +18,8 @@ class Instrument:
         name for physical units (a current, say). May be left out for the state's own variables.
     variance : float or str, optional
         Error variance in the squared units of the values, or the name of a variable that holds it; where that
-        is NaN the observation is not used. Default: weights are masks, and the term gives the variance.
+        is NaN the observation is not used. Of what the model knows by its logarithm it is that of the logarithm, or has
+        units, those of the values squared. Default: weights are masks, and the term gives the variance.
     along_track : bool
         Samples at arbitrary positions and times instead of a grid.
     """
