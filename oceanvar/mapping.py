@@ -16,7 +16,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning
-from oceanvar.labels.alignment import check_mask, joined
+from oceanvar.labels.alignment import check_mask, reordered
 from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, is_circle, metric_name
 from oceanvar.labels.discovery import about, with_coverage
 from oceanvar.labels.masks import check_some_sea, sea_at, sea_observed, sea_of
@@ -237,7 +237,7 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         guess = mended(background, space, {}, "refuse", "the background")
         background = (lengthened(guess, space, space.dims[0], "the background") if is_fixed else guess).ds
         space.check(background, "the background")
-        background = joined(ds, background, space.all_dims(ds), "observations and background")
+        background = reordered(ds, background, space.all_dims(ds), "observations and background")
     mask = _sea(mask, ds, space)
     if options.diagnostics:
         model.check_diagnosable()

@@ -269,6 +269,45 @@ def test_what_goes_with_the_observations_is_mended_like_them(model):
                 np.testing.assert_allclose(result["ssh"], right["ssh"], atol=1e-6)
 
 
+def test_what_lies_beside_observations_may_run_the_other_way_or_begin_elsewhere():
+    """A global mask and background from 0 to 350 beside observations from -180 to 170, and the other way round."""
+    coords = {"latitude": np.arange(5.0), "longitude": np.arange(-180.0, 180.0, 10.0)}
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 0.1, (6, 5, 36))
+    obs = xr.Dataset({"ssh": (DIMS, np.where(values > 0.05, values, np.nan))}, coords)
+    guess = xr.Dataset({"ssh": (DIMS, rng.normal(0, 0.1, (6, 5, 36)))}, coords)
+    mask = xr.DataArray(rng.random((5, 36)) > 0.3, {k: obs[k] for k in DIMS[1:]}, DIMS[1:])
+    model = smoother()
+    right = mapped(obs, model, background=guess, mask=mask)["ssh"]
+
+    def elsewhere(given):
+        other = given.roll(longitude=18, roll_coords=True)
+        other = other.assign_coords(longitude=other["longitude"] % 360)
+        return other.isel(latitude=slice(None, None, -1))
+
+    found = mapped(obs, model, background=elsewhere(guess), mask=elsewhere(mask))["ssh"]
+    np.testing.assert_allclose(found, right, atol=1e-6)
+    with pytest.raises(GridMismatchError):
+        mapped(obs, model, mask=mask.assign_coords(longitude=mask["longitude"] + 5))
+
+
+def test_dates_written_as_numbers_are_refused(model):
+    written = clean().assign_coords(
+        time=np.array([20190128, 20190129, 20190130, 20190131, *range(20190201, 20190206)])
+    )
+    with pytest.raises(GridMismatchError, match="dates written as numbers, 20190128 the first"):
+        mapped(written, model)
+
+
+def test_attributes_may_be_lists_and_arrays(model):
+    ds = clean()
+    ds["ssh"].attrs |= {"valid_max": [0.1]}
+    ds["latitude"].attrs["standard_name"] = np.array(["latitude", "north"])
+    np.testing.assert_array_equal(
+        mapped(ds, model)["ssh"], mapped(clean().where(clean() <= 0.1), model)["ssh"]
+    )
+
+
 def test_turned_latitudes_are_turned_back_and_told(model):
     ds = clean().isel(latitude=slice(None, None, -1))
     with pytest.warns(MendedWarning, match="'latitude' of the observations was turned"):

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
-from oceanvar.labels.coordinates import LONGITUDE, half_turned, metric_name
+from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, half_turned, metric_name
 
 Labelled = xr.Dataset | xr.DataArray
 L = TypeVar("L", xr.Dataset, xr.DataArray)
@@ -67,6 +67,32 @@ def joined(first: Labelled, second: L, dims: Iterable[Hashable], what: str) -> L
     second = second.assign_coords(close)
     check_same_grid(first, second, dims, what)
     return second
+
+
+def reordered(first: Labelled, second: L, dims: Iterable[Hashable], what: str) -> L:
+    """The same as `joined`, where the second grid may also run the other way or begin elsewhere on the circle."""
+    dims = list(dims)
+    for dim in dims:
+        if not _is_close(first, second, dim):
+            index = _places_of(first, second, dim)
+            second = second if index is None else second.isel({dim: index})
+    return joined(first, second, dims, what)
+
+
+def _places_of(first: Labelled, second: Labelled, dim: Hashable) -> np.ndarray | None:
+    """Where each point of the first grid stands in the second; None where they are not the same points."""
+    if dim not in first.coords or dim not in second.coords or first.sizes[dim] != second.sizes[dim]:
+        return None
+    one, other = first[dim].values, second[dim].values
+    if one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
+        return None
+    if LONGITUDE in (metric_name(first[dim]), metric_name(second[dim])):
+        one, other = (
+            (each - one[0] + ONE_CELL) % CIRCLE for each in (one.astype(float), other.astype(float))
+        )
+    index = np.empty(len(one), int)
+    index[np.argsort(one, kind="stable")] = np.argsort(other, kind="stable")
+    return index
 
 
 def _is_close(first: Labelled, second: Labelled, dim: Hashable) -> bool:

@@ -56,7 +56,7 @@ def is_time(coordinate: xr.DataArray) -> bool:
 def _means(coordinate: xr.DataArray, what: str) -> bool:
     marks = coordinate_criteria[what].items()
     named = str(coordinate.name).lower() in NAMES[what]
-    return named or any(coordinate.attrs.get(key) in values for key, values in marks)
+    return named or any(str(coordinate.attrs.get(key)) in values for key, values in marks)
 
 
 def angles(field: xr.DataArray | xr.Dataset) -> dict[str, xr.DataArray]:

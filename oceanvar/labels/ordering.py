@@ -184,6 +184,12 @@ def _in_unit(axis: Axis | None, coordinate: xr.DataArray, name: str, unit: str) 
 
 
 def _check_no_date(coordinate: xr.DataArray, name: str) -> None:
+    written = pd.to_datetime(coordinate.values.astype(np.int64).astype(str), format="%Y%m%d", errors="coerce")
+    if written.notna().all():
+        raise GridMismatchError(
+            f"{name} holds dates written as numbers, {coordinate.values[0]} the first: use "
+            f"assign_coords({coordinate.name}=pd.to_datetime(ds[{str(coordinate.name)!r}].astype(str)))"
+        )
     units = str(coordinate.attrs.get("units", ""))
     if units and units.strip().rstrip("s").lower() not in ("day", "d", "1"):
         raise GridMismatchError(

@@ -180,6 +180,7 @@ def _unpacked(limit: object, field: xr.DataArray) -> float:
     encoding = field.encoding
     if str(encoding.get("_Unsigned", "")).lower() == "true" and value.dtype.kind == "i":
         value = value.view(value.dtype.str.replace("i", "u"))
+    value = value.reshape(())  # attributes of a Zarr store are lists
     is_packed = value.dtype.kind in "iu" and np.isfinite(value).all() and "scale_factor" in encoding
     if not is_packed:
         return float(value)

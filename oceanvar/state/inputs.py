@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
-from oceanvar.labels.alignment import joined
+from oceanvar.labels.alignment import reordered
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import NAMES
 from oceanvar.labels.ordering import extended, n_before, ordered, taken
@@ -128,7 +128,7 @@ def like(mask: xr.DataArray, space: StateSpace, ds: xr.Dataset, what: str) -> xr
         if order is not None:
             before = np.maximum.accumulate(np.where(order.index < 0, 0, np.arange(len(order.index))))
             mask = mask.isel({dim: order.index[before]}).assign_coords({dim: order.values})
-    return joined(ds, mask, mask.dims, f"the observations and {what}")
+    return reordered(ds, mask, mask.dims, f"the observations and {what}")
 
 
 def _stretched(mask: xr.DataArray, dim: str, longer: xr.DataArray) -> xr.DataArray:
