@@ -14,7 +14,7 @@ from torch.nn import functional
 from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.maps.compositions import Chain, Sum
 from oceanvar.maps.layers import Conv, ReLU, SiLU, Upsample, folded, wrapped
-from oceanvar.maps.padding import FoldTime
+from oceanvar.maps.layouts import inside
 
 
 @functools.singledispatch
@@ -31,17 +31,6 @@ def inference_form(module: nn.Module) -> Any:
     return module
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """The same field ``(B, C, *axes)`` of two axes with the channels of each point side by side in memory."""
-    if x.is_contiguous(memory_format=torch.channels_last) or torch.is_grad_enabled():
-        return x.contiguous(memory_format=torch.channels_last)
-    laid_out = torch.empty_like(x, memory_format=torch.channels_last)
-    # One matrix after the other: torch transposes these by blocks, and four axes value by value.
-    for each, source in zip(laid_out, x, strict=True):
-        each.flatten(1).T.copy_(source.flatten(1).T)
-    return laid_out
-
-
 @final
 class LaidOutConv(AbstractMap):
     """A convolution along two axes, channels last.
@@ -54,20 +43,21 @@ class LaidOutConv(AbstractMap):
 
     def __init__(self, conv: Conv):
         super().__init__()
-        self.wrap_widths, self.zero_widths = conv.wrap_widths, conv.zero_widths
+        self.wrap_widths, self.zero_widths, self.dilation = conv.wrap_widths, conv.zero_widths, conv.dilation
         self.weight = nn.Parameter(conv.weight.detach().contiguous(memory_format=torch.channels_last))
         self.bias = conv.bias
-        # Where a kernel has one point it changes nothing, but that torch leaves the work to oneDNN: on one thread it
-        # would take a product of matrices instead, which is up to three times slower.
-        self.dilation = 2 if conv.weight[0, 0].numel() == 1 else 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x` of shape ``(B, n_in, *axes)``."""
-        return self._convolve(x, self.bias)
+        return self._convolve(x, self.bias, self.weight)
 
-    def _convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        x = wrapped(channels_last(x), self.wrap_widths)
-        return functional.conv2d(x, self.weight, bias, padding=self.zero_widths, dilation=self.dilation)
+    def of_first_channels(self, x: Tensor) -> Tensor:
+        """Convolve a field that has the first channels only, see `Conv.of_first_channels`."""
+        return self._convolve(x, self.bias, self.weight[:, : x.shape[1]])
+
+    def _convolve(self, x: Tensor, bias: Tensor | None, weight: Tensor) -> Tensor:
+        x = wrapped(inside(x), self.wrap_widths)
+        return functional.conv2d(x, weight, bias, padding=self.zero_widths, dilation=self.dilation)
 
     def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
         """Value and pull-back: the transposed convolution."""
@@ -75,14 +65,14 @@ class LaidOutConv(AbstractMap):
 
     def _transpose(self, cotangent: Tensor) -> Tensor:
         x = functional.conv_transpose2d(
-            channels_last(cotangent), self.weight, padding=self.zero_widths, dilation=self.dilation
+            inside(cotangent), self.weight, padding=self.zero_widths, dilation=self.dilation
         )
         return folded(x, self.wrap_widths)
 
     def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
         """Convolve the tangent; the map is affine."""
         del x
-        return self._convolve(tangent, None)
+        return self._convolve(tangent, None, self.weight)
 
 
 @final
@@ -144,35 +134,6 @@ class SumInPlace(AbstractComposition):
         return self.inner.pushforward(x)
 
 
-@final
-class PlainOutside(AbstractComposition):
-    """A map channels last whose values leave it as they lie elsewhere: mixed layouts make plain arithmetic slow.
-
-    Parameters
-    ----------
-    inner : AbstractMap
-        The map.
-    """
-
-    def __init__(self, inner: AbstractMap):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Value of the map."""
-        return self.inner(x).contiguous()
-
-    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
-        """Value and pull-back of the map."""
-        value, pullback = self.inner.linearize(x)
-        return value.contiguous(), lambda r: pullback(r).contiguous()
-
-    def pushforward(self, x: Tensor) -> Pushforward:
-        """Tangent of the map."""
-        push = self.inner.pushforward(x)
-        return lambda v: push(v).contiguous()
-
-
 @inference_form.register
 def _(conv: Conv) -> AbstractMap:
     return LaidOutConv(conv) if conv.weight.ndim == 4 else conv
@@ -183,11 +144,6 @@ def _(upsample: Upsample) -> AbstractMap:
     if upsample.weight.ndim == 4:
         upsample.weight.data = upsample.weight.data.contiguous(memory_format=torch.channels_last)
     return upsample
-
-
-@inference_form.register
-def _(fold: FoldTime) -> AbstractMap:
-    return FoldTime(PlainOutside(inference_form(fold.inner)))
 
 
 @inference_form.register

@@ -5,8 +5,10 @@ from typing import final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
+from oceanvar.maps.layouts import inside, outside
 from oceanvar.registry import registered
 
 
@@ -42,12 +44,14 @@ class PadToMultiple(AbstractComposition):
         """Value and pull-back: zero-fill the crop, pull back, and fold the padding."""
         padded = self._pad(x)
         value, inner_pullback = self.inner.linearize(padded)
-        shape, padded_shape = x.shape, padded.shape
+        shape = x.shape
+        beyond = [m - n for n, m in zip(shape[2:], padded.shape[2:], strict=True)]
+        margins = [width for each in reversed(beyond) for width in (0, each)]
 
         def pullback(cotangent: Tensor) -> Tensor:
-            full = cotangent.new_zeros(*cotangent.shape[:2], *padded_shape[2:])
-            self._crop(full, shape).copy_(cotangent)
-            return self._fold(inner_pullback(full), shape)
+            if any(beyond):
+                cotangent = functional.pad(cotangent, margins)
+            return self._fold(inner_pullback(cotangent), shape)
 
         return self._crop(value, shape), pullback
 
@@ -81,7 +85,7 @@ class PadToMultiple(AbstractComposition):
     @staticmethod
     def _crop(x: Tensor, shape: torch.Size) -> Tensor:
         for axis, n in enumerate(shape[2:], start=2):
-            x = x.narrow(axis, 0, n)
+            x = x if x.shape[axis] == n else x.narrow(axis, 0, n)
         return x
 
 
@@ -102,22 +106,26 @@ class FoldTime(AbstractComposition):
 
     def forward(self, x: Tensor) -> Tensor:
         """Value for ``(B, C, T, *S)``."""
-        return self._unfold(self.inner(x.flatten(1, 2)), x.shape[2])
+        return self._unfold(self.inner(self._fold(x)), x.shape[2])
 
     def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
         """Value and pull-back, both folded."""
         n_times = x.shape[2]
-        value, pullback = self.inner.linearize(x.flatten(1, 2))
-        return self._unfold(value, n_times), lambda r: self._unfold(pullback(r.flatten(1, 2)), n_times)
+        value, pullback = self.inner.linearize(self._fold(x))
+        return self._unfold(value, n_times), lambda r: self._unfold(pullback(self._fold(r)), n_times)
 
     def pushforward(self, x: Tensor) -> Pushforward:
         """Push the folded tangent forward."""
-        push, n_times = self.inner.pushforward(x.flatten(1, 2)), x.shape[2]
-        return lambda v: self._unfold(push(v.flatten(1, 2)), n_times)
+        push, n_times = self.inner.pushforward(self._fold(x)), x.shape[2]
+        return lambda v: self._unfold(push(self._fold(v)), n_times)
+
+    @staticmethod
+    def _fold(x: Tensor) -> Tensor:
+        return inside(x.flatten(1, 2))
 
     @staticmethod
     def _unfold(x: Tensor, n_times: int) -> Tensor:
-        return x.unflatten(1, (-1, n_times))
+        return outside(x).unflatten(1, (-1, n_times))
 
 
 @registered

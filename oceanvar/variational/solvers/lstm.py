@@ -6,12 +6,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from oceanvar.maps.inference import channels_last, inference_form
+from oceanvar.maps.inference import inference_form
 from oceanvar.maps.layers import Conv
+from oceanvar.maps.layouts import inside
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.solvers.cells import remembered
 
 Memory = tuple[Tensor, Tensor, Tensor]
 """Hidden state h, cell c, and the size of the first gradient of each window."""
@@ -54,30 +56,36 @@ class LSTMSolver(AbstractSolver):
         self.gates = Conv(n_channels + n_hidden, 4 * n_hidden, kernel, periodic, bias=True)
         self.update = Conv(n_hidden, n_channels, [1] * len(kernel))
 
-    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
-        """Empty memory and the size of the first gradient."""
-        gradient = self.fold(cost.gradient(state, obs))
-        memory = gradient.new_zeros(len(gradient), self.n_hidden, *gradient.shape[2:])
-        size = gradient.flatten(1).square().mean(1).sqrt()
-        # A window where nothing pulls keeps a zero gradient instead of dividing by zero.
-        size = torch.where(size > 0, size, 1.0).view(-1, *[1] * (gradient.ndim - 1))
-        return memory, memory, size
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
+        """Nothing: the memory begins with the first step, which evaluates the gradient anyway."""
+        del cost, obs, state
 
     def step(
-        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory | None
     ) -> tuple[Tensor, Memory]:
         """One learned update."""
-        hidden, cell, size = carry
-        gradient = self.fold(cost.gradient(state, obs)) / size
-        gates = self.gates(torch.cat((gradient, hidden), dim=1))
-        take, forget, give, content = gates.chunk(4, dim=1)
-        cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(content)
-        hidden = torch.sigmoid(give) * torch.tanh(cell)
+        gradient = self.fold(cost.gradient(state, obs))
+        if carry is None:
+            size = _size(gradient)
+            # Where nothing is remembered yet, the channels of the memory are 0.
+            gates = self.gates.of_first_channels(gradient / size)
+            cell = torch.zeros_like(gates[:, : self.n_hidden], dtype=gradient.dtype)
+        else:
+            hidden, cell, size = carry
+            gates = self.gates(torch.cat((gradient / size, hidden), dim=1))
+        cell, hidden = remembered(gates, cell)
         return state - self.update(hidden).view_as(state), (hidden, cell, size)
 
     def fold(self, x: Tensor) -> Tensor:
         """A field ``(B, V, T, *S)`` as the convolutions see it."""
         return x.flatten(1, 2) if self.fold_time else x
+
+
+def _size(gradient: Tensor) -> Tensor:
+    """Root mean square of each window, ``(B, 1, ...)``."""
+    size = gradient.flatten(1).square().mean(1).sqrt()
+    # A window where nothing pulls keeps a zero gradient instead of dividing by zero.
+    return torch.where(size > 0, size, 1.0).view(-1, *[1] * (gradient.ndim - 1))
 
 
 @final
@@ -100,20 +108,23 @@ class LSTMInference(AbstractSolver):
         solver.gates, solver.update = inference_form(solver.gates), inference_form(solver.update)
         self.solver = solver
 
-    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
-        """Empty memory and the size of the first gradient."""
-        hidden, _, size = self.solver.init(cost, obs, state)
-        hidden = channels_last(hidden)
-        return hidden, hidden, size
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
+        """Nothing, see `LSTMSolver.init`."""
+        del cost, obs, state
 
     def step(
-        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Memory | None
     ) -> tuple[Tensor, Memory]:
         """One learned update."""
-        hidden, cell, size = carry
-        gradient = channels_last(self.solver.fold(cost.gradient(state, obs)) / size)
-        gates = self.solver.gates(torch.cat((gradient, hidden), dim=1)).sigmoid_()
-        take, forget, give, content = gates.chunk(4, dim=1)
+        gradient = self.solver.fold(cost.gradient(state, obs))
+        if carry is None:
+            size = _size(gradient)
+            gates = self.solver.gates.of_first_channels(inside(gradient / size))
+            cell = torch.zeros_like(gates[:, : self.solver.n_hidden])
+        else:
+            hidden, cell, size = carry
+            gates = self.solver.gates(torch.cat((inside(gradient / size), hidden), dim=1))
+        take, forget, give, content = gates.sigmoid_().chunk(4, dim=1)
         # What the last step remembers is never overwritten: whoever holds it may start from there again.
         cell = (forget * cell).addcmul_(take, content, value=2).sub_(take)
         hidden = (2 * cell).sigmoid_().mul_(2).sub_(1).mul_(give)
