@@ -25,7 +25,8 @@ def _gains(x: Tensor) -> bool:
 
 def _channels_last(x: Tensor) -> Tensor:
     if x.is_contiguous(memory_format=torch.channels_last):
-        return x
+        # Not itself: what a Function returns as it came gets strides that torch no longer takes for this layout.
+        return x.detach()
     laid_out = torch.empty_like(x, memory_format=torch.channels_last)
     # One matrix after the other: torch transposes these by blocks, and four axes value by value.
     for each, source in zip(laid_out, x, strict=True):
