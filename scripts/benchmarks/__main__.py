@@ -1,6 +1,7 @@
 """Benchmarks of oceanvar: ratios of two things measured side by side, and how costs grow.
 
     python -m scripts.benchmarks patch --before ../oceanvar-before
+    python -m scripts.benchmarks training --before ../oceanvar-before
     python -m scripts.benchmarks archive
     python -m scripts.benchmarks graph
     python -m scripts.benchmarks curves --out cost.png
@@ -14,6 +15,7 @@ from scripts.benchmarks.archive import archive
 from scripts.benchmarks.curves import curves
 from scripts.benchmarks.graph import graph
 from scripts.benchmarks.patch import patch
+from scripts.benchmarks.training import training
 
 
 @click.group(help=__doc__)
@@ -21,8 +23,9 @@ def main() -> None:
     pass
 
 
-for command in (patch, archive, graph, curves):
+for command in (patch, training, archive, graph, curves):
     main.add_command(command)
+
 
 if __name__ == "__main__":
     main()

@@ -18,10 +18,12 @@ USUAL = [case for case in (*CASES, *YEARS) if not case.startswith("small")]
 
 
 @contextmanager
-def worker(checkout: Path, memory: str) -> Iterator[Callable[[str], tuple[float, float]]]:
-    """Processor seconds and error of a case, in a process with the oceanvar of one checkout."""
+def worker(
+    checkout: Path, memory: str, script: str = "patch_worker.py", *arguments: str
+) -> Iterator[Callable[[str], tuple[float, float]]]:
+    """Processor seconds of a case and what else the script says, in a process with the oceanvar of one checkout."""
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).with_name("patch_worker.py")), memory]
+    command = [sys.executable, str(Path(__file__).with_name(script)), memory, *arguments]
     with subprocess.Popen(
         command, cwd=checkout, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

@@ -30,6 +30,12 @@ def test_gradients_lie_as_fields_do_on_their_side():
     assert torch.equal(onto_x, onto_within)
 
 
+def test_a_single_window_that_is_laid_out_keeps_its_strides():
+    """A convolution takes the layout of its argument by them, also of the axis that has one entry."""
+    x = inside(torch.randn(1, 3, 4, 5))
+    assert inside(x).stride() == x.stride()
+
+
 @pytest.mark.parametrize(
     "x", [torch.randn(2, 3, 4, 5, 6), torch.randn(2, 3, 4), torch.randn(2, 3, 4, 5).double()]
 )

@@ -33,6 +33,19 @@ def test_a_graph_is_built_and_curves_are_drawn(tmp_path):
     assert (tmp_path / "cost.png").stat().st_size > 1000
 
 
+def test_a_step_of_training_costs_what_it_costs():
+    done = CliRunner().invoke(
+        main, ["training", "--before", str(ROOT), "--case", "small LSTM", "--pairs", "3"]
+    )
+    assert done.exit_code == 0, done.output
+    measured = re.fullmatch(
+        r"small LSTM: (\S+) times faster \(\S+ to \S+\), peak memory (\S+) of that before \(\d+ MiB\)",
+        done.output.splitlines()[1],
+    )
+    assert 0.2 < float(measured[1]) < 5
+    assert 0.9 < float(measured[2]) < 1.1
+
+
 def test_a_checkout_without_the_package_is_told(tmp_path):
     (tmp_path / "oceanvar.py").write_text("raise SystemExit(3)")
     done = CliRunner().invoke(main, ["patch", "--before", str(tmp_path), "--case", "small LSTM"])
