@@ -13,7 +13,7 @@ CASES = {
     "U-Net": (0, (4, 1, 25, 64, 64)),
     "small LSTM": (2, (2, 1, 3, 8, 8)),
 }
-"""Iterations and shape of a batch: an LSTM of 48 hidden channels, a two-scale prior of 32 features; or a U-Net alone."""
+"""Iterations and shape of a batch: an LSTM of 48 hidden channels and a prior of 32 features, or a U-Net alone."""
 
 
 @cache
