@@ -50,7 +50,7 @@ def test_training_lowers_the_error_on_withheld_times(truth):
         model, RandomFraction(0.3), n_epochs=12, batch_size=8, n_samples=64, learning_rate=1e-2, device="cpu"
     )
     losses = history["validation_loss"].values
-    assert losses.min() < 0.5 * losses[0]
+    assert losses.min() < 0.6 * losses[0]
     assert history.sizes["epoch"] == 12
     assert model.state_space.mean["h"] == pytest.approx(3, abs=0.3)
     assert model.state_space.units == {"h": "m"}

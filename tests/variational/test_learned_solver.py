@@ -16,6 +16,7 @@ from oceanvar.variational import (
     unet,
 )
 from oceanvar.variational.solvers.cells import remembered
+from oceanvar.variational.solvers.lstm import FIRST_UPDATE
 
 AXES = {"sites": (6,), "plane": (6, 7)}
 PRIORS = {
@@ -30,7 +31,10 @@ def assimilator(request) -> Assimilator:
     axes, prior = request.param
     n_axes = len(AXES[axes])
     cost = VariationalCost(ObservationTerm(), PriorTerm(PRIORS[prior](n_axes), weight=0.7))
-    return Assimilator(cost, LSTMSolver(4, 5, [3] * n_axes, fold_time=True), 4)
+    solver = LSTMSolver(4, 5, [3] * n_axes, fold_time=True)
+    with torch.no_grad():
+        solver.update.weight /= FIRST_UPDATE  # as large as after some training: small gradients round more
+    return Assimilator(cost, solver, 4)
 
 
 def seen(assimilator: Assimilator, dtype: torch.dtype) -> Observations:

@@ -19,6 +19,10 @@ Memory = tuple[Tensor, Tensor, Tensor]
 """Hidden state h, cell c, and the size of the first gradient of each window."""
 
 
+FIRST_UPDATE = 0.1
+"""Factor on the usual initial weights of the update: random steps are what the first hundred of training would undo."""
+
+
 @registered
 @final
 class LSTMSolver(AbstractSolver):
@@ -55,6 +59,8 @@ class LSTMSolver(AbstractSolver):
         self.fold_time = fold_time
         self.gates = Conv(n_channels + n_hidden, 4 * n_hidden, kernel, periodic, bias=True)
         self.update = Conv(n_hidden, n_channels, [1] * len(kernel))
+        with torch.no_grad():
+            self.update.weight *= FIRST_UPDATE
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
         """Nothing: the memory begins with the first step, which evaluates the gradient anyway."""
