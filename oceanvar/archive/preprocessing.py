@@ -117,14 +117,23 @@ class Renamed:
     Parameters
     ----------
     names : mapping of str to str
-        New name by the one in the files; those that a file lacks are passed over.
+        New name by the one in the files; what a file has under its new name already stays as it is.
     """
 
     names: Mapping[str, str]
 
     def __call__(self, ds: xr.Dataset) -> xr.Dataset:
-        """Rename what is there."""
-        present = {*ds.variables, *ds.dims}
+        """Rename what has the old names.
+
+        Raises
+        ------
+        ConfigError
+            If the file has neither an old name nor its new one.
+        """
+        present = {*map(str, ds.variables), *map(str, ds.dims)}
+        for old, new in self.names.items():
+            if not {old, new} & present:
+                raise ConfigError(f"there is no {old!r} to rename to {new!r}, only {sorted(present)}")
         return ds.rename({old: new for old, new in self.names.items() if old in present})
 
 
@@ -141,9 +150,20 @@ class WithUnits:
     units: Mapping[str, str]
 
     def __call__(self, ds: xr.Dataset) -> xr.Dataset:
-        """Set the units of what is there; values stay as they are."""
-        named = {name: units for name, units in self.units.items() if name in ds}
-        return ds.assign({name: ds[name].assign_attrs(units=units) for name, units in named.items()})
+        """Set the units; values stay as they are.
+
+        Raises
+        ------
+        ConfigError
+            If the file lacks one of the variables.
+        """
+        for name in self.units:
+            if name not in ds.variables:
+                raise ConfigError(
+                    f"there is no {name!r} that could be in {self.units[name]!r}, only "
+                    f"{sorted(map(str, ds.variables))}"
+                )
+        return ds.assign({name: ds[name].assign_attrs(units=units) for name, units in self.units.items()})
 
 
 @dataclass(frozen=True)

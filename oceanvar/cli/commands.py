@@ -161,7 +161,7 @@ def assimilate(
 
     network = load(model)
     variables, dim = network.state_space.variables, network.state_space.dims[0]
-    preprocess = file_steps(dim, time_units, time_from, rename, units)
+    preprocess = file_steps(dim, time_units, time_from, rename, units, options["variables"])
     guess = None if background is None else open_archive(background, variables, dim=dim)
     with told_to_stop() as stop, connected(workers, scheduler) as client:
         path = assimilate_archive(
@@ -309,7 +309,7 @@ def plan(
 
     network = load(model)
     dim = network.state_space.dims[0]
-    preprocess = file_steps(dim, time_units, time_from, rename, units)
+    preprocess = file_steps(dim, time_units, time_from, rename, units, options["variables"])
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
     sources = find_sources(given_sources(obs, source), group)
     index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad)

@@ -69,8 +69,11 @@ def file_steps(
     time_from: str | None,
     rename: Mapping[str, str] | None,
     units: Mapping[str, str] | None,
+    variables: Mapping[str, str] | None,
 ) -> Steps | None:
     """What options of the shell have done to each file; None where they say nothing.
+
+    Units are given by the name that a variable has in the files or in the model.
 
     Raises
     ------
@@ -85,7 +88,9 @@ def file_steps(
     if time_from is not None:
         steps.append(TimeFrom(time_from, dim))
     if units:
-        steps.append(WithUnits(units))
+        # They are set after the renaming, and before variables get the names of the model.
+        called = {**(variables or {}), **(rename or {})}
+        steps.append(WithUnits({called.get(name, name): text for name, text in units.items()}))
     return Steps(tuple(steps)) if steps else None
 
 

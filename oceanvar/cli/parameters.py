@@ -139,7 +139,11 @@ PATCH_OPTIONS = (
     click.option(
         "--group", default="", metavar="NAME", help="Group to read of each file. [default: the root]"
     ),
-    click.option("--units", type=Texts(), help="Units of variables, in place of what the files say: ssh=cm."),
+    click.option(
+        "--units",
+        type=Texts(),
+        help="Units of variables, in place of what the files say: ssh=cm. Names are those of the files or the model.",
+    ),
     click.option("--rename", type=Texts(), help="Other names for what the files hold: sla=ssh,lat=latitude."),
     click.option(
         "--variable",

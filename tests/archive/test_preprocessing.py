@@ -73,10 +73,49 @@ def test_times_that_cannot_be_are_told(days):
 
 
 def test_steps_follow_each_other(days):
-    steps = Steps((Renamed({"ssh": "sla", "none": "x"}), WithUnits({"sla": "cm", "none": "K"})))
+    steps = Steps((Renamed({"ssh": "sla", "y": "lat"}), WithUnits({"sla": "cm"})))
     found = steps(days)
     assert found["sla"].attrs["units"] == "cm"
     assert days["ssh"].attrs["units"] == "m"
+
+
+def test_names_that_a_file_lacks_are_told(days):
+    with pytest.raises(
+        ConfigError, match=r"no 'shs' that could be in 'cm', only \['lat', 'lon', 'ssh', 'time'"
+    ):
+        WithUnits({"shs": "cm"})(days)
+    with pytest.raises(ConfigError, match=r"no 'sla' to rename to 'level', only \['lat'"):
+        Renamed({"sla": "level"})(days)
+
+
+@pytest.mark.parametrize(
+    ("named", "units"),
+    [
+        (["--variable", "ssh=sla"], "ssh"),
+        (["--variable", "ssh=sla"], "sla"),
+        (["--rename", "sla=ssh"], "ssh"),
+        (["--rename", "sla=ssh"], "sla"),
+    ],
+)
+def test_units_are_given_by_the_name_in_the_files_or_the_model(days, model, tmp_path, named, units):
+    (100 * days).rename(ssh="sla").drop_attrs().to_netcdf(tmp_path / "cm.nc")
+    model = VarNet(model.assimilator, replace(model.state_space, units={"ssh": "m"}))
+    model.save(tmp_path / "m.varnet")
+    arguments = [
+        str(tmp_path / "cm.nc"),
+        "-m",
+        str(tmp_path / "m.varnet"),
+        "-o",
+        str(tmp_path / "o.zarr"),
+        *named,
+    ]
+    result = CliRunner().invoke(main, ["assimilate", *arguments, "--units", f"{units}=cm"])
+    assert result.exit_code == 0, result.output
+    with xr.open_zarr(tmp_path / "o.zarr") as stored:
+        np.testing.assert_allclose(stored["ssh"], days.varnet.assimilate(model)["ssh"], atol=1e-5)
+    wrong = CliRunner().invoke(main, ["plan", *arguments[:3], *named, "--units", "shs=cm", "--quick"])
+    assert wrong.exit_code == 1
+    assert "there is no 'shs' that could be in 'cm', only" in wrong.stderr
 
 
 def test_the_shell_maps_files_that_are_odd_in_every_way(odd, days, model, tmp_path):
