@@ -358,7 +358,6 @@ def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarN
         f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} oceanvar {version('oceanvar')}: 4DVarNet analysis, "
         f"model {model.digest[:16]}, patch {dict(space.patch)}, overlap {dict(space.overlap)}"
     )
-    analysis.attrs["Conventions"] = "CF-1.11"
     analysis.attrs["history"] = "\n".join(filter(None, [line, str(ds.attrs.get("history", ""))]))
     return analysis
 

@@ -33,7 +33,9 @@ from oceanvar.cli.parameters import Days, Numbers, Values, examples
 @click.option(
     "--grid", "step", type=float, default=0.1, show_default=True, help="Step of the map, in degrees."
 )
-@click.option("--days", type=float, default=1.0, show_default=True, help="From one map to the next.")
+@click.option(
+    "--days", type=float, help="From one map to the next: a multiple of a model's step. [default: that, or 1]"
+)
 @click.option("--variable", help="Variable of the files. [default: the usual one, or the only one]")
 @click.option("--columns", help="Names of the columns of text: longitude,latitude,time,adt.")
 @click.option(
@@ -57,7 +59,7 @@ def map_command(
     region: tuple[float, float, float, float],
     times: tuple[Any, Any],
     step: float,
-    days: float,
+    days: float | None,
     variable: str | None,
     columns: str | None,
     time_units: str | None,
@@ -73,7 +75,16 @@ def map_command(
     POINTS are files, quoted patterns or folders, of one satellite or of several: Level-3 and Level-2 altimetry, SWOT,
     GHRSST swaths, profiles, drifters, CSV. The map is in memory; `oceanvar assimilate` streams gridded archives.
     """
-    from oceanvar.cli.points import Region, divided, map_by_interpolation, map_by_model, withheld_score
+    from oceanvar.cli.points import (
+        Region,
+        divided,
+        map_by_interpolation,
+        map_by_model,
+        solved_grid,
+        step_of,
+        usual_lengths,
+        withheld_score,
+    )
     from oceanvar.cli.writing import check_new, write
     from oceanvar.labels.masks import sea_at
     from oceanvar.network.varnet import load
@@ -82,19 +93,21 @@ def map_command(
     if (method == "model") != (model is not None):
         raise click.UsageError("give --model, or --method oi")
     check_new(out, overwrite)
-    grid = Region(*region, *times, step, days).grid()
+    network = None if model is None else load(model)
+    wanted = Region(*region, *times, step, days or (network and step_of(network)) or 1.0)
+    chosen = {**usual_lengths(wanted), **(lengths or {})}
+    maps, grid = wanted.grid(), solved_grid(wanted, network, chosen)
     named = None if columns is None else [each.strip() for each in columns.split(",")]
-    cut: dict[str, Any] = {"region": region, "time": times}
-    tracks = open_tracks(list(points), variable, columns=named, time_units=time_units, **cut)
+    tracks = open_tracks(list(points), variable, columns=named, time_units=time_units, **wanted.cut(grid))
     name = str(next(iter(tracks.data_vars)))
     kept, withheld = divided(tracks, withhold)
-    if model is not None:
-        analysis = map_by_model(kept, name, grid, load(model), mask=sea)
+    if network is not None:
+        analysis = map_by_model(kept, name, grid, maps, network, mask=sea)
     else:
-        analysis = map_by_interpolation(kept, name, grid, lengths, noise, n_nearest)
-        analysis = analysis if sea is None else analysis.where(sea_at(grid))
+        analysis = map_by_interpolation(kept, name, grid, maps, chosen, noise, n_nearest)
+        analysis = analysis if sea is None else analysis.where(sea_at(maps))
     write(analysis, out, overwrite)
     if withheld is not None:
         mapped = analysis[next(iter(analysis.data_vars))]
-        click.echo(withheld_score(mapped, withheld[name]), err=True)
+        click.echo(withheld_score(mapped, withheld[name], wanted.half_step), err=True)
     click.echo(out)

@@ -29,7 +29,7 @@ def about(attrs: Mapping[Any, Any], fields: Iterable[xr.DataArray]) -> dict[Any,
         if key not in _OF_A_FILE and not str(key).startswith(_STARTS)
     }
     names = ", ".join(str(each.attrs.get("long_name", each.name)) for each in fields)
-    return {"title": f"{names}: analysis of gappy observations", **kept}
+    return {"title": f"{names}: analysis of gappy observations", **kept, "Conventions": "CF-1.11"}
 
 
 def with_coverage(analysis: xr.Dataset) -> xr.Dataset:

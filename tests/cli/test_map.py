@@ -6,7 +6,9 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+from oceanvar.cli import points as points_module
 from oceanvar.cli.commands import main
+from oceanvar.labels.axes import Axis
 from oceanvar.maps import Identity
 from oceanvar.network import VarNet
 from oceanvar.state import Instrument, StateSpace
@@ -108,3 +110,100 @@ def test_what_cannot_be_is_told_before_any_work(points, tmp_path):
     assert several.exit_code == 1
     assert "the points hold 'sla' alone" in several.stderr
     assert sorted(each.name for each in tmp_path.iterdir()) == ["points.csv"]
+
+
+def table(path, *rows, **columns):
+    """Samples of (day, value) at one place."""
+    days, values = np.array(rows).T
+    time = pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D")
+    frame = pd.DataFrame({"longitude": 1.0, "latitude": 41.0, "time": time, "sla": values, **columns})
+    frame.to_csv(path, index=False)
+    return path
+
+
+def averaging(n_days: int = 5) -> VarNet:
+    """A daily model that keeps what was seen."""
+    cost = VariationalCost(ObservationTerm(), PriorTerm(Identity()))
+    daily = {"time": Axis("time", 1.0, "days", calendar="proleptic_gregorian")}
+    patch = {"time": n_days, "latitude": 5, "longitude": 5}
+    known = StateSpace(
+        ("ssh",),
+        tuple(patch),
+        patch=patch,
+        mean={"ssh": 0.0},
+        std={"ssh": 0.1},
+        units={"ssh": "m"},
+        axes=daily,
+    )
+    return VarNet(Assimilator(cost, GradientDescent(5.0), 1), known)
+
+
+def opened(path):
+    with xr.open_dataset(path) as ds:
+        return ds.load()
+
+
+def test_the_first_and_the_last_day_are_whole(tmp_path):
+    """Samples of the half steps around the first and the last map count."""
+    points = table(tmp_path / "p.csv", (-0.4, 0.1), (3.4, 0.2), (3.45, 0.2))
+    averaging().save(tmp_path / "m.varnet")
+    for method in (["--method", "oi"], ["-m", tmp_path / "m.varnet"]):
+        result = run(points, *method, *WHERE, "-o", tmp_path / "map.nc", "--overwrite")
+        assert result.exit_code == 0, result.output
+        ds = opened(tmp_path / "map.nc")
+        assert [str(each)[:10] for each in ds["time"].values[[0, -1]]] == ["2020-01-01", "2020-01-04"]
+        here = ds[next(iter(ds.data_vars))].sel(latitude=41, longitude=1)
+        assert float(abs(here[-1])) > float(abs(here[0])) > 0
+
+
+def test_maps_have_the_neighbours_that_the_window_of_a_model_reaches(tmp_path, monkeypatch):
+    seen = []
+    real = points_module.assimilate
+    monkeypatch.setattr(points_module, "assimilate", lambda ds, *a, **k: seen.append(ds) or real(ds, *a, **k))
+    averaging(5).save(tmp_path / "m.varnet")
+    points = table(tmp_path / "p.csv", (-2, 0.1), (0, 0.2), (6, 0.1))
+    result = run(points, "-m", tmp_path / "m.varnet", *WHERE, "-o", tmp_path / "map.nc")
+    assert result.exit_code == 0, result.output
+    assert [str(each)[:10] for each in seen[0]["time"].values[[0, -1]]] == ["2019-12-30", "2020-01-06"]
+    assert seen[0]["ssh"].notnull().sum("time").sel(latitude=41, longitude=1) == 2
+    ds = opened(tmp_path / "map.nc")
+    assert ds.sizes["time"] == 4
+    assert ds.attrs["time_coverage_end"] == "2020-01-04T00:00:00Z"
+
+
+def test_maps_days_apart_are_chosen_among_those_of_a_daily_model(tmp_path):
+    averaging(5).save(tmp_path / "m.varnet")
+    points = table(tmp_path / "p.csv", (0, 0.1), (1, 0.2), (2, 0.3), (2.9, -0.3))
+    for name, days in (("all", []), ("some", ["--days", "2"])):
+        result = run(points, "-m", tmp_path / "m.varnet", *WHERE, *days, "-o", tmp_path / f"{name}.nc")
+        assert result.exit_code == 0, result.output
+    some = opened(tmp_path / "some.nc")
+    xr.testing.assert_equal(some, opened(tmp_path / "all.nc").isel(time=[0, 2]))
+    odd = run(points, "-m", tmp_path / "m.varnet", *WHERE, "--days", "1.5", "-o", tmp_path / "odd.nc")
+    assert odd.exit_code == 1
+    assert "maps every 1.5 days are wanted, and the model has steps of 1 days" in odd.stderr
+
+
+def test_one_day_is_a_map(points, tmp_path):
+    averaging(5).save(tmp_path / "m.varnet")
+    where = [*WHERE[:2], "2020-01-02,2020-01-02", *WHERE[3:]]
+    for method in (["--method", "oi"], ["-m", tmp_path / "m.varnet"]):
+        out = ["-o", tmp_path / "map.nc", "--overwrite"]
+        result = run(points, *method, *where, *out, "--withhold", "0.3")
+        assert result.exit_code == 0, result.output
+        assert opened(tmp_path / "map.nc").sizes["time"] == 1
+        assert "nan" not in result.stderr
+
+
+def test_both_methods_say_what_a_map_is(points, tmp_path):
+    averaging(4).save(tmp_path / "m.varnet")
+    for method, what in (("oi", "sla"), ("model", "ssh")):
+        given = ["--method", "oi"] if method == "oi" else ["-m", tmp_path / "m.varnet"]
+        result = run(points, *given, *WHERE, "-o", tmp_path / f"{method}.nc")
+        assert result.exit_code == 0, result.output
+        attrs = opened(tmp_path / f"{method}.nc").attrs
+        assert attrs["title"].endswith(f"{what}: analysis of gappy observations")
+        assert (attrs["Conventions"], attrs["processing_level"]) == ("CF-1.11", "L4")
+        assert attrs["time_coverage_start"] == "2020-01-01T00:00:00Z"
+        assert attrs["geospatial_lat_max"] == 42.0
+        assert "oceanvar" in attrs["history"]
