@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from oceanvar.cli.parameters import Days, Numbers, Values, examples
+from oceanvar.cli.parameters import Days, Numbers, Quantity, Values, examples
 
 
 @click.command(
@@ -43,7 +43,11 @@ from oceanvar.cli.parameters import Days, Numbers, Values, examples
 )
 @click.option("--lengths", type=Values(), help="Of optimal interpolation, in km and days. [default: 5 steps]")
 @click.option(
-    "--noise", default=0.02, show_default=True, help="Error of a sample, where files do not say it."
+    "--noise",
+    type=Quantity(),
+    default="0.02 m",
+    show_default=True,
+    help="Error of a sample for oi, with its units; a bare number is in the units of the files.",
 )
 @click.option("--n-nearest", default=60, show_default=True, help="Observations used for each point by oi.")
 @click.option(
@@ -64,7 +68,7 @@ def map_command(
     columns: str | None,
     time_units: str | None,
     lengths: dict[str, float] | None,
-    noise: float,
+    noise: tuple[float, str | None],
     n_nearest: int,
     withhold: float,
     sea: str | None,
@@ -78,6 +82,7 @@ def map_command(
     from oceanvar.cli.points import (
         Region,
         divided,
+        error_of,
         map_by_interpolation,
         map_by_model,
         solved_grid,
@@ -104,7 +109,8 @@ def map_command(
     if network is not None:
         analysis = map_by_model(kept, name, grid, maps, network, mask=sea)
     else:
-        analysis = map_by_interpolation(kept, name, grid, maps, chosen, noise, n_nearest)
+        error = error_of(tracks[name], *noise)
+        analysis = map_by_interpolation(kept, name, grid, maps, chosen, error, n_nearest)
         analysis = analysis if sea is None else analysis.where(sea_at(maps))
     write(analysis, out, overwrite)
     if withheld is not None:

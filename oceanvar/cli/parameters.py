@@ -96,6 +96,22 @@ class Days(click.ParamType):
         return first, last
 
 
+class Quantity(click.ParamType):
+    """A number, or one with units: ``0.02``, ``2 cm``."""
+
+    name = "NUMBER [UNITS]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, str | None]:
+        """Parse the text of an option."""
+        number, *units = str(value).split(maxsplit=1)
+        try:
+            return float(number), units[0] if units else None
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor one with units, '2 cm'", param, ctx)
+
+
 class BatchSize(click.ParamType):
     """A number of patches, or "auto"."""
 

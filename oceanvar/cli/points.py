@@ -15,6 +15,7 @@ from oceanvar.errors import ConfigError
 from oceanvar.labels.axes import DAYS
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.labels.discovery import about, with_coverage
+from oceanvar.labels.units import conversion
 from oceanvar.mapping import assimilate
 from oceanvar.network.varnet import VarNet
 from oceanvar.observing.binning import bin_tracks, bin_with_errors
@@ -155,6 +156,34 @@ def usual_lengths(region: Region) -> dict[str, float]:
     """Lengths of optimal interpolation where none are given, in km and days."""
     along = N_STEPS_PER_LENGTH * region.step * KM_PER_DEGREE
     return {"time": N_STEPS_PER_LENGTH * region.days, "latitude": along, "longitude": along}
+
+
+def error_of(samples: xr.DataArray, number: float, units: str | None) -> float:
+    """The standard deviation of their errors in the units of samples, in metres where these say none.
+
+    Parameters
+    ----------
+    samples : DataArray
+        The samples.
+    number : float
+        The error.
+    units : str, optional
+        Its units. Default: those of the samples.
+
+    Raises
+    ------
+    ConfigError
+        If it is not positive.
+    UnitsMismatchError
+        If they measure different things.
+    """
+    if not number > 0:
+        raise ConfigError(f"the noise is {number:g}: give a number above 0")
+    if units is None:
+        return number
+    own = str(samples.attrs.get("units", "m"))
+    what = f"the noise ({number:g} {units}, --noise '0.3 {own}' would be of the units of {samples.name!r})"
+    return number * conversion(units, own, what).factor
 
 
 def map_by_model(

@@ -207,3 +207,34 @@ def test_both_methods_say_what_a_map_is(points, tmp_path):
         assert attrs["time_coverage_start"] == "2020-01-01T00:00:00Z"
         assert attrs["geospatial_lat_max"] == 42.0
         assert "oceanvar" in attrs["history"]
+
+
+def test_tracks_in_other_units_give_the_same_map(points, tmp_path):
+    frame = pd.read_csv(points, parse_dates=["time"])
+    metres = frame.set_index("time").to_xarray()
+    metres["sla"].attrs["units"] = "m"
+    metres.to_netcdf(tmp_path / "m.nc")
+    metres.assign(sla=(100 * metres["sla"]).assign_attrs(units="cm")).to_netcdf(tmp_path / "cm.nc")
+
+    def mapped(file, *noise):
+        result = run(
+            tmp_path / file, "--method", "oi", *WHERE, *noise, "-o", tmp_path / "map.zarr", "--overwrite"
+        )
+        assert result.exit_code == 0, result.output
+        with xr.open_zarr(tmp_path / "map.zarr", consolidated=False) as ds:
+            return ds.load()
+
+    for noise in ([], ["--noise", "3 cm"], ["--noise", "0.05 metre"]):
+        one, other = mapped("m.nc", *noise), mapped("cm.nc", *noise)
+        assert other["sla"].attrs["units"] == "cm"
+        for name in ("sla", "sla_error"):
+            np.testing.assert_allclose(other[name] / 100, one[name], atol=1e-5)
+    xr.testing.assert_equal(mapped("cm.nc", "--noise", "2"), mapped("cm.nc"))
+    kelvin = run(tmp_path / "m.nc", "--method", "oi", *WHERE, "--noise", "0.3 K", "-o", tmp_path / "k.nc")
+    assert kelvin.exit_code == 1
+    assert "the noise (0.3 K" in kelvin.stderr
+    assert "is in 'K', which is no 'm'" in kelvin.stderr
+    assert (
+        run(tmp_path / "m.nc", "--method", "oi", *WHERE, "--noise", "much", "-o", tmp_path / "k.nc").exit_code
+        == 2
+    )
