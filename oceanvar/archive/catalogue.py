@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import xarray as xr
 
 from oceanvar.archive.checks import Problems, differences, listed, most_common, without_overlaps
 from oceanvar.archive.notes import ArchiveNotes, FileNotes
-from oceanvar.archive.preprocessing import Preprocess
+from oceanvar.archive.preprocessing import Expected, Preprocess
 from oceanvar.archive.reading import UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource, FileState, Paths, find_files
-from oceanvar.errors import StoreError
+from oceanvar.errors import OceanVarError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +29,17 @@ class Catalogue:
         Size and time of change of each file when it was looked at.
     skipped : mapping of str to str
         Full names of the files that are left out, and why.
+    reading : Reading
+        How to read them: each is mended where one of them has to be.
+    told : tuple of str
+        What is mended, in words.
     """
 
     notes: Mapping[AbstractSource, FileNotes]
     states: Mapping[AbstractSource, FileState]
     skipped: Mapping[str, str]
+    reading: Reading
+    told: tuple[str, ...]
 
 
 def open_archive(
@@ -84,6 +90,7 @@ def check_files(
     reading: Reading,
     index: Path | None = None,
     skip_bad: bool = False,
+    expected: Expected | None = None,
 ) -> Catalogue:
     """Look at every file, one after the other in this thread, and tell all that is wrong at once.
 
@@ -100,13 +107,19 @@ def check_files(
         File to keep notes in: a file that has not changed since is not opened again.
     skip_bad : bool
         Leave out what is wrong instead.
+    expected : Expected, optional
+        What a model expects of each file, after what `reading` does to it.
 
     Raises
     ------
     StoreError
         Naming all problems; or if no file is good, or the index cannot be written.
     """
-    notes, states, problems = _noted(files, reading, index)
+    notes, states, problems = _noted(files, reading, index, expected)
+    if expected is not None and any(each.told is not None for each in notes.values()):
+        reading = replace(reading, preprocess=expected)
+        problems += [(file, each.refused) for file, each in notes.items() if each.refused]
+        notes = {file: each for file, each in notes.items() if not each.refused}
     model = most_common(notes, reading)
     good = {}
     for file, each in notes.items():
@@ -129,14 +142,29 @@ def check_files(
     left_out = {key: "; ".join(reasons) for key, reasons in skipped.items()}
     for key, reason in left_out.items():
         logger.warning("%s is left out: %s", key, reason)
-    return Catalogue(good, states, left_out)
+    return Catalogue(good, states, left_out, reading, _told(good))
+
+
+def _told(good: Mapping[AbstractSource, FileNotes]) -> tuple[str, ...]:
+    """What is mended in files; where it is in some of them only, in how many."""
+    of_files: dict[str, list[str]] = {}
+    for file, notes in good.items():
+        for line in notes.told or ():
+            of_files.setdefault(line, []).append(file.name)
+    return tuple(
+        line
+        if len(names) == len(good)
+        else f"in {len(names)} of {len(good)} files, {names[0]} the first, {line}"
+        for line, names in of_files.items()
+    )
 
 
 def _noted(
-    files: Sequence[AbstractSource], reading: Reading, index: Path | None
+    files: Sequence[AbstractSource], reading: Reading, index: Path | None, expected: Expected | None
 ) -> tuple[dict[AbstractSource, FileNotes], dict[AbstractSource, FileState], Problems]:
     """Make notes of every file that can be read, or find those of an earlier pass; keep them for the next."""
-    kept = None if index is None else ArchiveNotes(index, reading.settings())
+    whole = reading if expected is None else replace(reading, preprocess=expected)
+    kept = None if index is None else ArchiveNotes(index, whole.settings())
     notes: dict[AbstractSource, FileNotes] = {}
     states: dict[AbstractSource, FileState] = {}
     problems: Problems = []
@@ -145,8 +173,7 @@ def _noted(
             states[file] = state = file.state()
             found = None if kept is None else kept.get(file.key, state)
             if found is None:
-                with reading.open(file) as ds:
-                    found = FileNotes.of(ds, reading.variables, reading.dim)
+                found = _note(file, reading, expected)
                 found = found if kept is None else kept.put(file.key, state, found)
             notes[file] = found
         except UNREADABLE as error:
@@ -154,6 +181,22 @@ def _noted(
     if kept is not None:
         _save(kept)
     return notes, states, problems
+
+
+def _note(file: AbstractSource, reading: Reading, expected: Expected | None) -> FileNotes:
+    """Notes of a file as a model expects it, or of what it is where it cannot be mended."""
+    if expected is None:
+        with reading.open(file) as ds:
+            return FileNotes.of(ds, reading.variables, reading.dim)
+    # In blocks, so that nothing is computed.
+    with reading.open(file, in_blocks=True) as ds:
+        try:
+            found = expected.mended(ds)
+        except OceanVarError as error:
+            return replace(FileNotes.of(ds, reading.variables, reading.dim), refused=str(error))
+        # Values out of the valid range are left out where rows are read, and are nothing to take back.
+        told = found.told if found.backs else None
+        return replace(FileNotes.of(found.ds, reading.variables, reading.dim), told=told)
 
 
 def _save(kept: ArchiveNotes) -> None:

@@ -12,6 +12,7 @@ from oceanvar.archive.reading import UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import GridMismatchError
 from oceanvar.labels.alignment import joined
+from oceanvar.labels.units import one_spelling
 
 _N_NAMED = 3
 """Files named with the same problem."""
@@ -60,9 +61,9 @@ def differences(
     yield from _lacks(notes, model, reading)
     yield from _time_problems(notes.labels, model.labels, model_file.name, reading.dim)
     for name in sorted(set(map(str, model.labels.data_vars)) & set(notes.dims)):
-        units = model.labels[name].attrs.get("units"), notes.labels[name].attrs.get("units")
-        if units[0] != units[1]:
-            yield f"{name!r} is in {units[1]!r}, but in {units[0]!r} in {model_file.name!r}"
+        own, others = (each.labels[name].attrs.get("units") for each in (notes, model))
+        if own != others and one_spelling(str(own)) != one_spelling(str(others)):
+            yield f"{name!r} is in {own!r}, but in {others!r} in {model_file.name!r}"
         if model.dims[name] != notes.dims[name]:
             yield (
                 f"{name!r} has the dimensions {notes.dims[name]}, but {model.dims[name]} in "

@@ -15,7 +15,7 @@ import xarray as xr
 from oceanvar.archive.sources import FileState
 from oceanvar.files.writing import written_aside
 
-FORMAT = "oceanvar-index-1"
+FORMAT = "oceanvar-index-2"
 _MICROSECONDS = "microseconds since 1970-01-01"
 
 
@@ -32,11 +32,17 @@ class FileNotes:
         Dimensions of all variables of the file.
     grid : str
         Fingerprint of the other dimensions and their coordinates.
+    told : tuple of str, optional
+        What was mended before these notes were made, in words; None where nothing had to be.
+    refused : str
+        Why it cannot be mended, if a model expects it otherwise.
     """
 
     labels: xr.Dataset
     dims: Mapping[str, tuple[str, ...]]
     grid: str
+    told: tuple[str, ...] | None = None
+    refused: str = ""
 
     @classmethod
     def of(cls, ds: xr.Dataset, variables: Sequence[str] | None, dim: str) -> "FileNotes":
@@ -62,6 +68,8 @@ class FileNotes:
                 for name, each in labels.data_vars.items()
             },
             "attrs": _plain(labels.attrs),
+            "told": None if self.told is None else list(self.told),
+            "refused": self.refused,
         }
 
     @classmethod
@@ -78,7 +86,9 @@ class FileNotes:
             for name, each in record["variables"].items()
         }
         dims = {name: tuple(dims) for name, dims in record["dims"].items()}
-        return cls(xr.Dataset(variables, coords, _rebuilt(record["attrs"])), dims, record["grid"])
+        labels = xr.Dataset(variables, coords, _rebuilt(record["attrs"]))
+        told = None if record["told"] is None else tuple(record["told"])
+        return cls(labels, dims, record["grid"], told, record["refused"])
 
 
 class ArchiveNotes:

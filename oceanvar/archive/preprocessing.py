@@ -249,9 +249,8 @@ class Expected:
 
     def __call__(self, ds: xr.Dataset) -> xr.Dataset:
         """Mend one file; see `oceanvar.state.inputs.mended`."""
-        return self.mended(ds).ds
+        return self.mended(ds if self.first is None else self.first(ds)).ds
 
     def mended(self, ds: xr.Dataset) -> Mended:
-        """The file as it is expected, and what was mended; how its times follow each other is not looked at."""
-        ds = ds if self.first is None else self.first(ds)
+        """A file after `first` as it is expected, and what was mended; how its times follow each other is no matter."""
         return mended(ds, self.space, self.names, "fill", "the observations", self.space.dims[1:])

@@ -3,7 +3,6 @@
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,11 +98,10 @@ class ArchiveIndex(AbstractIndex):
 
 def index_archive(
     files: Sequence[AbstractSource],
-    variables: Sequence[str],
-    preprocess: Preprocess | None,
-    dim: str,
+    reading: Reading,
     notes: Path | None = None,
     skip_bad: bool = False,
+    expected: Expected | None = None,
 ) -> ArchiveIndex:
     """Check every file of an archive and note its times, one file after the other.
 
@@ -111,30 +109,29 @@ def index_archive(
     ----------
     files : sequence of AbstractSource
         NetCDF files or Zarr stores, from `find_files`.
-    variables : sequence of str
-        Variables to read.
-    preprocess : callable, optional
-        Applied to the lazy dataset of each file.
-    dim : str
-        Dimension along which files follow each other.
+    reading : Reading
+        How to read them; it names the variables.
     notes : Path, optional
         File in which the notes of this pass are kept: a file that has not changed since is not opened again.
     skip_bad : bool
         Leave out the files that cannot be used.
+    expected : Expected, optional
+        What a model expects of each file.
 
     Raises
     ------
     StoreError
         Naming every file that cannot be used, see `open_archive`.
     """
-    reading = Reading(variables, dim, preprocess)
-    found = check_files(files, reading, notes, skip_bad)
+    found = check_files(files, reading, notes, skip_bad, expected)
     labels = [each.labels for each in found.notes.values()]
-    bounds = (0, *itertools.accumulate(each.sizes[dim] for each in labels))
-    with reading.open(next(iter(found.notes))) as head:
-        layout = _layout(head, labels, variables, dim)
+    bounds = (0, *itertools.accumulate(each.sizes[reading.dim] for each in labels))
+    with found.reading.open(next(iter(found.notes))) as head:
+        layout = _layout(head, labels, reading.variables or (), reading.dim)
     states = {file.key: str(found.states[file]) for file in found.notes}
-    return ArchiveIndex(tuple(found.notes), bounds, layout, reading, states, found.skipped)
+    return ArchiveIndex(
+        tuple(found.notes), bounds, layout, found.reading, states, found.skipped, told=found.told
+    )
 
 
 def index_expected(
@@ -145,16 +142,18 @@ def index_expected(
     notes: Path | None = None,
     skip_bad: bool = False,
 ) -> ArchiveIndex:
-    """Index an archive as a model expects it, each file mended where the first one has to be; gaps stay.
+    """Index an archive as a model expects it, each file mended where one of them has to be; gaps stay.
 
     Parameters
     ----------
-    files, preprocess, notes, skip_bad
+    files, notes, skip_bad
         See `index_archive`.
     space : StateSpace
         What the model expects.
     options : Options
         Of the mapping: names of variables.
+    preprocess : callable, optional
+        Applied to the lazy dataset of each file.
 
     Raises
     ------
@@ -162,20 +161,9 @@ def index_expected(
         Naming every file that cannot be used.
     """
     expected = Expected(space, options.variables, preprocess)
-    told = _mended_in_first(files, expected)
-    made = preprocess if told is None else expected
-    dim = space.dims[0]
-    index = index_archive(files, space.file_variables, made, dim, notes, skip_bad)
-    return replace(index, told=told or (), limits=space.plausible_inputs())
-
-
-def _mended_in_first(files: Sequence[AbstractSource], expected: Expected) -> tuple[str, ...] | None:
-    """What has to be mended in the first file that can be read; None where nothing has to."""
-    for file in files:
-        with suppress(*UNREADABLE), Reading(None, expected.space.dims[0]).open(file, in_blocks=True) as ds:
-            found = expected.mended(ds)
-            return found.told if found.told or found.ds is not ds else None
-    return None
+    reading = Reading(space.file_variables, space.dims[0], preprocess)
+    index = index_archive(files, reading, notes, skip_bad, expected)
+    return replace(index, limits=space.plausible_inputs())
 
 
 def _layout(head: xr.Dataset, labels: Sequence[xr.Dataset], variables: Sequence[str], dim: str) -> xr.Dataset:
@@ -196,7 +184,10 @@ def _layout(head: xr.Dataset, labels: Sequence[xr.Dataset], variables: Sequence[
         # Integers have no NaN for what is missing.
         dtype = np.result_type(np.float32, *{each[name].dtype for each in labels})
         nothing = da.zeros([{**head.sizes, dim: n}[each] for each in dims], dtype=dtype, chunks=-1)
-        layout[name] = (dims, nothing, _common(each.variables[name].attrs for each in labels))
+        attrs = _common(each.variables[name].attrs for each in labels)
+        # Their units are one, in any spelling.
+        units = {key: value for key, value in labels[0][name].attrs.items() if key == "units"}
+        layout[name] = (dims, nothing, attrs | units)
     return layout
 
 

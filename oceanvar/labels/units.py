@@ -72,20 +72,24 @@ def conversion(given: str, wanted: str, what: str) -> Conversion:
     except DimensionalityError as error:
         raise UnitsMismatchError(f"{what} is in {given!r}, which is no {wanted!r}: {error}") from error
     # Text that is no unit ends in errors of many kinds.
-    except (
-        PintError,
-        tokenize.TokenError,
-        ArithmeticError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        AssertionError,
-    ) as error:
+    except (PintError, *_NO_UNIT) as error:
         raise UnitsMismatchError(
             f"{what} is in {given!r}, which cannot be compared with {wanted!r} ({error}): convert it and set its "
             f"attrs['units'] = {wanted!r}"
         ) from error
     return Conversion(_rounded(one - zero), _rounded(zero))
+
+
+@functools.cache
+def one_spelling(text: str) -> str:
+    """The same text for all spellings of one unit: ``m``, ``metre``, ``meter``; text that is no unit stays."""
+    from cf_xarray.units import units
+    from pint.errors import PintError
+
+    try:
+        return str(units.Unit(_spelt(text)))
+    except (PintError, *_NO_UNIT):
+        return text
 
 
 def squared(units: str) -> str:

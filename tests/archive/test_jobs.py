@@ -219,9 +219,9 @@ def test_files_are_opened_in_one_thread_and_two_at_once_at_most(pattern, model, 
 
     monkeypatch.setattr(Reading, "open", counted)
     assimilate_archive(pattern, model, tmp_path / "out.zarr", preprocess=lambda ds: ds)
-    # Here the first file to see what has to be mended, all of them, and the first one for its grid.
-    assert opened == ["MainThread"] * 9 + ["oceanvar-reader"] * 7
-    assert len(closed) == 16
+    # Here all of them, and the first one for its grid.
+    assert opened == ["MainThread"] * 8 + ["oceanvar-reader"] * 7
+    assert len(closed) == 15
 
 
 def test_members_windows_and_masks_in_time(long_obs, model, tmp_path):

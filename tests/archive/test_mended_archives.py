@@ -9,10 +9,14 @@ import xarray as xr
 from click.testing import CliRunner
 
 import oceanvar
+from oceanvar.archive.reading import Reading
+from oceanvar.archive.slabs import index_expected
+from oceanvar.archive.sources import AbstractSource, find_files
 from oceanvar.cli.commands import main
 from oceanvar.cli.report import summary_lines
 from oceanvar.errors import GridMismatchError, ModelMismatchError, PatchError, StoreError, UnitsMismatchError
 from oceanvar.network import VarNet
+from oceanvar.options import Options
 from tests.test_mended_inputs import clean, learned, mapped, smoother
 
 pytestmark = pytest.mark.filterwarnings("ignore::oceanvar.errors.MendedWarning")
@@ -42,6 +46,74 @@ def test_the_valid_range_of_each_file_counts(model, tmp_path):
     right = mapped(clean().where(~late | (abs(clean()) <= 0.05)), model)
     with xr.open_zarr(out) as stored:
         np.testing.assert_array_equal(stored["ssh"], right["ssh"])
+
+
+def in_units(ds: xr.Dataset, units: str, factor: float = 1.0) -> xr.Dataset:
+    return ds.assign(ssh=(factor * ds["ssh"]).assign_attrs(units=units))
+
+
+def turned(ds: xr.Dataset) -> xr.Dataset:
+    return ds.isel(latitude=slice(None, None, -1))
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        (lambda ds: in_units(ds, "cm", 100.0), "were converted: 'ssh' from 'cm'"),
+        (lambda ds: in_units(ds, "metre"), "were converted: 'ssh' from 'metre'"),
+        (turned, "'latitude' of the observations"),
+    ],
+    ids=["cm", "metre", "turned"],
+)
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_one_odd_file_is_mended_wherever_it_stands(model, tmp_path, number, odd, told):
+    parts = [in_units(clean().isel(time=slice(3 * i, 3 * i + 3)), "m") for i in range(3)]
+    parts[number] = odd(parts[number])
+    model = VarNet(model.assimilator, replace(model.state_space, units={"ssh": "m"}))
+    out = oceanvar.assimilate_archive(written(tmp_path / "in", *parts), model, tmp_path / "out.zarr")
+    with xr.open_zarr(out) as stored:
+        np.testing.assert_allclose(stored["ssh"], mapped(in_units(clean(), "m"), model)["ssh"], atol=1e-5)
+        assert stored["ssh"].attrs["units"] == "m"
+    (line,) = oceanvar.archive.read_summary(out)["mended"]
+    assert line.startswith(f"in 1 of 3 files, {tmp_path / 'in' / str(number)}.nc the first, ")
+    assert told in line
+
+
+def test_mended_files_that_have_not_changed_are_not_opened_again(model, tmp_path, monkeypatch):
+    first, second = halves(clean())
+    folder = written(tmp_path / "in", first, turned(second))
+    names: list[AbstractSource] = []
+    real = Reading.open
+    monkeypatch.setattr(
+        Reading, "open", lambda self, file, *a, **k: names.append(file) or real(self, file, *a, **k)
+    )
+    what = find_files(folder), model.state_space, Options(), None, tmp_path / "index.jsonl"
+    found = [index_expected(*what) for _ in range(2)]
+    assert [Path(each.name).name for each in names] == ["0.nc", "1.nc", "0.nc", "0.nc"]  # the head, each time
+    assert found[0].told == found[1].told != ()
+    assert found[0].preprocess == found[1].preprocess
+
+
+def test_a_file_that_cannot_be_mended_is_named_beside_those_that_can(model, tmp_path):
+    model = VarNet(model.assimilator, replace(model.state_space, units={"ssh": "m"}))
+    first, second = halves(clean())
+    folder = written(tmp_path / "in", in_units(first, "cm", 100.0), in_units(second, "kelvin"))
+    with pytest.raises(
+        StoreError, match=r"1 problem.*\n.*1.nc: variable 'ssh' .* is in 'kelvin', which is no 'm'"
+    ):
+        oceanvar.assimilate_archive(folder, model, tmp_path / "out.zarr")
+
+
+def test_spellings_of_one_unit_are_one_for_a_model_that_knows_none(model, tmp_path):
+    model = VarNet(model.assimilator, replace(model.state_space, units={}))
+    first, second = halves(clean())
+    folder = written(tmp_path / "in", in_units(first, "metre"), in_units(second, "m"))
+    out = oceanvar.assimilate_archive(folder, model, tmp_path / "out.zarr")
+    with xr.open_zarr(out) as stored:
+        assert stored["ssh"].attrs["units"] == "metre"
+    folder = written(tmp_path / "two", in_units(first, "cm"), in_units(second, "m"))
+    with pytest.raises(StoreError, match="'ssh' is in 'm', but in 'cm'"):
+        oceanvar.assimilate_archive(folder, model, tmp_path / "other.zarr")
 
 
 def test_a_mask_without_coordinates_beside_turned_files_is_refused(model, tmp_path):

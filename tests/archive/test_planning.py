@@ -8,6 +8,7 @@ import xarray as xr
 
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.planning import DESCRIBED, plan_run
+from oceanvar.archive.reading import Reading
 from oceanvar.archive.slabs import index_archive
 from oceanvar.archive.sources import find_files
 from oceanvar.archive.storage import Storage
@@ -51,7 +52,7 @@ WITHOUT = ("background", "mask")
 def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("obs")
     gappy(SIZES).to_netcdf(folder / "obs.nc")
-    return index_archive(find_files(folder / "obs.nc"), ("ssh",), None, "time")
+    return index_archive(find_files(folder / "obs.nc"), Reading(("ssh",)))
 
 
 @pytest.fixture

@@ -180,14 +180,12 @@ def test_a_folder_without_files_says_what_it_holds(tmp_path):
         open_archive(tmp_path / "empty")
 
 
-def test_one_file_in_another_unit_or_direction_is_told_by_name(days, model, tmp_path):
+def test_one_file_in_a_unit_that_is_another_quantity_is_told_by_name(days, model, tmp_path):
     for i in range(3):
         part = days.isel(time=slice(3 * i, 3 * i + 3))
-        if i == 1:
-            part = 100 * part
-            part["ssh"].attrs["units"] = "cm"
+        part["ssh"].attrs["units"] = "kelvin" if i == 1 else "m"
         part.to_netcdf(tmp_path / f"{i}.nc")
-    with pytest.raises(StoreError, match=r"1.nc: 'ssh' is in 'cm', but in 'm'"):
+    with pytest.raises(StoreError, match=r"1.nc: 'ssh' is in 'kelvin', but in 'm'"):
         oceanvar.assimilate_archive(tmp_path, model, tmp_path / "out.zarr")
 
 
