@@ -15,6 +15,9 @@ L = TypeVar("L", xr.Dataset, xr.DataArray)
 ONE_CELL = 0.01
 """Share of a cell by which coordinates of one grid may differ."""
 
+MOST_COPIED = 0.1
+"""Share of a cell beyond which coordinates that differ are hardly meant to be the same."""
+
 
 def check_same_grid(first: Labelled, second: Labelled, dims: Iterable[Hashable], what: str) -> None:
     """Demand equal sizes and coordinates along `dims`.
@@ -98,14 +101,42 @@ def _places_of(first: Labelled, second: Labelled, dim: Hashable) -> np.ndarray |
 def _is_close(first: Labelled, second: Labelled, dim: Hashable) -> bool:
     if dim not in first.coords or dim not in second.coords or first.sizes[dim] != second.sizes[dim]:
         return False
-    one, other = first[dim].values, second[dim].values
-    if one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
+    return are_one(first[dim], second[dim])
+
+
+def are_one(first: xr.DataArray, second: xr.DataArray) -> bool:
+    """Whether two coordinates of numbers are one: the same places but for a hundredth of a cell, or whole turns.
+
+    They may be two-dimensional, those of a curvilinear grid; NaN, of land, stands in both.
+    """
+    one, other = first.values, second.values
+    if one.shape != other.shape or one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
         return False
-    cell = float(np.abs(np.diff(one)).min()) if one.size > 1 else 1.0
+    are_nan = np.isnan(one) & np.isnan(other)
+    apart = _apart(one, other, _are_longitudes(first, second))
+    return bool((are_nan | (apart <= ONE_CELL * _cell(one))).all())
+
+
+def _are_longitudes(first: xr.DataArray, second: xr.DataArray) -> bool:
+    return LONGITUDE in (metric_name(first), metric_name(second))
+
+
+def _apart(one: np.ndarray, other: np.ndarray, are_longitudes: bool) -> np.ndarray:
     apart = one.astype(np.float64) - other
-    if LONGITUDE in (metric_name(first[dim]), metric_name(second[dim])):
-        apart = half_turned(apart)
-    return bool(np.abs(apart).max(initial=0.0) <= ONE_CELL * cell)
+    return np.abs(half_turned(apart) if are_longitudes else apart)
+
+
+def _cell(values: np.ndarray) -> float:
+    """Smallest step of a coordinate, usual one of a two-dimensional one along the dimension where it changes most."""
+    steps = [
+        np.abs(np.diff(values.astype(np.float64), axis=axis))
+        for axis in range(values.ndim)
+        if values.shape[axis] > 1
+    ]
+    if values.ndim == 1:
+        return float(steps[0].min()) if steps else 1.0
+    usual = [float(np.median(each[np.isfinite(each)])) for each in steps if np.isfinite(each).any()]
+    return max(usual, default=1.0)
 
 
 def check_broadcasts(field: xr.DataArray, grid: xr.DataArray, what: str) -> None:
@@ -179,18 +210,57 @@ def _check_equal(first: xr.DataArray, second: xr.DataArray, dim: Hashable, what:
     numeric = kinds <= set("iuf")
     if np.array_equal(first.values, second.values, equal_nan=numeric):
         return
+    if moved := _moved(first, second, dim):
+        raise GridMismatchError(f"coordinate {dim!r} of {what} has the same points, but the second {moved}")
+    # What lies elsewhere would get the places of other values if its coordinate was copied.
+    is_near = len(kinds) > 1
     if numeric:
         largest = np.abs(first.values.astype(np.float64) - second.values.astype(np.float64)).max()
-        difference = f"by up to {largest:.3g}"
+        apart = _apart(first.values, second.values, _are_longitudes(first, second)).max()
+        difference, is_near = f"by up to {largest:.3g}", bool(apart <= MOST_COPIED * _cell(first.values))
     elif kinds in ({"M"}, {"m"}):
         difference = f"by up to {abs(first.to_index() - second.to_index()).max()}"
     else:
         difference = f"at {np.count_nonzero(first.values != second.values)} of {first.size} points"
-    raise GridMismatchError(
-        f"coordinate {dim!r} of {what} differs {difference} ({first.dtype} against {second.dtype}); if the "
-        f"grids are meant to be the same, copy one: second.assign_coords({dim}=first[{dim!r}]); else "
-        "interpolate to one of them"
+    copied = (
+        f"if the grids are meant to be the same, copy one: second.assign_coords({dim}=first[{dim!r}]); else "
     )
+    raise GridMismatchError(
+        f"coordinate {dim!r} of {what} differs {difference} ({first.dtype} against {second.dtype}); "
+        f"{copied if is_near else ''}interpolate to one of them"
+    )
+
+
+def _moved(first: xr.DataArray, second: xr.DataArray, dim: Hashable) -> str:
+    """How a coordinate has the points of another in another order, and the cure; nothing where it has not."""
+    one, other = first.values, second.values
+    numeric = {one.dtype.kind, other.dtype.kind} <= set("iuf")
+    if one.size < 2 or one.dtype.kind == "O" or not (numeric or one.dtype.kind == other.dtype.kind):
+        return ""
+    are_longitudes = numeric and _are_longitudes(first, second)
+
+    def is_first(values: np.ndarray) -> bool:
+        if not numeric:
+            return np.array_equal(one, values)
+        return bool((_apart(one, values, are_longitudes) <= ONE_CELL * _cell(one)).all())
+
+    def labels(values: np.ndarray) -> str:
+        # The same places may be written in another precision, or on another turn.
+        return "" if np.array_equal(one, values) else f".assign_coords({dim}=first[{dim!r}])"
+
+    if is_first(other):
+        return ""
+    back = other[::-1]
+    if is_first(back):
+        return f"runs the other way: turn it, second.isel({dim}=slice(None, None, -1)){labels(back)}"
+    start = int(np.argmin(_apart(one[:1], other, are_longitudes) if numeric else other != one[0]))
+    back = np.roll(other, -start)
+    if is_first(back):
+        return f"is rolled: roll it back, second.roll({dim}={-start}, roll_coords=True){labels(back)}"
+    ranks = np.argsort(np.argsort(one % CIRCLE if are_longitudes else one))
+    if is_first(other[np.argsort(other % CIRCLE if are_longitudes else other)][ranks]):
+        return f"is in another order: put both in order, first.sortby({dim!r}) and second.sortby({dim!r})"
+    return ""
 
 
 def check_variables(ds: xr.Dataset, names: Iterable[str], dims: Iterable[str], what: str) -> None:

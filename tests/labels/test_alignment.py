@@ -1,11 +1,20 @@
 """Grids that must be the same: what passes, and what the message says when one does not."""
 
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
-from oceanvar.labels.alignment import check_broadcasts, check_mask, check_same_grid, check_variables, on_grid
+from oceanvar.labels.alignment import (
+    are_one,
+    check_broadcasts,
+    check_mask,
+    check_same_grid,
+    check_variables,
+    on_grid,
+)
 
 DIMS = ("time", "lat")
 
@@ -52,6 +61,55 @@ def test_equal_numbers_pass_whatever_their_type(field: xr.DataArray) -> None:
 def test_what_differs_is_named(field: xr.DataArray, change, message: str) -> None:
     with pytest.raises(GridMismatchError, match=message):
         check_same_grid(field, change(field), DIMS, "one and other")
+
+
+@pytest.mark.parametrize("dim", ["lat", "time", "lon"])
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ([4, 3, 2, 1, 0], "runs the other way: turn it, (second.isel.*)"),
+        ([3, 4, 0, 1, 2], "is rolled: roll it back, (second.roll.*)"),
+        ([1, 0, 4, 2, 3], r"is in another order: put both in order, .* and (second\.sortby.*)"),
+    ],
+)
+def test_points_in_another_order_are_named_and_following_the_cure_moves_no_value(dim, order, message) -> None:
+    days = np.datetime64("2020-01-01", "ns") + np.arange(5) * np.timedelta64(1, "D")
+    values = {"lat": 30 + 0.1 * np.arange(5), "lon": np.arange(0.0, 360.0, 72.0), "time": days}[dim]
+    first = xr.DataArray(np.arange(5.0), {dim: values}, (dim,))
+    second = first.isel({dim: order})
+    if dim == "lon":
+        second = second.assign_coords(lon=(second["lon"] + 180) % 360 - 180)
+    with pytest.raises(GridMismatchError, match=f"{dim!r} of one and other has the same points") as caught:
+        check_same_grid(first, second, (dim,), "one and other")
+    found = re.search(message, str(caught.value))
+    assert found is not None, str(caught.value)
+    cured = eval(found[1], {"first": first, "second": second, "slice": slice})
+    if "sortby" not in found[1] and dim != "lon":
+        xr.testing.assert_equal(cured, first)
+    np.testing.assert_array_equal(np.sort(cured.values), first.values)
+    np.testing.assert_allclose(
+        cured[dim].astype(float) % 360, values[cured.values.astype(int)].astype(float) % 360
+    )
+
+
+def test_copying_a_coordinate_is_no_cure_for_one_that_lies_elsewhere(field: xr.DataArray) -> None:
+    for change in ({"lat": field["lat"] + 0.05}, {"time": field["time"] + np.timedelta64(12, "h")}):
+        with pytest.raises(GridMismatchError, match=r"\); interpolate to one of them"):
+            check_same_grid(field, field.assign_coords(change), DIMS, "one and other")
+
+
+def test_curved_coordinates_are_one_in_two_precisions() -> None:
+    y, x = np.mgrid[0:6, 0:5]
+    latitude = xr.DataArray(30 + 0.5 * y + 0.05 * x, dims=("y", "x"), attrs={"units": "degrees_north"})
+    longitude = xr.DataArray(179.0 + 0.5 * x - 0.05 * y, dims=("y", "x"), attrs={"units": "degrees_east"})
+    land = latitude.where((y > 1) | (x > 1))
+    around = (longitude + 180) % 360 - 180
+    assert are_one(latitude, latitude.astype("f4"))
+    assert are_one(land, land.astype("f4"))
+    assert are_one(longitude, around.assign_attrs(longitude.attrs).astype("f4"))
+    assert not are_one(latitude, latitude + 0.02)
+    assert not are_one(latitude, land)
+    assert not are_one(latitude, latitude.T)
 
 
 def test_names_durations_and_calendars_are_compared_too(field: xr.DataArray) -> None:
