@@ -11,7 +11,7 @@ from oceanvar.archive.notes import FileNotes
 from oceanvar.archive.reading import UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
 from oceanvar.errors import GridMismatchError
-from oceanvar.labels.alignment import joined
+from oceanvar.labels.alignment import are_one, joined
 from oceanvar.labels.units import one_spelling
 
 _N_NAMED = 3
@@ -99,11 +99,13 @@ def _grid_problems(
 
 
 def _check_same_coordinates(model: xr.Dataset, ds: xr.Dataset, dim: str) -> None:
-    """Demand equal two-dimensional coordinates (of a curvilinear grid)."""
+    """Demand the same two-dimensional coordinates (of a curvilinear grid), of any precision."""
     for name, coord in model.coords.items():
         if coord.ndim < 2 or dim in coord.dims:
             continue
-        if name not in ds.coords or not np.array_equal(coord.values, ds[name].values, equal_nan=True):
+        if name not in ds.coords:
+            raise GridMismatchError(f"it has no coordinate {name!r}, which most files have")
+        if not are_one(coord, ds[name]):
             raise GridMismatchError(f"the coordinate {name!r} differs from that of most files")
 
 

@@ -143,6 +143,28 @@ def test_equal_coordinates_of_other_types_are_the_same_grid(obs, tmp_path):
         check_files(find_files(tmp_path / "other"), READING)
 
 
+def test_two_dimensional_coordinates_of_other_types_are_the_same_grid(obs, tmp_path):
+    j, i = np.mgrid[0:6, 0:8]
+    curved = obs.rename(lat="y", lon="x").drop_vars(["y", "x"])
+    latitude, longitude = 30 + j / 12 + i / 120, (i - j / 10) / 12
+    for shift, folder in (
+        (0.0, tmp_path / "same"),
+        (0.0007, tmp_path / "close"),
+        (0.002, tmp_path / "other"),
+    ):
+        folder.mkdir()
+        for name, kind, moved, times in (("a", "f8", 0.0, slice(12)), ("b", "f4", shift, slice(12, 24))):
+            places = {"nav_lat": (latitude + moved).astype(kind), "nav_lon": longitude.astype(kind)}
+            file = curved.isel(time=times).assign_coords(
+                {key: (("y", "x"), each) for key, each in places.items()}
+            )
+            file.to_netcdf(folder / f"{name}.nc")
+    for folder in ("same", "close"):
+        assert len(check_files(find_files(tmp_path / folder), READING).notes) == 2
+    with pytest.raises(StoreError, match="b.nc: the coordinate 'nav_lat' differs from that of most files"):
+        check_files(find_files(tmp_path / "other"), READING)
+
+
 def test_bad_files_are_left_out_and_named_when_asked(folder, obs, model, tmp_path):
     good = (folder / "obs_5.nc").read_bytes()
     (folder / "obs_5.nc").write_bytes(good[: len(good) // 2])
