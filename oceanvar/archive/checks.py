@@ -49,9 +49,14 @@ def _lacks(notes: FileNotes, model: FileNotes, reading: Reading) -> Iterator[str
     names = set(model.dims if reading.variables is None else reading.variables)
     present = set(notes.dims)
     if (names != present) if reading.variables is None else (names - present):
-        yield f"has the variables {sorted(present)}, not {sorted(names)}"
+        hint = "" if present else "; those of a group are read with group= (--group)"
+        yield f"has the variables {sorted(present)}, not {sorted(names)}{hint}"
     if reading.dim not in notes.labels.indexes or notes.labels.sizes[reading.dim] == 0:
-        yield f"has no coordinate {reading.dim!r}, or no values of it"
+        yield (
+            f"has no coordinate {reading.dim!r}, or no values of it: take the time from the name of the file, an "
+            "attribute or a variable without dimensions (--time-from '_(\\d{8})_', --time-from time_coverage_start, "
+            "preprocess=TimeFrom(...)), rename what holds it (--rename), or read the group that has it (--group)"
+        )
 
 
 def differences(

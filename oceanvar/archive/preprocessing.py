@@ -166,34 +166,47 @@ class WithUnits:
         return ds.assign({name: ds[name].assign_attrs(units=units) for name, units in self.units.items()})
 
 
+COVERAGE = "time_coverage_start"
+"""Attribute of ACDD that holds the time of a file, where no other place is named."""
+
+
 @dataclass(frozen=True)
 class TimeFrom:
-    r"""Takes the one time of a file from its name, or from ``time_coverage_start`` among its attributes.
+    r"""Takes the one time of a file from its name, from an attribute, or from a variable without dimensions.
 
     Parameters
     ----------
-    pattern : str
-        Regular expression for the name of the file, whose first group is the time: digits of year, month, day and
-        so on, ``_(\d{8})_`` say, with anything between them. Empty for the attribute.
+    place : str
+        Name of a global attribute or of a variable without dimensions, ``time_coverage_start`` say, which is also
+        meant by the empty text; or a regular expression for the name of the file, whose first group is the time,
+        ``_(\d{8})_`` say. Digits of year, month, day and so on are expected, with anything between them.
     dim : str
         Name of the dimension of time; a file that has it already is refused.
 
     Raises
     ------
     ConfigError
-        If the pattern is none, or has no group.
+        If it is neither a name nor a regular expression with a group.
     """
 
-    pattern: str
+    place: str = COVERAGE
     dim: str = "time"
 
     def __post_init__(self) -> None:
+        if self._name:
+            return
         try:
-            n_groups = re.compile(self.pattern).groups
+            n_groups = re.compile(self.place).groups
         except re.error as error:
-            raise ConfigError(f"{self.pattern!r} is no regular expression: {error}") from error
-        if self.pattern and n_groups < 1:
-            raise ConfigError(f"{self.pattern!r} has no group for the time: write '_(\\d{{8}})_', say")
+            raise ConfigError(f"{self.place!r} is no regular expression: {error}") from error
+        if n_groups < 1:
+            raise ConfigError(f"{self.place!r} has no group for the time: write '_(\\d{{8}})_', say")
+
+    @property
+    def _name(self) -> str:
+        """Name of what holds the time; empty where it is a pattern."""
+        name = self.place.strip() or COVERAGE
+        return name if name.isidentifier() else ""
 
     def __call__(self, ds: xr.Dataset) -> xr.Dataset:
         """Add the time.
@@ -204,18 +217,38 @@ class TimeFrom:
             If the file has times already, or does not say one.
         """
         if self.dim in ds.dims:
-            raise ConfigError(f"it has the dimension {self.dim!r} already: leave the time from its name out")
+            raise ConfigError(f"it has the dimension {self.dim!r} already: leave --time-from out")
         moment = np.array([_moment(self._text(ds))], "datetime64[ns]")
         return ds.drop_vars(self.dim, errors="ignore").expand_dims({self.dim: moment})
 
     def _text(self, ds: xr.Dataset) -> str:
-        if not self.pattern:
-            return str(ds.attrs.get("time_coverage_start", ""))
+        if self._name:
+            return self._named(ds)
         name = str(ds.encoding.get("source", "")).rpartition("/")[2]
-        found = re.search(self.pattern, name)
+        found = re.search(self.place, name)
         if found is None:
-            raise ConfigError(f"the name {name!r} does not match {self.pattern!r}")
+            raise ConfigError(f"the name {name!r} does not match {self.place!r}")
         return found[1]
+
+    def _named(self, ds: xr.Dataset) -> str:
+        scalars = {str(name): each for name, each in ds.variables.items() if not each.ndim}
+        if self._name in ds.attrs:
+            return str(ds.attrs[self._name])
+        if self._name in scalars and scalars[self._name].dtype.kind not in "iuf":
+            return str(scalars[self._name].values)
+        about_time = sorted(str(key) for key in ds.attrs if "time" in str(key) or "date" in str(key))
+        raise ConfigError(
+            f"it has no attribute {self._name!r} and no variable of this name that holds one date: there are the "
+            f"attributes {about_time} and the variables {sorted(scalars)} without dimensions; give --time-from the "
+            "name of one, or a pattern for the name of the file, '_(\\d{8})_' say"
+        )
+
+
+def with_dimension(ds: xr.Dataset, dim: str) -> xr.Dataset:
+    """Make a time without dimensions a dimension of all variables."""
+    if dim in ds.dims or dim not in ds.variables:
+        return ds
+    return ds.set_coords(dim).expand_dims(dim)
 
 
 def _moment(text: str) -> np.datetime64:

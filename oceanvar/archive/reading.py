@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 from dask.base import tokenize
 
-from oceanvar.archive.preprocessing import Preprocess
+from oceanvar.archive.preprocessing import Preprocess, with_dimension
 from oceanvar.archive.sources import AbstractSource
 
 BLOCK_BYTES = 64 * 2**20
@@ -30,7 +30,7 @@ class Reading:
     variables : sequence of str, optional
         Variables that every file must have. Default: all, which must then be the same in all files.
     dim : str
-        Dimension along which files follow each other; it needs a coordinate.
+        Dimension along which files follow each other; it needs a coordinate, which may be a single value.
     preprocess : callable, optional
         Applied to the lazy dataset of each file.
     """
@@ -52,10 +52,11 @@ class Reading:
         in_blocks = self.preprocess is not None if in_blocks is None else in_blocks
         ds = raw = file.open(in_blocks)
         try:
-            if in_blocks and not file.is_store:
+            # A time without dimensions becomes one of all variables, which would load them.
+            if (in_blocks or self.dim not in ds.sizes) and not file.is_store:
                 token = f"{file.key}-{file.state()}"
                 ds = ds.chunk({self.dim: _block(ds, self.dim)} if self.dim in ds.sizes else {}, token=token)
-            ds = ds if self.preprocess is None else self.preprocess(ds)
+            ds = with_dimension(ds if self.preprocess is None else self.preprocess(ds), self.dim)
         except BaseException:
             raw.close()
             raise

@@ -149,8 +149,9 @@ PATCH_OPTIONS = (
     ),
     click.option(
         "--time-from",
-        metavar="REGEX",
-        help="Take the one time of a file from its name: '_(\\d{8})_'; '' for its time_coverage_start.",
+        metavar="REGEX|NAME",
+        help="Take the one time of a file from its name, '_(\\d{8})_', or from an attribute or a variable without "
+        "dimensions: time_coverage_start.",
     ),
     click.option(
         "--group", default="", metavar="NAME", help="Group to read of each file. [default: the root]"

@@ -1,5 +1,6 @@
 """Cures for files of other names, units and times, in the shell and in Python."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -53,8 +54,59 @@ def test_the_time_comes_from_the_name(name, pattern, time, days):
 
 
 def test_the_time_comes_from_an_attribute(days):
-    ds = days.isel(time=0, drop=True).assign_attrs(time_coverage_start="2003-05-06T07:08:09Z")
-    assert TimeFrom("")(ds)["time"].values == [np.datetime64("2003-05-06T07:08:09")]
+    ds = days.isel(time=0, drop=True).assign_attrs(
+        time_coverage_start="2003-05-06T07:08:09Z", of="2001-02-03"
+    )
+    for place in ("", "time_coverage_start"):
+        assert TimeFrom(place)(ds)["time"].values == [np.datetime64("2003-05-06T07:08:09")]
+    assert TimeFrom("of")(ds)["time"].values == [np.datetime64("2001-02-03")]
+
+
+def test_the_time_comes_from_a_variable_without_dimensions(days):
+    ds = days.isel(time=0, drop=True).assign(valid=np.datetime64("2003-05-06T12", "ns"))
+    found = TimeFrom("valid")(ds)
+    assert found["time"].values == [np.datetime64("2003-05-06T12")]
+    assert found["ssh"].dims == ("time", "lat", "lon")
+
+
+@pytest.mark.parametrize("is_coordinate", [True, False])
+@pytest.mark.parametrize("units", ["m", "cm"])
+def test_files_of_one_time_without_a_dimension_follow_each_other(days, model, tmp_path, is_coordinate, units):
+    factor = {"m": 1, "cm": 100}[units]
+    for i in range(9):
+        day = days.isel(time=i).assign(ssh=(factor * days["ssh"][i]).assign_attrs(units=units))
+        day = day if is_coordinate else day.reset_coords("time")
+        day.to_netcdf(tmp_path / f"{i}.nc")
+    model = VarNet(model.assimilator, replace(model.state_space, units={"ssh": "m"}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", oceanvar.MendedWarning)
+        out = oceanvar.assimilate_archive(tmp_path, model, tmp_path / "out.zarr")
+    with xr.open_zarr(out) as stored:
+        np.testing.assert_allclose(stored["ssh"], days.varnet.assimilate(model)["ssh"], atol=1e-5)
+    with open_archive(tmp_path / "*.nc", ["ssh"]) as ds:
+        np.testing.assert_array_equal(ds["time"], days["time"])
+
+
+def test_files_without_a_time_say_where_it_may_come_from(days, model, tmp_path):
+    model.save(tmp_path / "m.varnet")
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        day = days.isel(time=i, drop=True).assign_attrs(date_of_map="2020-01-01", number=3)
+        day.assign(when=25000.0).to_netcdf(tmp_path / "in" / f"{i}.nc")
+    arguments = [str(tmp_path / "in"), "-m", str(tmp_path / "m.varnet"), "--quick"]
+    bare = CliRunner().invoke(main, ["plan", *arguments])
+    assert "has no coordinate 'time'" in bare.stderr
+    assert "--time-from time_coverage_start" in bare.stderr
+    assert "--group" in bare.stderr
+    for place in ("", "when"):
+        wrong = CliRunner().invoke(main, ["plan", *arguments, "--time-from", place])
+        assert "attributes ['date_of_map'] and the variables ['when'] without dimensions" in wrong.stderr
+        assert "give --time-from the name of one, or a pattern" in wrong.stderr
+    days.isel(time=[0]).to_netcdf(tmp_path / "in" / "0.nc", group="data", mode="w")
+    with pytest.raises(
+        StoreError, match=r"has the variables \[\], not \['ssh'\]; those of a group .*--group"
+    ):
+        open_archive(tmp_path / "in" / "0.nc", ["ssh"])
 
 
 def test_times_that_cannot_be_are_told(days):
@@ -66,8 +118,9 @@ def test_times_that_cannot_be_are_told(days):
         TimeFrom(r"__(\d{8})_")(ds)
     with pytest.raises(ConfigError, match="has the dimension 'time' already"):
         TimeFrom(r"_(\d{8})_")(days)
-    with pytest.raises(ConfigError, match="has no group"):
-        TimeFrom(r"_\d{8}_")
+    for pattern in (r"_\d{8}_", "_2020."):
+        with pytest.raises(ConfigError, match="has no group"):
+            TimeFrom(pattern)
     with pytest.raises(ConfigError, match="no regular expression"):
         TimeFrom("_(")
 
