@@ -139,12 +139,20 @@ def without_overlaps(
 
 
 def listed(problems: Problems) -> str:
-    """One line per problem; files that share one share its line, the first of them by name."""
-    by_reason: dict[str, list[str]] = {}
+    """One line per problem; files that share it, but for their own names in it, share its line, the first by name."""
+    alike: dict[str, list[tuple[AbstractSource, str]]] = {}
     for file, reason in problems:
-        by_reason.setdefault(reason, []).append(file.name)
+        alike.setdefault(_without_names(reason, file), []).append((file, reason))
     lines = []
-    for reason, names in by_reason.items():
+    for each in alike.values():
+        names = [file.name for file, _ in each]
         more = f" and {len(names) - _N_NAMED} more files" if len(names) > _N_NAMED else ""
-        lines.append(f"  {', '.join(names[:_N_NAMED])}{more}: {reason}")
+        lines.append(f"  {', '.join(names[:_N_NAMED])}{more}: {each[0][1]}")
     return "\n".join(lines)
+
+
+def _without_names(reason: str, file: AbstractSource) -> str:
+    """A reason without the names of its file, long ones first."""
+    for name in (file.key, file.name, file.name.rpartition("/")[2]):
+        reason = reason.replace(name, "...")
+    return reason

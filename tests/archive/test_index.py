@@ -15,6 +15,7 @@ from oceanvar.archive.catalogue import check_files
 from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import INDEX
 from oceanvar.archive.notes import FileNotes
+from oceanvar.archive.preprocessing import Renamed, Steps, TimeFrom
 from oceanvar.archive.reading import Reading
 from oceanvar.archive.sources import find_files
 from oceanvar.errors import ConfigError, StoreError
@@ -111,6 +112,25 @@ def test_what_most_files_are_is_right_and_the_odd_ones_are_named_once(folder, ob
     assert list(found.skipped) == [str(folder / "obs_9.nc")]
     assert [each.levelname for each in caplog.records] == ["WARNING"]
     assert caplog.messages[0].startswith(f"{folder / 'obs_9.nc'} is left out: ")
+
+
+def test_files_with_one_problem_share_a_line_whatever_their_names(folder):
+    for i in range(20):
+        (folder / f"bad_{i}.nc").write_bytes(b"no NetCDF file")
+    with pytest.raises(StoreError, match="20 problem") as caught:
+        check_files(find_files(folder), READING)
+    _, line, _ = str(caught.value).splitlines()
+    assert "bad_0.nc, " in line
+    assert "and 17 more files: cannot be read: " in line
+    with pytest.raises(StoreError, match="6 problem") as caught:
+        check_files(find_files(folder / "obs*.nc"), Reading(["ssh"], preprocess=Renamed({"sla": "level"})))
+    assert len(str(caught.value).splitlines()) == 3
+    named = Reading(
+        ["ssh"], preprocess=Steps((lambda ds: ds.isel(time=0, drop=True), TimeFrom(r"x_(\d{8})")))
+    )
+    with pytest.raises(StoreError, match="and 3 more files: .*the name 'obs_4.nc' does not match") as caught:
+        check_files(find_files(folder / "obs*.nc"), named)
+    assert len(str(caught.value).splitlines()) == 3
 
 
 def test_a_file_that_overlaps_a_long_one_is_found_behind_a_short_one(obs, tmp_path):
