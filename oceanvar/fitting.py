@@ -116,13 +116,7 @@ def fit(
         if name in truth:
             check_no_fills(truth[name], f"{name!r} of the truth")
     observations = _given(observations, space, mask, "the observations")
-    if isinstance(validation, tuple):
-        names = ("the truth of the validation", "the observations of the validation")
-        validation = tuple(
-            _given(each, space, mask, what) for each, what in zip(validation, names, strict=True)
-        )
-    elif not isinstance(validation, float | int):
-        validation = _expected(validation, space, mask, "the validation")
+    validation = _withheld(validation, space, mask)
     learning, withheld = _split(truth, observations, model, validation)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     space = model.state_space.normalised_by(learning[0], beside)
@@ -169,6 +163,16 @@ def _given(data: Any, space: StateSpace, mask: xr.DataArray | None, what: str) -
     if not isinstance(data, xr.Dataset | xr.DataArray):
         raise ConfigError(f"{what} are {data!r}: give fields, or a sampler as RandomFraction(0.1)")
     return _expected(data, space, mask, what)
+
+
+def _withheld(validation: Any, space: StateSpace, mask: xr.DataArray | None) -> Any:
+    """A share of the truth as it is, fields as the model expects them."""
+    if isinstance(validation, float | int):
+        return validation
+    if not isinstance(validation, tuple):
+        return _expected(validation, space, mask, "the validation")
+    names = ("the truth of the validation", "the observations of the validation")
+    return tuple(_given(each, space, mask, what) for each, what in zip(validation, names, strict=True))
 
 
 def _check_mask(mask: Any) -> None:

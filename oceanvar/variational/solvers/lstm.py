@@ -60,7 +60,7 @@ class LSTMSolver(AbstractSolver):
         self.gates = Conv(n_channels + n_hidden, 4 * n_hidden, kernel, periodic, bias=True)
         self.update = Conv(n_hidden, n_channels, [1] * len(kernel))
         with torch.no_grad():
-            self.update.weight *= FIRST_UPDATE
+            self.update.weight.mul_(FIRST_UPDATE)
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
         """Nothing: the memory begins with the first step, which evaluates the gradient anyway."""
