@@ -13,13 +13,13 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, MendedWarning, PatchError
 from oceanvar.labels.masks import sea_of
+from oceanvar.labels.samples import Tracks
 from oceanvar.labels.values import check_no_fills
 from oceanvar.network.border_errors import measure_borders
 from oceanvar.network.handles import resolve_device
 from oceanvar.network.training_windows import TrainingWindows
 from oceanvar.network.varnet import VarNet
 from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.observing.samples import Tracks
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.options import check_keys
 from oceanvar.state.inputs import like, mended

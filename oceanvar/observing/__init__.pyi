@@ -15,7 +15,6 @@ from .samplers import OneOf as OneOf
 from .samplers import RandomComponents as RandomComponents
 from .samplers import RandomFraction as RandomFraction
 from .samplers import RandomHoles as RandomHoles
-from .samples import as_samples as as_samples
 from .satellites import Nadirs as Nadirs
 from .satellites import Swath as Swath
 from .satellites import Together as Together
@@ -25,6 +24,7 @@ from .track_samplers import AbstractTrackSampler as AbstractTrackSampler
 from .track_samplers import ShuffledTracks as ShuffledTracks
 from .track_samplers import TrackPositions as TrackPositions
 from .tracks import anomalies as anomalies
+from .tracks import as_samples as as_samples
 from .tracks import read_tracks as read_tracks
 from .tracks import sample_field as sample_field
 from .tracks import withhold_passes as withhold_passes

@@ -21,7 +21,7 @@ from oceanvar.labels.coordinates import (
     turned_longitude,
 )
 from oceanvar.labels.curvilinear import Curvilinear, curvilinear
-from oceanvar.observing.samples import SAMPLE, Tracks, as_samples, over_samples
+from oceanvar.labels.samples import SAMPLE, Tracks, as_samples, over_samples
 
 
 class _Seen(NamedTuple):
@@ -57,7 +57,7 @@ def bin_tracks(tracks: Tracks, grid: xr.Dataset | xr.DataArray, chunks: int | No
     Parameters
     ----------
     tracks : DataArray, Dataset or sequence of these
-        One variable, as `oceanvar.observing.samples.as_samples` takes it.
+        One variable, as `oceanvar.labels.samples.as_samples` takes it.
     grid, chunks
         As of `bin_with_errors`.
 
@@ -89,7 +89,7 @@ def bin_with_errors(
     Parameters
     ----------
     tracks : DataArray, Dataset or sequence of these
-        One variable, as `oceanvar.observing.samples.as_samples` takes it.
+        One variable, as `oceanvar.labels.samples.as_samples` takes it.
     grid : Dataset or DataArray
         Evenly spaced coordinates of time, latitude and longitude, by CF attributes or names: centres of the cells.
         On a curvilinear grid latitude and longitude are two-dimensional, and its cells reach half-way to the next

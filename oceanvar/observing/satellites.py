@@ -9,10 +9,10 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import KM_PER_DEGREE, numbers
+from oceanvar.labels.passes import passes_of
+from oceanvar.labels.samples import Tracks, as_samples
 from oceanvar.observing.orbits import ORBIT_EPOCH, Orbit, Positions, orbit_of
-from oceanvar.observing.passes import passes_of
 from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.observing.samples import Tracks, as_samples
 from oceanvar.observing.track_samplers import TrackPositions, coordinate_numbers
 from oceanvar.observing.tracks import sample_field
 
@@ -196,7 +196,7 @@ def observe_tracks(
     truth : DataArray
         Dimensions time, latitude, longitude, interpolated to the samples.
     tracks : Dataset, DataArray or sequence of these
-        From `ground_tracks`, or real ones as `oceanvar.observing.samples.as_samples` takes them.
+        From `ground_tracks`, or real ones as `oceanvar.labels.samples.as_samples` takes them.
     noise_std, correlated_std : float
         Standard deviations, in the units of the truth.
     correlated_km : float

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.labels.coordinates import half_turned, index_coordinate
+from oceanvar.labels.samples import PLACE, Tracks, as_samples, dates
 from oceanvar.observing.samplers import AbstractSampler, size_of, spread
-from oceanvar.observing.samples import PLACE, Tracks, as_samples, dates
 from oceanvar.observing.tracks import FILE_EPOCH
 
 
@@ -100,7 +100,7 @@ class TrackPositions(AbstractTrackSampler):
 
     @classmethod
     def of(cls, tracks: Tracks, **options: Any) -> "TrackPositions":
-        """Positions of tracks as `oceanvar.observing.samples.as_samples` takes them.
+        """Positions of tracks as `oceanvar.labels.samples.as_samples` takes them.
 
         Parameters
         ----------

@@ -17,8 +17,9 @@ from oceanvar.labels.coordinates import (
     turned_longitude,
 )
 from oceanvar.labels.curvilinear import curvilinear
-from oceanvar.observing.passes import GAP_SECONDS, passes_of
-from oceanvar.observing.samples import SAMPLE, Tracks, over_samples, own_dim
+from oceanvar.labels.passes import GAP_SECONDS, passes_of
+from oceanvar.labels.samples import SAMPLE, Tracks, over_samples, own_dim
+from oceanvar.labels.samples import as_samples as as_samples
 
 FILE_EPOCH = "1950-01-01"
 """Day 0 of the times in files of along-track data."""
@@ -78,7 +79,7 @@ def withhold_passes(tracks: Tracks, fraction: float, seed: int = 0) -> tuple[xr.
     Parameters
     ----------
     tracks : Dataset, DataArray or sequence of these
-        As `oceanvar.observing.samples.as_samples` takes them, with a coordinate ``track`` or with times, whose pauses
+        As `oceanvar.labels.samples.as_samples` takes them, with a coordinate ``track`` or with times, whose pauses
         tell passes apart.
     fraction : float
         Share of the passes to withhold.
@@ -109,7 +110,7 @@ def sample_field(field: xr.DataArray, tracks: Tracks) -> xr.DataArray:
         Dimensions latitude, longitude and, optionally, time, by CF attributes or names; or with two-dimensional
         latitude and longitude (a curvilinear grid).
     tracks : Dataset, DataArray or sequence of these
-        As `oceanvar.observing.samples.as_samples` takes them.
+        As `oceanvar.labels.samples.as_samples` takes them.
 
     Returns
     -------

@@ -20,8 +20,8 @@ from oceanvar.labels.coordinates import (
     turned_longitude,
 )
 from oceanvar.labels.curvilinear import Curvilinear, curvilinear
+from oceanvar.labels.samples import PLACE, Tracks, as_samples
 from oceanvar.labels.units import Conversion, conversion
-from oceanvar.observing.samples import PLACE, Tracks, as_samples
 from oceanvar.patching.grids import Origin
 from oceanvar.state.instruments import Instrument
 from oceanvar.state.spaces import StateSpace
@@ -138,7 +138,7 @@ def track_cutter(
     Parameters
     ----------
     along_track : mapping of str to Dataset, DataArray or sequence of these, optional
-        For each along-track instrument of `space` its samples, as `oceanvar.observing.samples.as_samples` takes
+        For each along-track instrument of `space` its samples, as `oceanvar.labels.samples.as_samples` takes
         them, with a coordinate for each dimension of the state; with latitude and longitude on a curvilinear grid.
     ds : Dataset
         Grid; only its coordinates are looked at.

@@ -12,8 +12,8 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, PatchError
 from oceanvar.labels.alignment import check_same_grid
+from oceanvar.labels.samples import Tracks
 from oceanvar.observing.samplers import AbstractSampler
-from oceanvar.observing.samples import Tracks
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.patching.grids import Origin, PatchGrid
 from oceanvar.state.drawn_samples import TrackDraws

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, MissingVariableError
+from oceanvar.labels.passes import passes_of
 from oceanvar.observing import (
     ShuffledTracks,
     TrackPositions,
@@ -17,7 +18,6 @@ from oceanvar.observing import (
     sample_field,
     withhold_passes,
 )
-from oceanvar.observing.passes import passes_of
 
 START = np.datetime64("2019-01-02", "ns")
 SECOND, DAY = np.timedelta64(1, "s"), np.timedelta64(1, "D")

@@ -9,13 +9,13 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, MendedWarning, StoreError
 from oceanvar.labels.coordinates import TIME
-from oceanvar.observing.passes import is_repeated, passes_of
+from oceanvar.labels.passes import is_repeated, passes_of
+from oceanvar.labels.samples import SAMPLE, joined_samples
 from oceanvar.observing.readers.cutting import Region, Times, check_cut
 from oceanvar.observing.readers.editing import is_spike
 from oceanvar.observing.readers.files import Paths, files_of, read_all
 from oceanvar.observing.readers.granules import Choice, Counts, granule_samples
 from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST
-from oceanvar.observing.samples import SAMPLE, joined_samples
 
 KEPT = ("units", "long_name", "standard_name", "comment")
 """Attributes of a variable that hold for its samples too."""

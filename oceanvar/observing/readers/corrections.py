@@ -7,10 +7,10 @@ import xarray as xr
 
 from oceanvar.errors import MissingVariableError
 from oceanvar.labels.coordinates import TIME
+from oceanvar.labels.passes import SAME_SECONDS
+from oceanvar.labels.samples import dates, positions
 from oceanvar.labels.units import conversion
 from oceanvar.labels.values import within_valid_range
-from oceanvar.observing.passes import SAME_SECONDS
-from oceanvar.observing.samples import dates, positions
 
 EPOCH = np.datetime64("2000-01-01", "ns")
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
-from oceanvar.observing.passes import passes_of
+from oceanvar.labels.passes import passes_of
 
 SPIKE_WINDOW = 11
 """Samples of a pass, an odd number, whose running median a spike stands out from."""

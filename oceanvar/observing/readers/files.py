@@ -12,7 +12,7 @@ import xarray as xr
 from oceanvar.errors import MissingVariableError, OceanVarError, StoreError
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import TIME
-from oceanvar.observing.samples import PLACE, positions
+from oceanvar.labels.samples import PLACE, positions
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

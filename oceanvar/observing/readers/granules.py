@@ -9,14 +9,14 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.coordinates import TIME
+from oceanvar.labels.passes import IDENTITY
+from oceanvar.labels.samples import PLACE, SAMPLE, dates, over_samples, positions
 from oceanvar.labels.values import within_valid_range
-from oceanvar.observing.passes import IDENTITY
 from oceanvar.observing.readers.corrections import corrected, interpolated
 from oceanvar.observing.readers.cutting import Region, Times, hull, is_inside
 from oceanvar.observing.readers.editing import block_means
 from oceanvar.observing.readers.flags import is_kept, usual_flags
 from oceanvar.observing.readers.published import as_published, companions
-from oceanvar.observing.samples import PLACE, SAMPLE, dates, over_samples, positions
 
 NADIR = ("i_num_line", "i_num_pixel")
 """In SWOT Level 3: lines and pixels where measurements of the nadir altimeter stand in the swath."""

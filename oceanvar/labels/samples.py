@@ -10,9 +10,9 @@ import xarray as xr
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, MissingVariableError
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
+from oceanvar.labels.passes import identity, is_repeated
 from oceanvar.labels.units import conversion
 from oceanvar.labels.values import check_decoded, within_valid_range
-from oceanvar.observing.passes import identity, is_repeated
 
 SAMPLE = "sample"
 
