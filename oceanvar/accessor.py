@@ -34,7 +34,7 @@ class _Interpolated(Generic[L]):
     def optimal_interpolation(
         self,
         lengths: "Lengths",
-        noise_std: "float | xr.DataArray",
+        noise_std: "float | xr.DataArray | None" = None,
         grid: xr.Dataset | xr.DataArray | None = None,
         **options: Any,
     ) -> xr.Dataset:

@@ -8,20 +8,29 @@ import xarray as xr
 
 from oceanvar.baselines.covariance import Covariance, correlation_of
 from oceanvar.baselines.fields import observed_mean, positive
+from oceanvar.baselines.inputs import checked_inputs, on_grid_of
 from oceanvar.baselines.pass_errors import OrbitErrors, PassErrors
 from oceanvar.baselines.places import Places, columns, dims_of, like_goals, plain, sizes_of
 from oceanvar.baselines.points import interpolate_points
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import check_broadcasts
-from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, coordinate_of, is_time, metric_name
+from oceanvar.labels.coordinates import (
+    LATITUDE,
+    LONGITUDE,
+    coordinate_meant,
+    is_time,
+    meaning_of,
+    metric_name,
+)
+from oceanvar.labels.samples import Tracks
 
 Lengths = Mapping[str, float | xr.DataArray] | Sequence[Mapping[str, float]]
 
 
 def optimal_interpolation(
-    obs: xr.DataArray | xr.Dataset,
+    obs: Tracks,
     lengths: Lengths,
-    noise_std: float | xr.DataArray,
+    noise_std: float | xr.DataArray | None = None,
     *,
     std: float | xr.DataArray | None = None,
     mean: float | xr.DataArray | None = None,
@@ -37,19 +46,23 @@ def optimal_interpolation(
 
     Parameters
     ----------
-    obs : DataArray or Dataset
-        Observations, NaN where nothing was observed: on a grid, or samples with coordinates along a track.
-        Dimensions that no coordinate in `lengths` has ("window", say) are independent problems. Coordinates may
-        be two-dimensional (a curvilinear grid).
+    obs : DataArray, Dataset or sequence of these
+        Observations, NaN where nothing was observed: on a grid, or samples with coordinates along a track, also
+        in lists. Dimensions that no coordinate in `lengths` has ("window", say) are independent problems.
+        Coordinates may be two-dimensional (a curvilinear grid). Values that are none are not used, see
+        `oceanvar.labels.values.observed`; with `targets`, samples without a place are left out, and of those that
+        are there twice the first one counts.
     lengths : Mapping[str, float] or sequence of them
         Length L of `Covariance` for each coordinate or dimension: km for latitude and longitude (known by name
-        or units), days for times, else the units of the coordinate. Several are the scales of a sum, on the
+        or units), days for times, else the units of the coordinate. Latitude, longitude and time are found by
+        their meaning where no coordinate has the name. Several are the scales of a sum, on the
         same coordinates; the nearest observations are those in the lengths of the first. Its lengths may be
         fields where the analysis is wanted: around each point the signal is taken to be homogeneous with the lengths
         there, and further scales are stretched with the first.
-    noise_std : float or DataArray
+    noise_std : float or DataArray, optional
         Standard deviation of the independent observation errors, in the units of `obs`: one, or one for every
-        observation, on the grid of `obs`, of which it may lack dimensions.
+        observation, on the grid of `obs`, of which it may lack dimensions. Default: the root of the variable
+        ``variance``, which is never analysed; a value without one is not used.
     std : float or DataArray, optional
         Standard deviation of the signal about `mean`; default: that of the observations of the variable. As a
         field it lies on the grid of `obs`, and the correlations remain those of the lengths.
@@ -85,18 +98,24 @@ def optimal_interpolation(
     Raises
     ------
     ConfigError
-        When a length, std or noise is not positive, or a default needs observations and there are none.
+        When a length, std or noise is not positive, a default needs observations and there are none, or values
+        are packed or durations.
     MissingVariableError
         When a coordinate named in `lengths` is missing, or no variable has it.
     GridMismatchError
         When `mean`, `std`, `noise_std` or a length lies on another grid.
+
+    Warns
+    -----
+    MendedWarning
+        Where values or samples are not used, with their number.
     """
-    fields = obs.to_dataset(name=obs.name or "analysis") if isinstance(obs, xr.DataArray) else obs
-    if not 0 < error_factor < np.inf:
-        raise ConfigError(f"error_factor must be positive and finite, not {error_factor}")
-    problem = Problem(
-        fields, scales_of(lengths), periods or {}, kernel, shares, n_nearest, targets, orbit_errors
-    )
+    if not 0 < error_factor < np.inf or n_nearest < 1:
+        raise ConfigError(
+            f"error_factor ({error_factor}) must be positive and finite, n_nearest ({n_nearest}) at least 1"
+        )
+    fields, noise_std, scales = checked_inputs(obs, scales_of(lengths), noise_std, targets is not None)
+    problem = Problem(fields, scales, periods or {}, kernel, shares, n_nearest, targets, orbit_errors)
     if targets is not None and any(isinstance(one, xr.DataArray) and one.ndim for one in (mean, std)):
         raise ConfigError(
             "a background field, or one of std, and targets do not go together: take it off obs first"
@@ -126,13 +145,14 @@ class Problem:
         targets: xr.DataArray | xr.Dataset | None,
         orbit_errors: OrbitErrors | None,
     ) -> None:
-        found = {name: coordinate_of(fields, name) for name in scales[0]}
+        found = {name: coordinate_meant(fields, name) for name in scales[0]}
         metric = {name: metric_name(coordinate) for name, coordinate in found.items()}
         origins = {name: coordinate[(0,) * coordinate.ndim] for name, coordinate in found.items()}
         self.targets = fields if targets is None else targets
         self.on_grid = targets is None
         self.places = {metric[name]: plain(found[name], origins[name]) for name in found}
-        self.goals = {metric[name]: plain(coordinate_of(self.targets, name), origins[name]) for name in found}
+        wanted = {name: coordinate_meant(self.targets, name, meaning_of(one)) for name, one in found.items()}
+        self.goals = {metric[name]: plain(one, origins[name]) for name, one in wanted.items()}
         self.dims = dims_of(self.places)
         goal = self._goal_grid()
         self.stretch: Places = {}
@@ -312,19 +332,6 @@ def _stretch(length: xr.DataArray, goal: xr.DataArray, name: str) -> xr.DataArra
             f"the lengths of {name!r} are not positive and finite everywhere: fill them over land too"
         )
     return (length / length.median()).drop_vars(list(length.coords)).compute()
-
-
-def on_grid_of(obs: xr.DataArray, field: float | xr.DataArray, what: str) -> xr.DataArray:
-    """Field that lies on the grid of `obs`, of which it may lack dimensions.
-
-    Raises
-    ------
-    GridMismatchError
-        When it lies on another.
-    """
-    field = xr.DataArray(field)
-    check_broadcasts(field, obs, f"{what} and {obs.name!r}")
-    return field
 
 
 def _error_attrs(obs: xr.DataArray) -> dict[str, str]:

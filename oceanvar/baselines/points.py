@@ -114,10 +114,13 @@ def checked_noise(
     noise = np.broadcast_to(np.asarray(noise_std, dtype=np.float64), values.shape)
     if not (np.isfinite(values).all() and np.isfinite(points).all() and np.isfinite(targets).all()):
         raise ConfigError("values, points and targets must all be finite: drop the missing ones first")
-    if not (np.all(noise > 0) and np.isfinite(noise).all()) or n_nearest < 1:
+    n_wrong = int((~((noise > 0) & (noise < np.inf))).sum())
+    if n_wrong:
         raise ConfigError(
-            f"noise_std ({noise_std}) must be positive and finite, n_nearest ({n_nearest}) at least 1"
+            f"noise_std must be positive and finite at every observation, and at {n_wrong} of {noise.size} it is not"
         )
+    if n_nearest < 1:
+        raise ConfigError(f"n_nearest is {n_nearest}, and must be at least 1")
     return noise
 
 

@@ -7,14 +7,16 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.baselines.fields import observed_mean
+from oceanvar.baselines.inputs import on_grid_of
 from oceanvar.baselines.likelihood import fit_points
-from oceanvar.baselines.optimal import Lengths, Problem, on_grid_of, optimal_interpolation, scales_of
+from oceanvar.baselines.optimal import Lengths, Problem, optimal_interpolation, scales_of
 from oceanvar.baselines.pass_errors import OrbitErrors
 from oceanvar.baselines.places import columns
 from oceanvar.baselines.withholding import error_factor
 from oceanvar.errors import ConfigError
 from oceanvar.labels.alignment import check_broadcasts
 from oceanvar.labels.coordinates import coordinate_of
+from oceanvar.labels.values import observed
 
 
 def fit_lengths(
@@ -79,7 +81,7 @@ def fit_lengths(
         )
     coordinates = {name: coordinate_of(obs, name) for name in candidates[0]}
     dims = list(dict.fromkeys(dim for one in coordinates.values() for dim in one.dims))
-    obs = obs.compute()
+    obs = observed(obs.compute(), "the observations")
     reference = obs if truth is None else truth.compute()
     check_broadcasts(reference, obs, "truth and observations")
     if withheld is not None:
@@ -158,7 +160,7 @@ def fit_covariance(
         As of `optimal_interpolation`, or when `obs` has further dimensions.
     """
     scales = scales_of(lengths)
-    layout = obs.rename("obs").to_dataset().compute()
+    layout = observed(obs.rename("obs").compute(), "the observations").to_dataset()
     problem = Problem(layout, scales, periods or {}, kernel, shares, n_nearest, None, orbit_errors)
     if set(obs.dims) != set(problem.dims):
         raise ConfigError(

@@ -26,7 +26,11 @@ HALF_CELL = 0.5
 CIRCLE = 360.0
 """Degrees of longitude around the globe."""
 
-NAMES = {TIME: ("time", "t"), LATITUDE: ("latitude", "lat"), LONGITUDE: ("longitude", "lon")}
+NAMES = {
+    TIME: ("time", "t"),
+    LATITUDE: ("latitude", "lat", "nav_lat"),
+    LONGITUDE: ("longitude", "lon", "nav_lon"),
+}
 """Usual names of coordinates by what they mean."""
 
 _AXES = (("T", TIME, ()), ("Y", LATITUDE, ("y",)), ("X", LONGITUDE, ("x",)))
@@ -134,6 +138,37 @@ def coordinate_of(field: xr.DataArray | xr.Dataset, name: str) -> xr.DataArray:
         known = sorted({str(key) for key in (*field.sizes, *field.coords)})
         raise MissingVariableError(f"no coordinate or dimension {name!r}, only {known}")
     return field[name].reset_coords(drop=True)
+
+
+def coordinate_meant(field: xr.DataArray | xr.Dataset, name: str, meaning: str | None = None) -> xr.DataArray:
+    """Coordinate `name` of a field, or else the one that means the same: its latitude, longitude or only time.
+
+    Parameters
+    ----------
+    field : DataArray or Dataset
+        With coordinates.
+    name : str
+        Of a coordinate or dimension.
+    meaning : str, optional
+        "latitude", "longitude" or "time". Default: what `name` usually means.
+
+    Raises
+    ------
+    MissingVariableError
+        When there is none.
+    """
+    if name in field.coords or name in field.dims:
+        return coordinate_of(field, name)
+    meaning = meaning or next((each for each, names in NAMES.items() if name.lower() in names), None)
+    alike = {key for key, each in field.coords.items() if meaning == TIME and each.ndim and is_time(each)}
+    if meaning in (LATITUDE, LONGITUDE) and meaning in angles(field):
+        alike = {angles(field)[meaning].name}
+    return coordinate_of(field, str(alike.pop()) if len(alike) == 1 else name)
+
+
+def meaning_of(coordinate: xr.DataArray) -> str:
+    """What a coordinate is: "latitude", "longitude", "time", or its own name."""
+    return TIME if is_time(coordinate) else metric_name(coordinate)
 
 
 def numbers(coordinate: xr.DataArray, origin: xr.DataArray | None = None) -> xr.DataArray:

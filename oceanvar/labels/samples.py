@@ -9,16 +9,19 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, MissingVariableError
 from oceanvar.labels.axes import kind_of
-from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
-from oceanvar.labels.passes import identity, is_repeated
+from oceanvar.labels.coordinates import CIRCLE, LATITUDE, LONGITUDE, TIME
+from oceanvar.labels.passes import IDENTITY, identity, is_repeated
 from oceanvar.labels.units import conversion
-from oceanvar.labels.values import check_decoded, within_valid_range
+from oceanvar.labels.values import observed
 
 SAMPLE = "sample"
 
 PLACE = (LONGITUDE, LATITUDE, TIME)
 
 Tracks = xr.Dataset | xr.DataArray | Sequence[xr.Dataset | xr.DataArray]
+
+_LARGEST = {LATITUDE: 90.001, LONGITUDE: 10 * CIRCLE}
+"""Degrees, of any turn and up to rounding, beyond which a number is no such angle."""
 
 _STANDARD = {"standard", "gregorian", "proleptic_gregorian"}
 
@@ -39,7 +42,7 @@ def as_samples(
         twice (near-real-time and reprocessed, say) the first one counts.
     variable : str or sequence of str, optional
         Which variables are the values: a sample of which all are missing is left out. Default: the variables of
-        real numbers.
+        real numbers, or else of whole ones.
     needed : sequence of str
         Which of longitude, latitude and time there must be.
 
@@ -62,17 +65,56 @@ def as_samples(
     Warns
     -----
     MendedWarning
-        Where samples are left out, with their number.
+        Where samples are left out, or values are none (`oceanvar.labels.values.observed`), with their number.
     """
     samples = over_samples(tracks, variable, needed)
-    chosen = _values(samples, variable)
-    for name in chosen:
-        check_decoded(samples[name], "the tracks")
-    samples = within_valid_range(samples, chosen)
-    samples = _told(samples, _is_missing(samples, chosen, needed), "without a place, a time or a value")
+    chosen = _names(variable) or value_names(samples)
+    samples = samples.assign({name: observed(samples[name], "the tracks") for name in chosen})
+    left_out = ~(is_placed(samples, needed) & _has_value(samples, chosen))
+    samples = _told(samples, left_out, "without a place, a time or a value")
+    return located(samples, chosen, needed)
+
+
+def located(samples: xr.Dataset, values: Sequence[str], needed: Sequence[str] = PLACE) -> xr.Dataset:
+    """Samples with a place and time, each once; those without a value remain.
+
+    Parameters
+    ----------
+    samples : Dataset
+        From `over_samples`.
+    values : sequence of str
+        Names of the values: of a sample that is there twice, the first one with a value counts.
+    needed : sequence of str
+        As of `as_samples`.
+
+    Warns
+    -----
+    MendedWarning
+        Where samples are left out, with their number.
+    """
+    samples = _told(samples, ~is_placed(samples, needed), "without a place or a time")
     if set(PLACE) <= set(needed):
-        samples = _told(samples, is_repeated(samples), "there already, from the same place and time")
+        repeated = _has_value(samples, values)
+        repeated[repeated] = is_repeated(samples.isel({SAMPLE: repeated}))
+        samples = _told(samples, repeated, "there already, from the same place and time")
     return samples
+
+
+def is_placed(samples: xr.Dataset, needed: Sequence[str] = PLACE) -> np.ndarray:
+    """Whether each sample has a time, and a latitude and longitude that are angles: a fill value is none."""
+    found = np.ones(samples.sizes[SAMPLE], bool)
+    for name in needed:
+        found &= samples[name].notnull().values
+        if name in _LARGEST:
+            found &= np.abs(samples[name].values) <= _LARGEST[name]
+    return found
+
+
+def value_names(ds: xr.Dataset) -> list[str]:
+    """Variables that may be values: those of real numbers, or else of whole ones, that are no places or passes."""
+    found = [name for name in ds.data_vars if kind_of(ds[name])[0] not in PLACE and name not in IDENTITY]
+    real = [str(name) for name in found if ds[name].dtype.kind == "f"]
+    return real or [str(name) for name in found if ds[name].dtype.kind in "iu"]
 
 
 def over_samples(
@@ -168,8 +210,7 @@ def _sample_dims(ds: xr.Dataset, variable: str | Sequence[str] | None) -> tuple[
         )
     if not names and SAMPLE in ds.dims:
         return (SAMPLE,)
-    real = [name for name in ds.data_vars if ds[name].dtype.kind == "f" and kind_of(ds[name])[0] not in PLACE]
-    found = {ds[name].dims for name in names or real or ds.data_vars}
+    found = {ds[name].dims for name in names or value_names(ds) or ds.data_vars}
     if len(found) != 1 and not names:
         found = {ds[name].dims for name in ds.variables if kind_of(ds[name])[0] == LATITUDE}
         found = {dims for dims in found if len(dims) == min(map(len, found))}
@@ -243,18 +284,11 @@ def dates(times: xr.Variable) -> xr.Variable:
     return times.astype("datetime64[ns]") if kind == "M" else times
 
 
-def _is_missing(samples: xr.Dataset, values: Sequence[str], needed: Sequence[str]) -> np.ndarray:
-    missing = np.zeros(samples.sizes[SAMPLE], bool)
-    for name in needed:
-        missing |= samples[name].isnull().values
-    if values:
-        missing |= ~np.any([np.isfinite(samples[name].values) for name in values], axis=0)
-    return missing
-
-
-def _values(samples: xr.Dataset, variable: str | Sequence[str] | None) -> tuple[str, ...]:
-    real = [str(name) for name, each in samples.data_vars.items() if each.dtype.kind == "f"]
-    return _names(variable) or tuple(real)
+def _has_value(samples: xr.Dataset, values: Sequence[str]) -> np.ndarray:
+    """Whether one of the values of each sample is known; without values all have one."""
+    if not values:
+        return np.ones(samples.sizes[SAMPLE], bool)
+    return np.any([np.isfinite(samples[name].values) for name in values], axis=0)
 
 
 def _names(variable: str | Sequence[str] | None) -> tuple[str, ...]:

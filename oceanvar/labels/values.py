@@ -18,6 +18,18 @@ FEW = 20
 VALID_RANGE = ("valid_min", "valid_max", "valid_range")
 """Attributes of the range outside which values are no observations."""
 
+DEFAULT_FILL = 9.969209968386869e36
+"""What netCDF writes where nobody wrote a real number."""
+
+FAR = 50.0
+"""Robust standard deviations from the median beyond which a value may be none..."""
+
+GAP = 10.0
+"""...if it also lies so many times as far away as all between: heavy tails (chlorophyll, rain) have no such gap."""
+
+ROBUST = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+
 PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 """Attributes of values as a file packs them."""
 
@@ -65,6 +77,86 @@ def within_valid_range(ds: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
             field = ds[name]
             found[name] = field.where((field >= low) & (field <= high))
     return ds.assign(found) if found else ds
+
+
+def observed(field: xr.DataArray, what: str) -> xr.DataArray:
+    """Values as observations where no model says which are plausible: NaN for those that are none.
+
+    Not used, and told, are values outside of the valid range that attributes give, infinities, the fill value of
+    netCDF, and values that lie far from all others (`is_no_value`). Of a lazy field each chunk is looked at by
+    itself, when it is computed.
+
+    Parameters
+    ----------
+    field : DataArray
+        Of numbers, NaN where there is none.
+    what : str
+        Whose values they are, for messages: "the tracks".
+
+    Raises
+    ------
+    ConfigError
+        As `check_decoded`.
+    """
+    check_decoded(field, what)
+    if field.dtype.kind == "b":
+        return field
+    low, high = valid_range(field)
+    real = field if field.dtype.kind == "f" else field.astype(np.float64)
+    return xr.apply_ufunc(
+        _without_fills,
+        real,
+        kwargs={"low": low, "high": high, "what": f"{field.name!r} of {what}"},
+        dask="parallelized",
+        output_dtypes=[real.dtype],
+    ).assign_attrs(field.attrs)
+
+
+def is_no_value(values: np.ndarray) -> np.ndarray:
+    """Where real numbers are infinite, netCDF's fill value, or a fill value of another kind: far from all others.
+
+    Far is more than `FAR` robust standard deviations (by the median absolute deviation) from the median, and `GAP`
+    times as far as any value between. Fewer than `FEW` values say nothing of that.
+    """
+    filled = np.asarray(DEFAULT_FILL, values.dtype)
+    strange = np.isinf(values) | (np.abs(values) >= filled)
+    values = values.astype(np.float64, copy=False)
+    known = values[~strange & ~np.isnan(values)]
+    centre, spread = _robust(known)
+    if not spread:
+        # More than half are one number: fill values of land, or the dry days of rain, as the others tell.
+        centre, spread = _robust(known[known != centre])
+    if not spread:
+        return strange
+    away = np.sort(np.abs(known - centre))
+    is_gap = (away[1:] > FAR * spread) & (away[1:] > GAP * away[:-1])
+    first = away[1:][is_gap][:1]
+    return strange | (np.abs(values - centre) >= first[0]) if first.size else strange
+
+
+def _robust(values: np.ndarray) -> tuple[float, float]:
+    """Median and robust standard deviation; 0 of that where there are too few."""
+    centre = float(np.median(values)) if values.size else 0.0
+    if values.size < FEW:
+        return centre, 0.0
+    return centre, ROBUST * float(np.median(np.abs(values - centre)))
+
+
+def _without_fills(values: np.ndarray, low: float, high: float, what: str) -> np.ndarray:
+    invalid = (values < low) | (values > high)
+    inside = np.where(invalid, np.asarray(np.nan, values.dtype), values)
+    strange = is_no_value(inside)
+    reasons = {
+        "lie outside of the valid range": invalid,
+        "are infinite or fill values that are not declared": strange,
+    }
+    for why, wrong in reasons.items():
+        if wrong.any():
+            lowest, highest = values[wrong].min(), values[wrong].max()
+            which = f"{lowest:.4g}" + (f" to {highest:.4g}" if highest > lowest else "")
+            told = f"{int(wrong.sum())} of {int((~np.isnan(values)).sum())} values of {what}, {which}, {why}"
+            warnings.warn(f"{told}: they are not used", MendedWarning, stacklevel=2)
+    return np.where(strange, np.asarray(np.nan, values.dtype), inside)
 
 
 def plausible(values: np.ndarray, low: ArrayLike, high: ArrayLike, what: str) -> np.ndarray:

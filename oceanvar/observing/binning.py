@@ -21,7 +21,7 @@ from oceanvar.labels.coordinates import (
     turned_longitude,
 )
 from oceanvar.labels.curvilinear import Curvilinear, curvilinear
-from oceanvar.labels.samples import SAMPLE, Tracks, as_samples, over_samples
+from oceanvar.labels.samples import SAMPLE, Tracks, as_samples, over_samples, value_names
 
 
 class _Seen(NamedTuple):
@@ -127,8 +127,8 @@ class _Binned(NamedTuple):
 
     def dataset(self, names: Sequence[Hashable], n_times: int | None) -> xr.Dataset:
         """Some of the fields, lazy in chunks of so many times if a number is given."""
-        if n_times is not None and n_times < 1:
-            raise ConfigError(f"chunks is {n_times}: give a number of times, of at least 1")
+        if n_times is not None and not (isinstance(n_times, int | np.integer) and n_times >= 1):
+            raise ConfigError(f"chunks is {n_times!r}: give a whole number of times, of at least 1")
         over, shape = tuple(self.sizes), tuple(self.sizes.values())
         found = {}
         for name in names:
@@ -174,8 +174,7 @@ def _one_variable(tracks: Tracks, noise_std: float | None) -> tuple[xr.DataArray
         samples = over_samples(tracks.rename(names[0]))
     else:
         samples = over_samples(tracks)
-        real = (name for name, each in samples.data_vars.items() if each.dtype.kind == "f")
-        names = [str(name) for name in real if name != "variance"]
+        names = value_names(samples.drop_vars("variance", errors="ignore"))
     if len(names) != 1:
         raise MissingVariableError(
             f"one variable of the tracks can be binned at a time, and there are {names}: choose one, tracks['name']"

@@ -15,7 +15,7 @@ from oceanvar.baselines import (
 )
 from oceanvar.baselines.covariance import Covariance
 from oceanvar.baselines.pass_errors import PassErrors
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
+from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, MissingVariableError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from tests.labelled_fields import sea_level
 
@@ -468,6 +468,93 @@ def test_mistakes_of_fields():
         optimal_interpolation(obs, [LENGTHS, LENGTHS], 0.02, shares=[1.0])
     with pytest.raises(GridMismatchError, match="noise_std"):
         optimal_interpolation(obs, LENGTHS, obs[:4])
+
+
+@pytest.mark.parametrize("fill", [9.969209968386869e36, np.inf, -999.0])
+def test_fill_values_are_not_spread(fill):
+    obs = sea_level()
+    first = np.unravel_index(np.flatnonzero(obs.notnull())[0], obs.shape)
+    gap, filled = obs.copy(), obs.copy()
+    gap[first], filled[first] = np.nan, fill
+    with pytest.warns(MendedWarning, match="1 of .* values"):
+        result = optimal_interpolation(filled, LENGTHS, 0.02)
+    xr.testing.assert_identical(result, optimal_interpolation(gap, LENGTHS, 0.02))
+
+
+def test_values_that_are_none_are_refused_or_left_out():
+    obs = sea_level()
+    packed = (obs.fillna(0) * 1e4).astype(np.int16).assign_attrs(scale_factor=1e-4)
+    with pytest.raises(ConfigError, match="mask_and_scale"):
+        optimal_interpolation(packed, LENGTHS, 0.02)
+    with pytest.raises(ConfigError, match="decode_timedelta"):
+        optimal_interpolation((obs.fillna(0) * 1e9).astype("timedelta64[ns]"), LENGTHS, 0.02)
+    high = float(obs.quantile(0.9))
+    with pytest.warns(MendedWarning, match="outside of the valid range"):
+        result = optimal_interpolation(obs.assign_attrs(valid_max=high), LENGTHS, 0.02)
+    np.testing.assert_array_equal(
+        result["ssh"], optimal_interpolation(obs.where(obs <= high), LENGTHS, 0.02)["ssh"]
+    )
+
+
+def test_messages_of_errors_are_short():
+    obs = sea_level()
+    for noise in (0.0, np.nan, -1.0):
+        with pytest.raises(ConfigError, match="every observation, and at .* it is not") as caught:
+            optimal_interpolation(obs, LENGTHS, noise)
+        assert len(str(caught.value)) < 200
+    with pytest.raises(ConfigError, match=r"n_nearest \(0\)"):
+        optimal_interpolation(obs, LENGTHS, 0.02, n_nearest=0)
+
+
+def test_lengths_are_found_by_meaning():
+    obs, tracks = sea_level(n_time=3), along_tracks()
+    other = {"latitude": "lat", "longitude": "lon"}
+    full = optimal_interpolation(obs, LENGTHS, 0.02)
+    xr.testing.assert_identical(optimal_interpolation(obs.rename(other), LENGTHS, 0.02), full.rename(other))
+    grid = obs.coords.to_dataset()
+    onto = optimal_interpolation(tracks, LENGTHS, 0.02, targets=grid)
+    for source, names in (
+        (tracks.rename(other), LENGTHS),
+        (tracks, {"time": 4.0, "lat": 150.0, "lon": 150.0}),
+    ):
+        result = optimal_interpolation(source, names, 0.02, targets=grid.rename(other))
+        xr.testing.assert_allclose(result, onto.rename(other))
+    north, east = xr.broadcast(
+        grid["latitude"].drop_vars("latitude"), grid["longitude"].drop_vars("longitude")
+    )
+    curved = xr.Dataset(coords={"time": grid["time"], "nav_lat": north, "nav_lon": east})
+    curved = curved.rename(latitude="y", longitude="x")
+    result = optimal_interpolation(tracks, LENGTHS, 0.02, targets=curved)
+    assert result["ssh"].dims == ("time", "y", "x")
+    np.testing.assert_allclose(result["ssh"], onto["ssh"])
+
+
+def test_samples_are_taken_as_they_come():
+    tracks, grid = along_tracks(), sea_level(n_time=3)
+    expected = optimal_interpolation(tracks, LENGTHS, 0.02, std=0.1, mean=0.0, targets=grid)
+
+    def mapped(given, noise_std=0.02):
+        return optimal_interpolation(given, LENGTHS, noise_std, std=0.1, mean=0.0, targets=grid)
+
+    for twice in ([tracks, tracks], xr.concat([tracks, tracks], "sample")):
+        with pytest.warns(MendedWarning, match="60 of 120 samples are there already"):
+            xr.testing.assert_allclose(mapped(twice), expected)
+    nowhere = tracks.isel(sample=[*range(60), 0, 1])
+    nowhere["latitude"].values[60] = np.nan
+    nowhere["time"].values[61] = np.datetime64("NaT")
+    noise = xr.full_like(nowhere, 0.02)
+    with pytest.warns(MendedWarning, match="2 of 62 samples are without a place or a time"):
+        xr.testing.assert_allclose(mapped(nowhere, noise), expected)
+    own = tracks.to_dataset().assign(variance=xr.full_like(tracks, 0.02**2))
+    result = mapped(own, None)
+    assert set(result) == {"ssh", "ssh_error"}
+    xr.testing.assert_allclose(result, expected)
+    unknown = own.assign(variance=own["variance"].where(np.arange(60) > 4))
+    xr.testing.assert_allclose(mapped(unknown, None), mapped(tracks.where(np.arange(60) > 4)))
+    with pytest.raises(ConfigError, match="give noise_std, or a variable 'variance'"):
+        mapped(tracks, None)
+    with pytest.raises(ConfigError, match="a list of tracks"):
+        mapped([tracks], noise)
 
 
 def test_fitted_lengths_are_those_of_the_data():

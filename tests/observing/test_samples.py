@@ -141,11 +141,39 @@ def test_samples_without_a_place_or_value_are_dropped_and_told():
     values, latitude = ds["sla_filtered"].values.copy(), ds["latitude"].values.copy()
     values[[1, 2]], values[3], latitude[4] = np.nan, np.inf, np.nan
     ds["sla_filtered"].data, ds["latitude"].data = values, latitude
-    with pytest.warns(MendedWarning, match="4 of 20 samples are without a place, a time or a value"):
+    with (
+        pytest.warns(MendedWarning, match="4 of 20 samples are without a place, a time or a value"),
+        pytest.warns(
+            MendedWarning, match="1 of 18 values of 'sla_filtered' of the tracks, inf, are infinite"
+        ),
+    ):
         samples = as_samples(ds)
     np.testing.assert_array_equal(
         samples["sla_filtered"], level3()["sla_filtered"].values[[0, *range(5, 20)]]
     )
+
+
+@pytest.mark.parametrize("fill", [9.969209968386869e36, 32767.0, -999.0])
+def test_fill_values_and_latitudes_that_are_no_angles_are_no_samples(fill):
+    ds = level3(40)
+    ds["sla_filtered"][7], ds["latitude"].values[9] = fill, -999
+    with (
+        pytest.warns(MendedWarning, match="1 of 40 values of 'sla_filtered'.* fill values"),
+        pytest.warns(MendedWarning, match="2 of 40 samples are without a place"),
+    ):
+        samples = as_samples(ds)
+    assert abs(samples["sla_filtered"]).max() < 1
+    with pytest.warns(MendedWarning):
+        assert abs(bin_tracks(ds, grid())).max() < 1
+
+
+def test_whole_numbers_are_values_where_there_are_no_others():
+    ds = level3()
+    counted = (ds[["sla_filtered"]] * 0).astype(np.int16) + 3
+    assert as_samples(counted)["sla_filtered"].dtype == np.float64
+    assert bin_tracks(counted, grid()).max() == 3
+    with pytest.raises(ConfigError, match="chunks is 'auto': give a whole number of times"):
+        bin_tracks(counted, grid(), chunks="auto")
 
 
 def test_the_same_sample_twice_counts_once_and_the_first_one():

@@ -7,12 +7,10 @@ import xarray as xr
 
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
 from oceanvar.labels.passes import passes_of
+from oceanvar.labels.values import ROBUST
 
 SPIKE_WINDOW = 11
 """Samples of a pass, an odd number, whose running median a spike stands out from."""
-
-ROBUST = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
 
 
 def is_spike(samples: xr.Dataset, variable: str, most: float) -> np.ndarray:
