@@ -3,19 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import xarray as xr
 
 from oceanvar.errors import ConfigError
+from oceanvar.labels.times import decoded, is_digits, moment
 from oceanvar.state.inputs import Mended, mended
 from oceanvar.state.spaces import StateSpace
 
 Preprocess = Callable[[xr.Dataset], xr.Dataset]
-
-
-_MONTHS = re.compile(r"months? since (\d{4})-(\d{1,2})(-0?1)?([ T]0?0:00(:00)?)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,8 @@ class TimeUnits:
     calendar: str = "standard"
 
     def __post_init__(self) -> None:
-        try:
-            first = 19000101.0 if self._is_digits else 0.0
-            decoded = self._decoded(xr.Dataset(coords={self.dim: [first]}))
-        except (ValueError, OverflowError) as error:
-            raise ConfigError(f"the time units {self.units!r} are not understood: {error}") from error
-        if decoded[self.dim].dtype.kind not in "MO":
+        first = np.array([19000101.0 if is_digits(self.units) else 0.0])
+        if decoded(xr.Variable(self.dim, first), self.units, self.calendar).dtype.kind not in "MO":
             raise ConfigError(f"the time units {self.units!r} give no dates: write 'days since 1900-01-01'")
 
     def __call__(self, ds: xr.Dataset) -> xr.Dataset:
@@ -63,32 +56,8 @@ class TimeUnits:
             return ds
         if ds[self.dim].dtype.kind not in "iuf":
             raise ConfigError(f"{self.dim!r} holds dates already: leave the time units out")
-        return self._decoded(ds)
-
-    @property
-    def _is_digits(self) -> bool:
-        return self.units.strip().lower() == "yyyymmdd"
-
-    def _decoded(self, ds: xr.Dataset) -> xr.Dataset:
-        months = _MONTHS.fullmatch(self.units.strip())
-        if months or self._is_digits:
-            whole = _whole(ds[self.dim].values, self.units)
-            if months:
-                dates = np.datetime64(f"{months[1]}-{int(months[2]):02d}", "M") + whole
-            else:
-                dates = np.array([_moment(f"{each:08d}") for each in whole])
-            return ds.assign_coords({self.dim: (self.dim, dates.astype("datetime64[ns]"))})
-        times = ds[self.dim].variable.copy()
-        times.attrs |= {"units": self.units, "calendar": self.calendar}
-        return ds.assign_coords({self.dim: xr.decode_cf(xr.Dataset(coords={self.dim: times}))[self.dim]})
-
-
-def _whole(values: np.ndarray, units: str) -> np.ndarray:
-    if (np.mod(values, 1) != 0).any():
-        raise ConfigError(
-            f"times in {units!r} must be whole numbers, and there is {values[np.mod(values, 1) != 0][0]}"
-        )
-    return values.astype(np.int64)
+        times = decoded(ds[self.dim].variable.to_base_variable(), self.units, self.calendar)
+        return ds.assign_coords({self.dim: times})
 
 
 @dataclass(frozen=True)
@@ -218,8 +187,8 @@ class TimeFrom:
         """
         if self.dim in ds.dims:
             raise ConfigError(f"it has the dimension {self.dim!r} already: leave --time-from out")
-        moment = np.array([_moment(self._text(ds))], "datetime64[ns]")
-        return ds.drop_vars(self.dim, errors="ignore").expand_dims({self.dim: moment})
+        moments = np.array([moment(self._text(ds))], "datetime64[ns]")
+        return ds.drop_vars(self.dim, errors="ignore").expand_dims({self.dim: moments})
 
     def _text(self, ds: xr.Dataset) -> str:
         if self._name:
@@ -249,17 +218,6 @@ def with_dimension(ds: xr.Dataset, dim: str) -> xr.Dataset:
     if dim in ds.dims or dim not in ds.variables:
         return ds
     return ds.set_coords(dim).expand_dims(dim)
-
-
-def _moment(text: str) -> np.datetime64:
-    digits = "".join(re.findall(r"\d", text))[:14]
-    layout = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-    try:
-        return np.datetime64(datetime.strptime(digits, layout[len(digits)]), "ns")
-    except (KeyError, ValueError) as error:
-        raise ConfigError(
-            f"{text!r} is no time: digits of year, month, day and so on are expected"
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
 """Scattered observations as they come, made one Dataset over ``sample`` with longitude, latitude and time."""
 
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, MissingVariableError
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import CIRCLE, LATITUDE, LONGITUDE, TIME
 from oceanvar.labels.passes import IDENTITY, identity, is_repeated
+from oceanvar.labels.times import dates
 from oceanvar.labels.units import conversion
 from oceanvar.labels.values import observed
 
@@ -22,8 +22,6 @@ Tracks = xr.Dataset | xr.DataArray | Sequence[xr.Dataset | xr.DataArray]
 
 _LARGEST = {LATITUDE: 90.001, LONGITUDE: 10 * CIRCLE}
 """Degrees, of any turn and up to rounding, beyond which a number is no such angle."""
-
-_STANDARD = {"standard", "gregorian", "proleptic_gregorian"}
 
 
 def as_samples(
@@ -70,7 +68,7 @@ def as_samples(
     samples = over_samples(tracks, variable, needed)
     chosen = _names(variable) or value_names(samples)
     samples = samples.assign({name: observed(samples[name], "the tracks") for name in chosen})
-    left_out = ~(is_placed(samples, needed) & _has_value(samples, chosen))
+    left_out = ~(is_placed(samples, needed).values & _has_value(samples, chosen))
     samples = _told(samples, left_out, "without a place, a time or a value")
     return located(samples, chosen, needed)
 
@@ -92,7 +90,7 @@ def located(samples: xr.Dataset, values: Sequence[str], needed: Sequence[str] = 
     MendedWarning
         Where samples are left out, with their number.
     """
-    samples = _told(samples, ~is_placed(samples, needed), "without a place or a time")
+    samples = _told(samples, ~is_placed(samples, needed).values, "without a place or a time")
     if set(PLACE) <= set(needed):
         repeated = _has_value(samples, values)
         repeated[repeated] = is_repeated(samples.isel({SAMPLE: repeated}))
@@ -100,13 +98,13 @@ def located(samples: xr.Dataset, values: Sequence[str], needed: Sequence[str] = 
     return samples
 
 
-def is_placed(samples: xr.Dataset, needed: Sequence[str] = PLACE) -> np.ndarray:
-    """Whether each sample has a time, and a latitude and longitude that are angles: a fill value is none."""
-    found = np.ones(samples.sizes[SAMPLE], bool)
+def is_placed(places: xr.Dataset | Mapping[str, xr.DataArray], needed: Sequence[str] = PLACE) -> xr.DataArray:
+    """Whether there is a time, and a latitude and longitude that are angles: a fill value is none."""
+    found = xr.DataArray(True)
     for name in needed:
-        found &= samples[name].notnull().values
+        found = found & places[name].notnull()
         if name in _LARGEST:
-            found &= np.abs(samples[name].values) <= _LARGEST[name]
+            found = found & (abs(places[name]) <= _LARGEST[name])
     return found
 
 
@@ -184,6 +182,11 @@ def _renamed(given: object, variable: str | Sequence[str] | None, needed: Sequen
     spread = {name: _spread(each, sizes) for name, each in columns.items()}
     if TIME in spread:
         spread[TIME] = dates(spread[TIME])
+    for name in {LATITUDE, LONGITUDE} & set(places):
+        if spread[name].dtype.kind not in "iuf":
+            raise ConfigError(
+                f"the {name} {places[name]!r} holds {spread[name].dtype}, no numbers: convert it"
+            )
     coords = {*given.coords, *known, *places}
     return xr.Dataset(
         {name: each for name, each in spread.items() if name not in coords},
@@ -265,23 +268,6 @@ def _spread(each: xr.Variable, sizes: dict[Hashable, int]) -> xr.Variable:
     if len(sizes) > 1:
         return whole.stack({SAMPLE: list(sizes)})
     return xr.Variable((SAMPLE,), whole.data, whole.attrs, whole.encoding)
-
-
-def dates(times: xr.Variable) -> xr.Variable:
-    """Times as datetime64, where they are dates of the standard calendar."""
-    values, kind = times.values, times.dtype.kind
-    if kind in "iuf" and " since " in str(times.attrs.get("units", "")):
-        decoded = xr.decode_cf(xr.Dataset({TIME: times}), decode_timedelta=False)[TIME].variable
-        return dates(decoded)
-    if kind == "O" and len(values) and hasattr(values[0], "calendar"):
-        if values[0].calendar in _STANDARD:
-            values = xr.CFTimeIndex(values).to_datetimeindex(time_unit="ns").values
-            return xr.Variable(times.dims, values, times.attrs)
-        return times
-    if kind in "OUST":
-        found = pd.to_datetime(pd.Series(values), utc=True, format="mixed").dt.tz_localize(None)
-        return xr.Variable(times.dims, found.to_numpy("datetime64[ns]"), times.attrs)
-    return times.astype("datetime64[ns]") if kind == "M" else times
 
 
 def _has_value(samples: xr.Dataset, values: Sequence[str]) -> np.ndarray:

@@ -21,7 +21,7 @@ VALID_RANGE = ("valid_min", "valid_max", "valid_range")
 DEFAULT_FILL = 9.969209968386869e36
 """What netCDF writes where nobody wrote a real number."""
 
-FAR = 50.0
+FAR = 100.0
 """Robust standard deviations from the median beyond which a value may be none..."""
 
 GAP = 10.0

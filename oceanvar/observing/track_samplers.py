@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.labels.coordinates import half_turned, index_coordinate
-from oceanvar.labels.samples import PLACE, Tracks, as_samples, dates
+from oceanvar.labels.samples import PLACE, Tracks, as_samples
+from oceanvar.labels.times import dates
 from oceanvar.observing.samplers import AbstractSampler, size_of, spread
 from oceanvar.observing.tracks import FILE_EPOCH
 

@@ -237,6 +237,6 @@ def test_what_cannot_be_added_is_told(gdr, tmp_path):
     for group in ("data_20", "data_20/ku"):
         xr.open_dataset(gdr, group=group).load().to_netcdf(tmp_path / "late.nc", group=group, mode="a")
     with pytest.raises(
-        StoreError, match="1 are missing, 0 flagged and 599 without a correction: nothing is left"
+        StoreError, match="1 are missing, 599 are left out for want of a correction: nothing is left"
     ):
         oceanvar.open_tracks(tmp_path / "late.nc", "data_20/ku/ssha", plus=["data_01/dac"])

@@ -307,6 +307,62 @@ def test_text_with_and_without_a_header(tmp_path):
         oceanvar.open_tracks(tmp_path / "t.txt", columns=columns)
 
 
+def text(path, rows, header="time,longitude,latitude,sla"):
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_fills_of_text_and_latitudes_that_are_none_are_left_out(tmp_path):
+    rows = [f"2019-01-01T00:00:{i:02d},300.{i},31,{0.01 * i}" for i in range(40)]
+    rows[3] = "2019-01-01T00:00:03,300.3,31,-999"
+    rows[4] = "2019-01-01T00:00:04,300.4,-88888,0.1"
+    rows[5] = "2019-01-01T00:00:05,300.5,95,0.1"
+    rows[6] = "2019-01-01T00:00:06,300.6,31,32767"
+    with pytest.warns(MendedWarning, match="of 39 .* 1 as fill values .*; 2 without a time or a place"):
+        tracks = oceanvar.open_tracks(text(tmp_path / "a.csv", rows))
+    assert tracks.attrs["editing"].startswith("1 of 40 values are missing")
+    assert tracks.sizes["sample"] == 36
+    assert float(tracks["sla"].max()) < 1
+
+
+@pytest.mark.parametrize("fill", [9.969209968386869e36, np.inf, 32.767])
+def test_fill_values_that_no_file_declares_are_left_out(fill, tmp_path):
+    heights = 0.01 * np.arange(40)
+    heights[7] = fill
+    ds = xr.Dataset({"sla": ("time", heights, {"units": "m"})}, {"time": seconds(40)})
+    places = {name: ("time", values) for name, values in line(40).items()}
+    ds.assign_coords(places).to_netcdf(tmp_path / "a.nc")
+    with pytest.warns(MendedWarning, match="of 40 values of 'sla' are left out: 1 as fill values"):
+        assert oceanvar.open_tracks(tmp_path / "a.nc").sizes["sample"] == 39
+
+
+def test_dates_of_text_are_read_in_one_way_or_refused(tmp_path):
+    def times(*given, **options):
+        rows = [f"{each},30{i},31,0.{i}" for i, each in enumerate(given)]
+        read = oceanvar.open_tracks(text(tmp_path / "a.csv", rows), **options)["time"]
+        return [str(each)[:10] for each in read.values]
+
+    assert times("13/01/2019", "14/01/2019") == ["2019-01-13", "2019-01-14"]
+    assert times("2019-01-03T00:00:00Z", "2019-01-04") == ["2019-01-03", "2019-01-04"]
+    assert times("20190103", "20190213", time_units="yyyymmdd") == ["2019-01-03", "2019-02-13"]
+    assert times("0", "2", time_units="months since 2019-01") == ["2019-01-01", "2019-03-01"]
+    for wrong, message in {
+        ("03/01/2019", "04/01/2019"): "'03/01/2019' can be read with the day or the month first",
+        ("13/01/2019", "01/14/2019"): "'13/01/2019' say, are no dates, or of several formats",
+        ("2019-01-03", "soon"): "'soon' say, are no dates.*ISO 8601",
+    }.items():
+        with pytest.raises(StoreError, match=message):
+            times(*wrong)
+    with pytest.raises(StoreError, match="leave time_units out"):
+        times("2019-01-03", time_units="yyyymmdd")
+    with pytest.raises(StoreError, match="'fortnights since 2019' are not understood"):
+        times("1", time_units="fortnights since 2019")
+    with pytest.raises(StoreError, match=r"decimal commas \('300,5'\)"):
+        oceanvar.open_tracks(text(tmp_path / "b.csv", ["2019-01-01;300,5;31,2;0,1"], "time;lon;lat;sla"))
+    with pytest.raises(StoreError, match="no rows"):
+        oceanvar.open_tracks(text(tmp_path / "c.csv", []))
+
+
 # --- editing and errors -----------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from oceanvar.errors import ConfigError, MendedWarning, StoreError
 from oceanvar.labels.coordinates import TIME
 from oceanvar.labels.passes import is_repeated, passes_of
 from oceanvar.labels.samples import SAMPLE, joined_samples
+from oceanvar.labels.values import is_no_value
 from oceanvar.observing.readers.cutting import Region, Times, check_cut
 from oceanvar.observing.readers.editing import is_spike
 from oceanvar.observing.readers.files import Paths, files_of, read_all
@@ -91,7 +92,7 @@ def open_tracks(
     columns : sequence of str, optional
         Names of the columns of text without a header, among them longitude, latitude and time.
     time_units : str, optional
-        Of times that are bare numbers: ``"days since 1950-01-01"``.
+        Of times that are bare numbers: ``"days since 1950-01-01"``, ``"months since 1993-01"``, ``"yyyymmdd"``.
 
     Returns
     -------
@@ -110,8 +111,8 @@ def open_tracks(
     Warns
     -----
     MendedWarning
-        Where values are left out by flags, for want of a correction, as spikes or because they are there twice, with
-        their numbers.
+        Where values are left out as fill values that nobody declared, without a place, by flags, for want of a
+        correction, as spikes or because they are there twice, with their numbers.
     """
     check_cut(region, time)
     if block < 1 or (spikes is not None and not spikes > 0):
@@ -128,17 +129,21 @@ def open_tracks(
         choice.corrections,
     )
     if not parts:
+        left_out = "".join(f", {n} are left out {why}" for why, n in counts.left_out().items() if n)
         raise StoreError(
             f"{len(files)} files hold {counts.inside} values in the region {region} and the time {time}, of which "
-            f"{counts.missing} are missing, {counts.flagged} flagged and {counts.uncorrected} without a correction: "
-            "nothing is left"
+            f"{counts.missing} are missing{left_out}: nothing is left"
         )
     return _edited(joined_samples(parts), name, spikes, counts)
 
 
 def _edited(samples: xr.Dataset, variable: str, spikes: float | None, counts: Counts) -> xr.Dataset:
     """Samples in the order of time, each once, without spikes, with the number of their pass."""
-    left_out = {"by flags": counts.flagged, "for want of a correction": counts.uncorrected}
+    # Values of one file may be few, and all of them tell more.
+    filled = is_no_value(samples[variable].values)
+    samples = samples.isel({SAMPLE: ~filled})
+    counts.filled += int(filled.sum())
+    left_out = counts.left_out()
     repeated = is_repeated(samples)
     samples = samples.isel({SAMPLE: ~repeated})
     left_out["there already, from the same place and time"] = int(repeated.sum())

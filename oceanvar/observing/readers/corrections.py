@@ -8,9 +8,10 @@ import xarray as xr
 from oceanvar.errors import MissingVariableError
 from oceanvar.labels.coordinates import TIME
 from oceanvar.labels.passes import SAME_SECONDS
-from oceanvar.labels.samples import dates, positions
+from oceanvar.labels.samples import positions
+from oceanvar.labels.times import dates
 from oceanvar.labels.units import conversion
-from oceanvar.labels.values import within_valid_range
+from oceanvar.labels.values import is_no_value, within_valid_range
 
 EPOCH = np.datetime64("2000-01-01", "ns")
 
@@ -50,7 +51,9 @@ def interpolated(ds: xr.Dataset, name: str, correction: str, times: xr.DataArray
             f"{field.dims} by which one could be brought to the other: give a correction beside the values"
         )
     field = within_valid_range(ds[[correction]], [correction])[correction].transpose(*own.dims)
-    found = _between(_seconds(times.variable), _seconds(own).ravel(), field.values.ravel().astype(float))
+    values = field.values.ravel().astype(float)
+    values[is_no_value(values)] = np.nan
+    found = _between(_seconds(times.variable), _seconds(own).ravel(), values)
     return xr.Variable(times.dims, found, {key: field.attrs[key] for key in ("units",) if key in field.attrs})
 
 

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -9,16 +10,21 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 import xarray as xr
 
-from oceanvar.errors import MissingVariableError, OceanVarError, StoreError
-from oceanvar.labels.axes import kind_of
-from oceanvar.labels.coordinates import TIME
-from oceanvar.labels.samples import PLACE, positions
+from oceanvar.errors import ConfigError, MissingVariableError, OceanVarError, StoreError
+from oceanvar.labels.coordinates import NAMES, TIME
+from oceanvar.labels.samples import positions, value_names
+from oceanvar.labels.times import decoded
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 TEXT = (".csv", ".txt", ".dat", ".tsv", ".asc")
 _FILES = (*TEXT, ".nc", ".nc4", ".netcdf", ".h5", ".zarr")
 _SEPARATORS = (",", ";", "\t")
+
+TEXT_FILLS = (-999, -9999, -99999)
+"""What stands in text, which has no way to declare it, for a number that is missing."""
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 MOST_TOLD = 5
 """Files that are named in one message."""
@@ -113,7 +119,7 @@ def opened(
     columns : sequence of str, optional
         Names of the columns of text without a header.
     time_units : str, optional
-        Of times that are numbers, as ``"days since 1950-01-01"``.
+        Of times that are numbers, as `oceanvar.labels.times.decoded` takes them.
     beside : sequence of str
         Further variables of other groups, ``group/name``: they come by that name, along dimensions of their own, with
         their times.
@@ -155,7 +161,17 @@ def _text(path: Path, columns: Sequence[str] | None) -> xr.Dataset:
         first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     separator = next((each for each in _SEPARATORS if each in first), r"\s+")
     named = {"header": None, "names": list(columns), "usecols": range(len(columns))} if columns else {}
-    frame = pd.read_csv(path, sep=separator, comment="#", skipinitialspace=True, **named)
+    frame = pd.read_csv(
+        path, sep=separator, comment="#", skipinitialspace=True, na_values=list(TEXT_FILLS), **named
+    )
+    if frame.empty:
+        raise StoreError("it has no rows")
+    for name in frame.columns:
+        cell = frame[name].iloc[0]
+        if isinstance(cell, str) and _DECIMAL_COMMA.fullmatch(cell.strip()):
+            raise StoreError(
+                f"column {name!r} has decimal commas ({cell!r}): write points, {cell.replace(',', '.')!r}"
+            )
     return xr.Dataset({name: ("sample", frame[name].to_numpy()) for name in frame.columns})
 
 
@@ -169,7 +185,7 @@ def _found(groups: dict[str, xr.Dataset], variable: str | None, preferred: Seque
     if found and not variable:
         found = [each for each in found if each[1] == found[0][1]]
     if not found and not variable:
-        found = [(group, str(each)) for group, ds in groups.items() for each in ds if _is_value(ds[each])]
+        found = [(group, each) for group, ds in groups.items() for each in value_names(ds)]
     if len(found) > 1:
         # The measurements of 20 Hz lie in a group of their own, after those of 1 Hz.
         found = [each for each in found if each[0].startswith("/data_01")] or found
@@ -185,10 +201,6 @@ def _found(groups: dict[str, xr.Dataset], variable: str | None, preferred: Seque
 
 def _there(groups: dict[str, xr.Dataset]) -> list[str]:
     return sorted(f"{group}/{each}".strip("/") for group, ds in groups.items() for each in ds.data_vars)
-
-
-def _is_value(field: xr.DataArray) -> bool:
-    return field.dtype.kind == "f" and kind_of(field)[0] not in PLACE
 
 
 def _with_parents(groups: dict[str, xr.Dataset], group: str) -> xr.Dataset:
@@ -225,8 +237,11 @@ def _with_others(ds: xr.Dataset, groups: dict[str, xr.Dataset], names: Sequence[
 
 
 def _with_time_units(ds: xr.Dataset, units: str) -> xr.Dataset:
-    times = [name for name in ds.variables if str(name).lower() in ("time", "t")]
-    return ds.assign({name: ds[name].assign_attrs(units=units) for name in times})
+    times = [name for name in ds.variables if str(name).lower() in NAMES[TIME]]
+    numbers = [name for name in times if ds[name].dtype.kind in "iuf"]
+    if len(numbers) < len(times):
+        raise ConfigError("the times are dates or text already, no numbers: leave time_units out")
+    return ds.assign({name: decoded(ds.variables[name].to_base_variable(), units) for name in numbers})
 
 
 def _matching(path: str) -> list[Path]:

@@ -1,6 +1,6 @@
 """The samples of one file: cut, taken as published, flagged, its swath and nadir apart."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ import xarray as xr
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.coordinates import TIME
 from oceanvar.labels.passes import IDENTITY
-from oceanvar.labels.samples import PLACE, SAMPLE, dates, over_samples, positions
-from oceanvar.labels.values import within_valid_range
+from oceanvar.labels.samples import SAMPLE, is_placed, over_samples, positions
+from oceanvar.labels.times import dates
+from oceanvar.labels.values import is_no_value, within_valid_range
 from oceanvar.observing.readers.corrections import corrected, interpolated
 from oceanvar.observing.readers.cutting import Region, Times, hull, is_inside
 from oceanvar.observing.readers.editing import block_means
@@ -43,12 +44,23 @@ class Choice:
 
 @dataclass
 class Counts:
-    """Values inside of the region and time, and those of them that are missing or flagged or lack a correction."""
+    """Values inside of the region and time, and those of them that are missing, and that are left out, by why."""
 
     inside: int = 0
     missing: int = 0
+    filled: int = 0
+    nowhere: int = 0
     flagged: int = 0
     uncorrected: int = 0
+
+    def left_out(self) -> dict[str, int]:
+        """Numbers of what is left out, by words for it."""
+        return {
+            "as fill values that nobody declared": self.filled,
+            "without a time or a place on the globe": self.nowhere,
+            "by flags": self.flagged,
+            "for want of a correction": self.uncorrected,
+        }
 
 
 def granule_samples(
@@ -78,13 +90,13 @@ def granule_samples(
     """
     flags = usual_flags(ds, name) if choice.keep is None else dict(choice.keep)
     ds = _cut(ds, name, flags, choice)
-    ds = as_published(within_valid_range(ds, [name, *choice.corrections]), name, choice.quality, choice.error)
+    ds = _without_fills(within_valid_range(ds, [name, *choice.corrections]), name, choice.corrections)
+    ds = as_published(ds, name, choice.quality, choice.error)
     ds = _chosen(ds, name, flags, choice, counts)
     found = []
     for part, suffix in _instruments(ds, name, choice.block):
         samples = over_samples(part, name)
-        known = np.logical_and.reduce([samples[each].notnull() for each in (name, *PLACE)])
-        samples = samples.isel({SAMPLE: known})
+        samples = samples.isel({SAMPLE: (samples[name].notnull() & is_placed(samples)).values})
         if "satellite" not in samples.coords:
             samples = samples.assign_coords(satellite=(SAMPLE, np.full(samples.sizes[SAMPLE], label)))
         satellite = samples["satellite"].values
@@ -126,6 +138,17 @@ def _cut(ds: xr.Dataset, name: str, flags: Mapping[str, Any], choice: Choice) ->
     return part.load()
 
 
+def _without_fills(ds: xr.Dataset, name: str, corrections: Sequence[str]) -> xr.Dataset:
+    """Values and corrections that are some, and where a value is a fill value that nobody declared."""
+    fields = {
+        each: ds[each].astype(np.float64) for each in (name, *corrections) if ds[each].dtype.kind in "iu"
+    }
+    fields |= {each: ds[each] for each in (name, *corrections) if ds[each].dtype.kind == "f"}
+    strange = {each: field.copy(data=is_no_value(field.values)) for each, field in fields.items()}
+    ds = ds.assign({each: field.where(~strange[each]) for each, field in fields.items()})
+    return ds.assign(is_fill=strange[name] if name in strange else xr.zeros_like(ds[name], bool))
+
+
 def _chosen(
     ds: xr.Dataset, name: str, flags: Mapping[str, Any], choice: Choice, counts: Counts
 ) -> xr.Dataset:
@@ -133,13 +156,18 @@ def _chosen(
     dims, places = positions(ds, name)
     value = corrected(ds, name, choice.plus, choice.minus)
     attrs = value.attrs
-    inside = is_inside({each: ds[source] for each, source in places.items()}, choice.region, choice.time)
+    located = {each: ds[source] for each, source in places.items()}
+    inside = is_inside(located, choice.region, choice.time)
     inside = xr.ones_like(value, bool) & inside
-    known, good = inside & ds[name].notnull(), inside
+    filled, known = inside & ds["is_fill"], inside & ds[name].notnull()
+    nowhere = known & ~is_placed(located)
+    good = known = known & ~nowhere
     for flag, wanted in flags.items():
         good = good & is_kept(ds[flag], wanted)
     counts.inside += int(inside.sum())
-    counts.missing += int((inside & ~known).sum())
+    counts.missing += int((inside & ~known & ~nowhere & ~filled).sum())
+    counts.filled += int(filled.sum())
+    counts.nowhere += int(nowhere.sum())
     counts.flagged += int((known & ~good).sum())
     counts.uncorrected += int((known & good & value.isnull()).sum())
     spanned = {dim for source in places.values() for dim in ds[source].dims}
