@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oceanvar.baselines.optimal import Lengths
+    from oceanvar.labels.samples import Tracks
     from oceanvar.network.varnet import VarNet
     from oceanvar.observing.samplers import AbstractSampler
 
@@ -80,19 +81,21 @@ class DatasetAccessor(_Interpolated[xr.Dataset]):
 
         return score(self._obj, truth, obs, **options)
 
-    def score_tracks(self, tracks: xr.Dataset | xr.DataArray, **options: Any) -> xr.Dataset:
+    def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
 
-        The variable is the one that both have, by its name.
+        Tracks come as `oceanvar.observing.as_samples` takes them; the variable is the one that both have, by its name.
         """
-        named = tracks.to_dataset() if isinstance(tracks, xr.DataArray) else tracks
-        shared = [name for name in self._obj.data_vars if name in named.data_vars]
+        from oceanvar.labels.samples import over_samples, value_names
+
+        named = value_names(over_samples(tracks))
+        shared = [name for name in self._obj.data_vars if name in named]
         if len(shared) != 1:
             raise MissingVariableError(
                 f"analysis and tracks need one variable in common, and have {shared} of {list(self._obj)} and "
-                f"{list(named)}: select or rename one"
+                f"{named}: select or rename one"
             )
-        return self._obj[shared[0]].varnet.score_tracks(named[shared[0]], **options)
+        return _scored(self._obj[shared[0]], tracks, str(shared[0]), options)
 
 
 @xr.register_dataarray_accessor("varnet")
@@ -117,12 +120,19 @@ class DataArrayAccessor(_Interpolated[xr.DataArray]):
 
         return score(self._obj, truth, obs, **options)
 
-    def score_tracks(self, tracks: xr.DataArray, **options: Any) -> xr.Dataset:
-        """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`."""
-        from oceanvar.metrics.along_track import score_along_track
-        from oceanvar.observing.tracks import sample_field
+    def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
+        """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
 
-        return score_along_track(sample_field(self._obj, tracks).values, tracks, **options)
+        Tracks come as `oceanvar.observing.as_samples` takes them, with one variable beside ``variance``.
+        """
+        from oceanvar.labels.samples import over_samples, value_names
+
+        named = [name for name in value_names(over_samples(tracks)) if name != "variance"]
+        if len(named) != 1:
+            raise MissingVariableError(
+                f"one variable of the tracks can be scored at a time, and there are {named}"
+            )
+        return _scored(self._obj, tracks, named[0], options)
 
     def plot_map(self, **options: Any) -> Any:
         """Draw a map of this field, at one time (``time=...``): see `oceanvar.plots.panels.plot_map`."""
@@ -135,3 +145,15 @@ class DataArrayAccessor(_Interpolated[xr.DataArray]):
         from oceanvar.plots.panels import plot_time_site
 
         return plot_time_site(self._obj, **options)
+
+
+def _scored(field: xr.DataArray, tracks: "Tracks", name: str, options: dict[str, Any]) -> xr.Dataset:
+    """Scores of a field beside one variable of tracks, each sample once."""
+    from oceanvar.labels.samples import located, over_samples
+    from oceanvar.metrics.along_track import score_along_track
+    from oceanvar.observing.tracks import sample_field
+
+    samples = located(over_samples(tracks), [name])
+    units = {key: field.attrs[key] for key in ("units",) if key in field.attrs}
+    estimate = xr.DataArray(sample_field(field, samples).values, dims="sample", attrs=units)
+    return score_along_track(estimate, samples[name], **options)

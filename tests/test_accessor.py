@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.baselines import interpolate_linear, optimal_interpolation
-from oceanvar.errors import MissingVariableError
+from oceanvar.errors import ConfigError, MendedWarning, MissingVariableError
 from oceanvar.metrics import score_along_track
 from oceanvar.observing import sample_field
 from tests.labelled_fields import sea_level
@@ -57,3 +57,12 @@ def test_scores_along_tracks():
         xr.testing.assert_identical(analysis.varnet.score_tracks(truth, min_points=5), expected)
     with pytest.raises(MissingVariableError, match="in common"):
         obs.varnet.score_tracks(tracks.rename("sla"))
+    with pytest.raises(MissingVariableError, match="one variable of the tracks"):
+        obs["ssh"].varnet.score_tracks(tracks.to_dataset().assign(depth=tracks))
+    with pytest.raises(ConfigError, match="tracks are a Dataset"):
+        obs.varnet.score_tracks([tracks.values])
+    with pytest.warns(MendedWarning, match="already"):
+        xr.testing.assert_identical(obs.varnet.score_tracks([tracks, tracks], min_points=5), expected)
+    in_cm = obs.assign(ssh=(100 * obs["ssh"]).assign_attrs(units="cm"))
+    in_m = tracks.assign_attrs(units="m")
+    xr.testing.assert_allclose(in_cm.varnet.score_tracks(in_m, min_points=5)["mu"], expected["mu"])

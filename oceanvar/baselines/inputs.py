@@ -11,7 +11,7 @@ from oceanvar.labels.alignment import check_broadcasts
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, NAMES, angles, coordinate_meant, meaning_of
 from oceanvar.labels.passes import passes_of
 from oceanvar.labels.samples import PLACE, Tracks, located, over_samples, value_names
-from oceanvar.labels.values import observed
+from oceanvar.labels.values import usable
 
 VARIANCE = "variance"
 """Name of the variable that is the error variance of each observation."""
@@ -66,7 +66,7 @@ def checked_inputs(
     values = fields.drop_vars(VARIANCE, errors="ignore")
     names = value_names(values) or [str(name) for name in values.data_vars]
     values = values.drop_vars([name for name in values.data_vars if name not in names])
-    values = values.assign({name: observed(values[name], "the observations") for name in names})
+    values = values.assign({name: usable(values[name], "the observations") for name in names})
     if noise_std is None:
         values, noise_std = _with_own_errors(values, fields)
     return Inputs(values, noise_std, scales)

@@ -50,7 +50,7 @@ def optimal_interpolation(
         Observations, NaN where nothing was observed: on a grid, or samples with coordinates along a track, also
         in lists. Dimensions that no coordinate in `lengths` has ("window", say) are independent problems.
         Coordinates may be two-dimensional (a curvilinear grid). Values that are none are not used, see
-        `oceanvar.labels.values.observed`; with `targets`, samples without a place are left out, and of those that
+        `oceanvar.labels.values.usable`; with `targets`, samples without a place are left out, and of those that
         are there twice the first one counts.
     lengths : Mapping[str, float] or sequence of them
         Length L of `Covariance` for each coordinate or dimension: km for latitude and longitude (known by name

@@ -16,7 +16,7 @@ from oceanvar.baselines.withholding import error_factor
 from oceanvar.errors import ConfigError
 from oceanvar.labels.alignment import check_broadcasts
 from oceanvar.labels.coordinates import coordinate_of
-from oceanvar.labels.values import observed
+from oceanvar.labels.values import usable
 
 
 def fit_lengths(
@@ -81,7 +81,7 @@ def fit_lengths(
         )
     coordinates = {name: coordinate_of(obs, name) for name in candidates[0]}
     dims = list(dict.fromkeys(dim for one in coordinates.values() for dim in one.dims))
-    obs = observed(obs.compute(), "the observations")
+    obs = usable(obs.compute(), "the observations")
     reference = obs if truth is None else truth.compute()
     check_broadcasts(reference, obs, "truth and observations")
     if withheld is not None:
@@ -160,7 +160,7 @@ def fit_covariance(
         As of `optimal_interpolation`, or when `obs` has further dimensions.
     """
     scales = scales_of(lengths)
-    layout = observed(obs.rename("obs").compute(), "the observations").to_dataset()
+    layout = usable(obs.rename("obs").compute(), "the observations").to_dataset()
     problem = Problem(layout, scales, periods or {}, kernel, shares, n_nearest, None, orbit_errors)
     if set(obs.dims) != set(problem.dims):
         raise ConfigError(

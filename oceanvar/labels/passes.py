@@ -1,6 +1,6 @@
 """Passes: which samples a satellite took in one go, and which are the same measurement."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -50,13 +50,13 @@ def passes_of(samples: xr.Dataset) -> np.ndarray:
     """
     known = [samples[name].values for name in _IDENTITY if name in samples.variables]
     if "track" in samples.variables:
-        return _numbered(known)
+        return numbered(known)
     if "time" not in samples.variables:
         raise MissingVariableError(
             "passes are told apart by a coordinate 'track' or by times, and there are only "
             f"{sorted(map(str, samples.variables))}"
         )
-    satellites = _numbered(known) if known else np.zeros(samples["time"].size, int)
+    satellites = numbered(known) if known else np.zeros(samples["time"].size, int)
     seconds = numbers(samples["time"]).values * 86_400
     order = np.lexsort((seconds, satellites))
     is_first = (np.diff(seconds[order]) > GAP_SECONDS) | (np.diff(satellites[order]) != 0)
@@ -82,7 +82,7 @@ def is_repeated(samples: xr.Dataset) -> np.ndarray:
     return repeated
 
 
-def _numbered(columns: list[np.ndarray]) -> np.ndarray:
+def numbered(columns: Sequence[np.ndarray]) -> np.ndarray:
     """One number for each different row of several columns."""
     found = np.zeros(len(columns[0]), int)
     for each in columns:

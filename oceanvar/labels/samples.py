@@ -12,7 +12,7 @@ from oceanvar.labels.coordinates import CIRCLE, LATITUDE, LONGITUDE, TIME
 from oceanvar.labels.passes import IDENTITY, identity, is_repeated
 from oceanvar.labels.times import dates
 from oceanvar.labels.units import conversion
-from oceanvar.labels.values import observed
+from oceanvar.labels.values import usable
 
 SAMPLE = "sample"
 
@@ -63,11 +63,11 @@ def as_samples(
     Warns
     -----
     MendedWarning
-        Where samples are left out, or values are none (`oceanvar.labels.values.observed`), with their number.
+        Where samples are left out, or values are none (`oceanvar.labels.values.usable`), with their number.
     """
     samples = over_samples(tracks, variable, needed)
     chosen = _names(variable) or value_names(samples)
-    samples = samples.assign({name: observed(samples[name], "the tracks") for name in chosen})
+    samples = samples.assign({name: usable(samples[name], "the tracks") for name in chosen})
     left_out = ~(is_placed(samples, needed).values & _has_value(samples, chosen))
     samples = _told(samples, left_out, "without a place, a time or a value")
     return located(samples, chosen, needed)

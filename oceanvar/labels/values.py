@@ -79,7 +79,7 @@ def within_valid_range(ds: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
     return ds.assign(found) if found else ds
 
 
-def observed(field: xr.DataArray, what: str) -> xr.DataArray:
+def usable(field: xr.DataArray, what: str) -> xr.DataArray:
     """Values as observations where no model says which are plausible: NaN for those that are none.
 
     Not used, and told, are values outside of the valid range that attributes give, infinities, the fill value of

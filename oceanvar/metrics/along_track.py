@@ -14,6 +14,9 @@ from scipy.signal import welch
 from oceanvar.errors import ConfigError, MissingVariableError, ScoreError
 from oceanvar.labels.alignment import on_grid
 from oceanvar.labels.coordinates import is_time, numbers
+from oceanvar.labels.passes import numbered
+from oceanvar.labels.units import conversion
+from oceanvar.labels.values import usable
 from oceanvar.metrics.intervals import bootstrap_sums
 from oceanvar.metrics.spectra import RESOLVED
 
@@ -56,13 +59,14 @@ def score_along_track(
     Parameters
     ----------
     estimate : DataArray or array (n,)
-        The analysis at the samples: `ds.varnet.score_tracks` takes a gridded analysis.
+        The analysis at the samples: `ds.varnet.score_tracks` takes a gridded analysis. Converted to the units of
+        `observed` where both have some.
     observed : DataArray
         What was measured, over one dimension, with a time: dates, or numbers in days. Samples where either is
-        NaN are left out.
+        NaN are left out, and values that are none (`oceanvar.labels.values.usable`).
     passes : str
-        Name of the coordinate that numbers the passes. With it, no segment runs from one pass into another, and
-        several satellites may be mixed; where there is none, gaps alone divide the samples.
+        Name of the coordinate that numbers the passes. With it, no segment runs from one pass into another; nor from
+        one satellite to another where there is a coordinate ``satellite``. Else gaps alone divide the samples.
     min_points : int
         Days with fewer points are left out.
     segment_km : float
@@ -98,7 +102,9 @@ def score_along_track(
     MissingVariableError
         When `observed` has no time.
     ConfigError
-        When it has several dimensions, or a number is not positive.
+        When it is no DataArray of one dimension, or a number is not positive.
+    UnitsMismatchError
+        When the units of the two measure different things.
 
     Notes
     -----
@@ -106,6 +112,11 @@ def score_along_track(
     an AR(1) truth, with independent segments: 8 % larger of 30 segments, 2 % of 100, 1 % of 300, and intervals at
     level 0.95 that cover the closed form in 75, 91 and 93 of 100 repetitions.
     """
+    if not isinstance(observed, xr.DataArray):
+        raise ConfigError(
+            f"observed is a DataArray of samples with a time, and not {type(observed).__name__}: choose a variable, "
+            "tracks['name']"
+        )
     if observed.ndim != 1 or not all(one > 0 for one in (min_points, segment_km, max_gap_seconds)):
         raise ConfigError(
             f"need samples along one dimension (given {list(observed.dims)}), and positive min_points, segment_km "
@@ -139,10 +150,12 @@ def first_crossing(score: np.ndarray, wavelengths: np.ndarray) -> np.ndarray:
 
 
 def _samples(estimate: xr.DataArray | ArrayLike, observed: xr.DataArray, passes: str) -> _Samples:
-    bare = observed.astype(np.float64)
+    bare = usable(observed, "the samples").astype(np.float64)
     if isinstance(estimate, xr.DataArray):
         estimate = on_grid(
-            estimate.reset_coords(drop=True), bare.reset_coords(drop=True), "estimate and observed"
+            _in_units_of(observed, estimate).reset_coords(drop=True),
+            bare.reset_coords(drop=True),
+            "estimate and observed",
         )
     found = np.asarray(estimate, dtype=np.float64)
     if found.shape != observed.shape:
@@ -152,17 +165,24 @@ def _samples(estimate: xr.DataArray | ArrayLike, observed: xr.DataArray, passes:
     times = [one for one in observed.coords.values() if is_time(one) and one.dims == observed.dims]
     if not times:
         raise MissingVariableError(f"samples need a time, and have only {sorted(map(str, observed.coords))}")
-    time = times[0]
+    known = np.isfinite(found) & np.isfinite(bare.values) & times[0].notnull().values
+    time, found, values = times[0][known], found[known], bare.values[known]
     start = time.dt.floor("D") if time.dtype.kind in "mMO" else np.floor(time)
-    seconds = numbers(time).values * SECONDS_A_DAY
-    track = np.zeros(len(found), int)
-    if passes in observed.coords:
-        track = np.unique(observed[passes], return_inverse=True)[1]
+    seconds = numbers(time).values * SECONDS_A_DAY if known.any() else np.zeros(0)
+    names = [name for name in dict.fromkeys((passes, "satellite")) if name in observed.coords]
+    columns = [np.broadcast_to(observed[name].values, observed.shape)[known] for name in names]
+    track = numbered(columns) if columns else np.zeros(len(found), int)
     day = np.unique(start, return_inverse=True)[1]
-    known = np.isfinite(found) & np.isfinite(bare.values)
     order = np.lexsort((seconds, track))
-    order = order[known[order]]
-    return _Samples(found[order], bare.values[order], seconds[order], day[order], track[order])
+    return _Samples(found[order], values[order], seconds[order], day[order], track[order])
+
+
+def _in_units_of(observed: xr.DataArray, estimate: xr.DataArray) -> xr.DataArray:
+    given, wanted = estimate.attrs.get("units"), observed.attrs.get("units")
+    if not (isinstance(given, str) and isinstance(wanted, str)):
+        return estimate
+    way = conversion(given, wanted, "the estimate")
+    return estimate * way.factor + way.offset
 
 
 def _day_scores(samples: _Samples, min_points: int, bootstrap: tuple[float, int, int]) -> xr.Dataset:

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MendedWarning
-from oceanvar.labels.values import DEFAULT_FILL, is_no_value, observed
+from oceanvar.labels.values import DEFAULT_FILL, is_no_value, usable
 
 
 def heights(n=300, centre=0.0, spread=0.1):
@@ -47,20 +47,20 @@ def test_they_are_told_when_they_are_looked_at():
     with pytest.warns(
         MendedWarning, match="3 of 300 values of 'ssh' of the tracks, -999, are infinite or fill"
     ):
-        eager = observed(field, "the tracks")
+        eager = usable(field, "the tracks")
     assert eager.attrs == {"units": "m"}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lazy = observed(field.copy(data=da.from_array(values, 100)), "the tracks")
+        lazy = usable(field.copy(data=da.from_array(values, 100)), "the tracks")
     with pytest.warns(MendedWarning, match="3 of 100"):
         xr.testing.assert_identical(lazy.compute(), eager)
     limited = field.assign_attrs(valid_min=-5.0)
     with pytest.warns(MendedWarning, match="3 of 300 .* lie outside of the valid range"):
-        np.testing.assert_array_equal(observed(limited, "the tracks"), eager)
+        np.testing.assert_array_equal(usable(limited, "the tracks"), eager)
 
 
 def test_packed_values_and_durations_are_refused():
     field = xr.DataArray(np.arange(3, dtype=np.int16), dims="x", name="ssh")
     for wrong in (field.assign_attrs(scale_factor=0.1), field.astype("timedelta64[ns]"), field.astype(str)):
         with pytest.raises(ConfigError, match="'ssh' of the tracks"):
-            observed(wrong, "the tracks")
+            usable(wrong, "the tracks")

@@ -5,7 +5,14 @@ import pytest
 import xarray as xr
 from scipy.signal import welch
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, ScoreError
+from oceanvar.errors import (
+    ConfigError,
+    GridMismatchError,
+    MendedWarning,
+    MissingVariableError,
+    ScoreError,
+    UnitsMismatchError,
+)
 from oceanvar.metrics import score_along_track
 from oceanvar.metrics.along_track import GROUND_SPEED, first_crossing
 
@@ -172,9 +179,48 @@ def test_the_interval_covers_as_often_as_it_says():
     assert covered / 40 >= 0.85
 
 
+def score(estimate, observed):
+    return score_along_track(estimate, observed, n_resamples=20, segment_km=300)
+
+
+def test_units_are_those_of_what_was_measured():
+    rng = np.random.default_rng(0)
+    observed = track(rng.standard_normal(400), np.arange(400))
+    estimate = observed + 0.1 * rng.standard_normal(400)
+    expected = score(estimate.values, observed)
+    xr.testing.assert_allclose(score((100 * estimate).assign_attrs(units="cm"), observed), expected)
+    xr.testing.assert_allclose(score(estimate.drop_attrs(), observed), expected)
+    with pytest.raises(UnitsMismatchError, match="the estimate is in 'K'"):
+        score(estimate.assign_attrs(units="K"), observed)
+
+
+def test_satellites_are_divided_without_tracks():
+    rng = np.random.default_rng(0)
+    one, other = (track(rng.standard_normal(400), np.arange(400) + shift) for shift in (0, 0.3))
+    apart = xr.concat([one.assign_coords(track=("sample", np.full(400, n))) for n in (0, 1)], "sample")
+    both = xr.concat([one, other], "sample").assign_coords(satellite=("sample", np.repeat(["a", "b"], 400)))
+    found = score(0.9 * both, both)
+    assert int(found["n_stretches"]) == 2
+    np.testing.assert_allclose(found["wavelength"], score(0.9 * apart, apart)["wavelength"])
+
+
+def test_fills_and_missing_times_are_not_scored():
+    rng = np.random.default_rng(0)
+    observed = track(rng.standard_normal(400), np.arange(400))
+    missing = observed.where((np.arange(400) != 0) & (np.arange(400) != 9))
+    odd = observed.copy()
+    odd[9], odd["time"].values[0] = 9.969209968386869e36, np.datetime64("NaT")
+    with pytest.warns(MendedWarning, match="1 of 400 values of 'ssh' of the samples"):
+        found = score(observed.values, odd)
+    xr.testing.assert_identical(found, score(observed.values, missing))
+
+
 def test_mistakes():
     values = np.arange(20.0)
     good = track(values, 10 * np.arange(20))
+    for wrong in (good.to_dataset(), values, [good]):
+        with pytest.raises(ConfigError, match="observed is a DataArray"):
+            score_along_track(values, wrong)
     with pytest.raises(ConfigError, match="one dimension"):
         score_along_track(values, good.expand_dims(window=1))
     with pytest.raises(ScoreError, match="give one for each"):

@@ -9,7 +9,7 @@ from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError
 from oceanvar.labels.alignment import joined
 from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME, meant_dims
 from oceanvar.labels.units import conversion
-from oceanvar.labels.values import observed
+from oceanvar.labels.values import usable
 from oceanvar.observing.readers.cutting import Region, Times, check_cut, is_inside
 from oceanvar.observing.readers.files import Paths, files_of, read_all
 from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST, as_published, companions
@@ -100,7 +100,7 @@ def _image(
     if region is not None:
         longitude = ds[dims[LONGITUDE]]
         ds = ds.assign_coords({longitude.name: region[0] + (longitude - region[0]) % 360})
-    ds = as_published(ds.assign({name: observed(ds[name], str(path))}), name, quality, error)
+    ds = as_published(ds.assign({name: usable(ds[name], str(path))}), name, quality, error)
     ds = ds[[each for each in (name, "variance", "pixel_time") if each in ds]]
     return ds.transpose(*order, ...)
 
