@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import MissingVariableError, StoreError
+from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, StoreError
 from oceanvar.labels.coordinates import (
     LATITUDE,
     LONGITUDE,
@@ -18,7 +18,7 @@ from oceanvar.labels.coordinates import (
 )
 from oceanvar.labels.curvilinear import curvilinear
 from oceanvar.labels.passes import GAP_SECONDS, passes_of
-from oceanvar.labels.samples import SAMPLE, Tracks, over_samples, own_dim
+from oceanvar.labels.samples import SAMPLE, Tracks, located, over_samples, own_dim, value_names
 from oceanvar.labels.samples import as_samples as as_samples
 
 FILE_EPOCH = "1950-01-01"
@@ -80,21 +80,40 @@ def withhold_passes(tracks: Tracks, fraction: float, seed: int = 0) -> tuple[xr.
     ----------
     tracks : Dataset, DataArray or sequence of these
         As `oceanvar.labels.samples.as_samples` takes them, with a coordinate ``track`` or with times, whose pauses
-        tell passes apart.
+        tell passes apart. Where they have places, a sample that is there twice (near-real-time and reprocessed)
+        counts once, so that none is in both parts.
     fraction : float
-        Share of the passes to withhold.
+        Share of the passes to withhold, from 0 to 1.
     seed : int
         Of the choice.
+
+    Raises
+    ------
+    ConfigError
+        If the fraction is no such share.
+    MissingVariableError
+        If there is neither a coordinate ``track`` nor a time.
     """
-    samples = over_samples(tracks, needed=())
-    if "track" not in samples.variables:
-        samples = over_samples(tracks, needed=(TIME,))
+    if not 0 <= fraction <= 1:
+        raise ConfigError(f"fraction is the share of the passes to withhold, from 0 to 1, and not {fraction}")
+    samples = _each_once(tracks)
     number = passes_of(samples)
     passes = np.unique(number)
     n_withheld = round(fraction * len(passes))
     chosen = np.random.default_rng(seed).permutation(passes)[:n_withheld]
     withheld = np.isin(number, chosen)
     return samples.isel({SAMPLE: ~withheld}), samples.isel({SAMPLE: withheld})
+
+
+def _each_once(tracks: Tracks) -> xr.Dataset:
+    """Samples that are there once, as far as places and times say so."""
+    try:
+        samples = over_samples(tracks)
+    except (MissingVariableError, GridMismatchError):
+        # Without places the passes can still be told apart.
+        samples = over_samples(tracks, needed=())
+        return samples if "track" in samples.variables else over_samples(tracks, needed=(TIME,))
+    return located(samples, value_names(samples))
 
 
 def sample_field(field: xr.DataArray, tracks: Tracks) -> xr.DataArray:

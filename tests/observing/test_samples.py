@@ -318,6 +318,18 @@ def test_passes_are_withheld_by_tracks_of_a_cycle_or_by_pauses_of_a_satellite():
         withhold_passes(bare[0].reset_index("time").drop_vars("time"), 0.5)
 
 
+def test_a_sample_that_is_there_twice_is_not_both_kept_and_withheld():
+    reprocessed = xr.concat([level3(20, START + n * DAY) for n in range(6)], "time")
+    real_time = reprocessed.assign(sla_filtered=reprocessed["sla_filtered"] + 0.01)
+    with pytest.warns(MendedWarning, match="120 of 240 samples are there already"):
+        kept, withheld = withhold_passes([reprocessed, real_time], 0.5, seed=1)
+    assert kept.sizes["sample"] == withheld.sizes["sample"] == 60
+    assert not set(kept["time"].values) & set(withheld["time"].values)
+    for wrong in (-0.1, 1.5, np.nan):
+        with pytest.raises(ConfigError, match="share of the passes"):
+            withhold_passes(reprocessed, wrong)
+
+
 def test_measurements_of_a_truth_along_real_tracks():
     where = grid()
     truth = (where["lat"] + 0 * where["lon"] + 0 * (where["time"] - START) / DAY).transpose(
