@@ -20,6 +20,8 @@ _SPELLINGS = (
 _SCALED = re.compile(r"([+]?[0-9]*[.]?[0-9]+(?:e[+-]?[0-9]+)?)\s*([^\W\d_].*)?", re.IGNORECASE)
 """A number before a unit: ``10 cm``, ``1e-2``."""
 
+_LOGARITHM = re.compile(r"lg\(re:? ?1 (.+)\)")
+
 _NO_UNIT = (tokenize.TokenError, ArithmeticError, TypeError, ValueError, AttributeError, AssertionError)
 """Errors that text which is no unit ends in."""
 
@@ -90,6 +92,12 @@ def one_spelling(text: str) -> str:
         return str(units.Unit(_spelt(text)))
     except (PintError, *_NO_UNIT):
         return text
+
+
+def of_logarithm(units: object) -> str | None:
+    """Units of the values whose decimal logarithm is in these ones, UDUNITS' ``lg(re 1 mg m-3)``; else None."""
+    found = _LOGARITHM.fullmatch(units.strip()) if isinstance(units, str) else None
+    return found[1].strip() if found else None
 
 
 def squared(units: str) -> str:

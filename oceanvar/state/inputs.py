@@ -15,7 +15,7 @@ from oceanvar.labels.alignment import reordered
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import NAMES
 from oceanvar.labels.ordering import extended, n_before, ordered, taken
-from oceanvar.labels.units import Conversion, conversion, squared
+from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.spaces import StateSpace
 from oceanvar.state.transforms import from_log10
@@ -89,6 +89,7 @@ def mended(
         check_decoded(result.ds[name], what)
     # Before units change: the valid range is in those of the file.
     result = replace(result, ds=within_valid_range(result.ds, present))
+    result = _out_of_logarithms(result, space, what)
     result = _converted(result, space, what)
     result = _transformed(result, space)
     for dim in space.dims if dims is None else dims:
@@ -191,6 +192,25 @@ def _dims_by_meaning(field: xr.DataArray, space: StateSpace) -> dict[str, str]:
 
 _MEANINGS = {name: meaning for meaning, names in NAMES.items() for name in names}
 """What usual names of dimensions mean, for a state space that has not learned it."""
+
+
+def _out_of_logarithms(given: Mended, space: StateSpace, what: str) -> Mended:
+    """Values for decimal logarithms of them, known by their units, where the state space takes these itself.
+
+    So units are converted, and the analysis comes back, as for other data.
+    """
+    scales = {
+        name: scale
+        for each in space.observing.values()
+        for name, scale in zip(each.variables, each.scales, strict=True)
+    }
+    found, told = {}, []
+    for name, logs in given.ds.data_vars.items():
+        units = of_logarithm(logs.attrs.get("units"))
+        if units is not None and scales.get(str(name), name) in space.transform:
+            found[name] = (10.0**logs).astype(logs.dtype).assign_attrs(logs.attrs | {"units": units})
+            told.append(f"{what} have the logarithm of {name!r}: the analysis is in {units!r}")
+    return given.then(given.ds.assign(found), told, lambda analysis: analysis) if found else given
 
 
 def _converted(given: Mended, space: StateSpace, what: str) -> Mended:

@@ -1,12 +1,24 @@
 """Gridded files in the structures in which they are published, read as observations with errors."""
 
+import warnings
+
 import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 
 import oceanvar
-from oceanvar.errors import ConfigError, GridMismatchError, StoreError, UnitsMismatchError
+from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, StoreError, UnitsMismatchError
+from oceanvar.network import VarNet
+from oceanvar.state import Instrument, StateSpace
+from oceanvar.variational import (
+    Assimilator,
+    BeamAverage,
+    ConjugateGradients,
+    ObservationTerm,
+    PriorTerm,
+    VariationalCost,
+)
 from tests.observing import deliveries
 
 NOON = np.datetime64("2019-01-02T12", "ns")
@@ -102,10 +114,61 @@ def test_variances_are_converted_with_the_square(tmp_path):
     coords = {"time": [NOON], "lat": LATITUDE, "lon": LONGITUDE}
     height = xr.Dataset({"sla": (("time", "lat", "lon"), metres, {"units": "m"})}, coords)
     height.to_netcdf(tmp_path / "h.nc")
-    ds = oceanvar.open_images(tmp_path, error=0.1, units="cm")
-    np.testing.assert_allclose(ds["sla"], 50.0)
-    np.testing.assert_allclose(ds["variance"], 100.0)
-    assert ds["variance"].attrs["units"] == "(cm)2"
+    height["error"] = xr.full_like(height["sla"], 100.0).assign_attrs(units="mm")
+    height.to_netcdf(tmp_path / "h.nc")
+    # A number is meant in the units of the result.
+    for error, units, variance in ((10.0, "cm", 100.0), ("error", "cm", 100.0), ("error", None, 0.01)):
+        ds = oceanvar.open_images(tmp_path, "sla", error=error, units=units)
+        np.testing.assert_allclose(ds["sla"], 50.0 if units else 0.5)
+        np.testing.assert_allclose(ds["variance"], variance)
+        assert ds["variance"].attrs["units"] == f"({units or 'm'})**2"
+
+
+def smoother(name, **options):
+    patch = {"time": 2, "lat": 4, "lon": 6}
+    instruments = {"state": Instrument((name,), variance="variance")}
+    space = StateSpace((name,), tuple(patch), patch=patch, instruments=instruments, **options)
+    cost = VariationalCost(ObservationTerm(), PriorTerm(BeamAverage([1.0, 1.0, 1.0]), weight=2.0))
+    return VarNet(Assimilator(cost, ConjugateGradients(), 10), space)
+
+
+@pytest.mark.parametrize("units", [None, "kelvin", "degree_Celsius"])
+@pytest.mark.parametrize("learned", ["kelvin", "degree_Celsius"])
+def test_models_take_temperatures_with_their_errors(units, learned, tmp_path):
+    for day in range(2):
+        level3(tmp_path / f"{day}.nc", NOON + day * DAY)
+    name = "sea_surface_temperature"
+    mean = 292.0 if learned == "kelvin" else 18.85
+    model = smoother(name, mean={name: mean}, std={name: 1.0}, units={name: learned})
+    ds = oceanvar.open_images(tmp_path, units=units)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MendedWarning)
+        analysis = ds.varnet.assimilate(model)[name]
+    zero = 273.15 if units == "degree_Celsius" else 0.0
+    assert analysis.attrs["units"] == (units or "kelvin")
+    assert 290 < float(analysis.mean()) + zero < 293
+
+
+def test_models_of_logarithms_take_chlorophyll_and_give_it_back(tmp_path):
+    chlorophyll = np.random.default_rng(0).lognormal(0, 0.3, (2, 4, 6))
+    for day in range(2):
+        time = (NOON + day * DAY).astype("datetime64[D]")
+        deliveries.colour(tmp_path / f"{day}.nc", time, LATITUDE, LONGITUDE, chlorophyll[day])
+    ds = oceanvar.open_images(tmp_path).rename(latitude="lat", longitude="lon")
+    assert ds["variance"].attrs == {"long_name": "error variance of the decimal logarithm"}
+    model = smoother(
+        "CHL", mean={"CHL": 0.0}, std={"CHL": 0.3}, units={"CHL": "mg m-3"}, transform={"CHL": "log10"}
+    )
+    linear = ds.assign(CHL=(10 ** ds["CHL"]).assign_attrs(units="mg m-3"))
+    expected = linear.varnet.assimilate(model)["CHL"]
+    with (
+        pytest.warns(MendedWarning, match="the logarithm of 'CHL': the analysis is in 'milligram m-3'"),
+        pytest.warns(MendedWarning, match="'CHL' from 'milligram m-3' to 'mg m-3'"),
+    ):
+        analysis = ds.varnet.assimilate(model)["CHL"]
+    assert analysis.attrs["units"] == "milligram m-3"
+    np.testing.assert_allclose(analysis, expected, rtol=1e-5)
+    assert 0.3 < float(analysis.median()) < 3
 
 
 def test_what_is_wrong_is_said(tmp_path):
@@ -117,6 +180,8 @@ def test_what_is_wrong_is_said(tmp_path):
         oceanvar.open_images(tmp_path / "a.nc", units="m")
     with pytest.raises(StoreError, match="1 of 1 files cannot be used: .*no variable 'sst'"):
         oceanvar.open_images(tmp_path / "a.nc", "sst")
+    with pytest.raises(StoreError, match="no variable 'nope' for error=; there are"):
+        oceanvar.open_images(tmp_path / "a.nc", error="nope")
     with pytest.raises(StoreError, match="no point of its grid lies in the region"):
         oceanvar.open_images(tmp_path / "a.nc", region=(0, 10, 50, 60))
     with pytest.raises(StoreError, match="none of 1 files has a time in"):

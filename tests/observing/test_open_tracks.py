@@ -363,6 +363,20 @@ def test_dates_of_text_are_read_in_one_way_or_refused(tmp_path):
         oceanvar.open_tracks(text(tmp_path / "c.csv", []))
 
 
+def test_errors_of_tracks_in_other_units_are_joined(tmp_path):
+    for day, (units, scale) in enumerate({"m": 1.0, "cm": 100.0}.items()):
+        along = {name: ("time", values) for name, values in line(30).items()}
+        heights = xr.Dataset(coords={"time": seconds(30) + day * DAY}).assign_coords(along)
+        for name, values in (("sla", 0.01 * np.arange(30)), ("sla_error", np.full(30, 0.03))):
+            heights[name] = ("time", scale * values, {"units": units})
+        heights.to_netcdf(tmp_path / f"{day}.nc")
+    for error in ("sla_error", 0.03):
+        tracks = oceanvar.open_tracks(tmp_path, "sla", error=error)
+        np.testing.assert_allclose(tracks["sla"], np.tile(0.01 * np.arange(30), 2))
+        np.testing.assert_allclose(tracks["variance"], 0.03**2)
+        assert tracks["variance"].attrs["units"] == "(m)**2"
+
+
 # --- editing and errors -----------------------------------------------------------------------------------
 
 

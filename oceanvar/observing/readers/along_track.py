@@ -16,7 +16,7 @@ from oceanvar.observing.readers.cutting import Region, Times, check_cut
 from oceanvar.observing.readers.editing import is_spike
 from oceanvar.observing.readers.files import Paths, files_of, read_all
 from oceanvar.observing.readers.granules import Choice, Counts, granule_samples
-from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST
+from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST, with_units_of_variance
 
 KEPT = ("units", "long_name", "standard_name", "comment")
 """Attributes of a variable that hold for its samples too."""
@@ -82,7 +82,8 @@ def open_tracks(
         it is interpolated linearly between neighbours at most 2.5 s apart. A value without its correction does not
         count.
     error : str or float, optional
-        Standard deviation of the error, or the name of the variable that holds it, instead of the published one.
+        Standard deviation of the error in the units of the result, those of the first file, or the name of the variable
+        that holds it, instead of the published one.
     quality : int
         Lowest quality level of GHRSST.
     spikes : float, optional
@@ -157,6 +158,8 @@ def _edited(samples: xr.Dataset, variable: str, spikes: float | None, counts: Co
         warnings.warn(told, MendedWarning, stacklevel=3)
     samples = samples.isel({SAMPLE: np.argsort(samples[TIME].values, kind="stable")})
     samples = samples.assign_coords(track=(SAMPLE, passes_of(samples)))
+    if "variance" in samples:
+        samples = with_units_of_variance(samples, variable)
     for name in samples.data_vars:
         samples[name].attrs = {key: samples[name].attrs[key] for key in KEPT if key in samples[name].attrs}
     editing = f"{counts.missing} of {counts.inside} values are missing; {told}".removesuffix("; ")

@@ -12,7 +12,14 @@ from oceanvar.labels.units import conversion
 from oceanvar.labels.values import usable
 from oceanvar.observing.readers.cutting import Region, Times, check_cut, is_inside
 from oceanvar.observing.readers.files import Paths, files_of, read_all
-from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST, as_published, companions
+from oceanvar.observing.readers.published import (
+    CHLOROPHYLL,
+    MIN_QUALITY,
+    SST,
+    as_published,
+    companions,
+    with_units_of_variance,
+)
 
 
 def open_images(
@@ -44,8 +51,8 @@ def open_images(
     quality : int
         Lowest quality level of GHRSST that counts, from 0 to 5.
     error : str or float, optional
-        Standard deviation of the error in units of the result, or the name of the variable that holds it, instead of
-        the published one.
+        Standard deviation of the error in the units of the result, those of `units` if these are given, or the name of
+        the variable that holds it, instead of the published one.
     units : str, optional
         To convert to, ``"degree_Celsius"`` say. Default: those of the files.
 
@@ -94,6 +101,10 @@ def _image(
             f"{name!r} lies along {ds[name].dims}, not along time, latitude and longitude: swaths are for open_tracks"
         )
     wanted = {name, error, *companions(name), *dims.values()}
+    if isinstance(error, str) and error not in ds.variables:
+        raise MissingVariableError(
+            f"no variable {error!r} for error=; there are {sorted(map(str, ds.data_vars))}"
+        )
     ds = ds.drop_vars([each for each in ds.variables if each not in wanted])
     order = [dims[each] for each in (TIME, LATITUDE, LONGITUDE)]
     ds = ds.isel(_box(ds, dims, region, time)).load()
@@ -152,16 +163,13 @@ def _one_after_the_other(parts: list[xr.Dataset], name: str) -> xr.Dataset:
 
 
 def _in_units(ds: xr.Dataset, name: str, units: str | None) -> xr.Dataset:
-    if units is None:
-        return ds
-    given = ds[name].attrs.get("units")
-    if given is None:
-        raise ConfigError(f"{name!r} has no units, and cannot be converted to {units!r}")
-    way = conversion(given, units, f"variable {name!r}")
-    attrs = ds[name].attrs | {"units": units}
-    ds = ds.assign({name: (ds[name] * way.factor + way.offset).assign_attrs(attrs)})
-    if "variance" in ds:
-        ds["variance"] = (ds["variance"] * way.factor**2).assign_attrs(
-            ds["variance"].attrs | {"units": f"({units})2"}
-        )
-    return ds
+    if units is not None:
+        given = ds[name].attrs.get("units")
+        if given is None:
+            raise ConfigError(f"{name!r} has no units, and cannot be converted to {units!r}")
+        way = conversion(given, units, f"variable {name!r}")
+        attrs = ds[name].attrs | {"units": units}
+        ds = ds.assign({name: (ds[name] * way.factor + way.offset).assign_attrs(attrs)})
+        if "units" in ds.get("variance", xr.DataArray()).attrs:
+            ds = ds.assign(variance=ds["variance"] * way.factor**2)
+    return with_units_of_variance(ds, name) if "variance" in ds else ds

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.labels.coordinates import TIME
-from oceanvar.labels.units import conversion
+from oceanvar.labels.units import conversion, of_logarithm, squared
 
 SST = ("sea_surface_temperature", "analysed_sst")
 CHLOROPHYLL = ("CHL", "chlor_a")
@@ -31,17 +31,23 @@ def as_published(ds: xr.Dataset, variable: str, quality: int, error: str | float
     quality : int
         Lowest ``quality_level`` of GHRSST that counts.
     error : str or float, optional
-        Standard deviation of the error, or the name of the variable that holds it, instead of the published one.
+        Standard deviation of the error, or the name of the variable that holds it, instead of the published one. That
+        of a number has no units yet: those of the result, see `with_units_of_variance`.
+
+    Raises
+    ------
+    UnitsMismatchError
+        If its units are no units of the values.
     """
     if variable in SST and ("quality_level" in ds or "sses_bias" in ds or "analysis_error" in ds):
         ds = _temperature(ds, variable, quality)
     elif is_chlorophyll(ds[variable]):
         ds = _logarithm(ds, variable)
     if isinstance(error, str):
-        ds = ds.assign(variance=ds[error] ** 2)
+        ds = ds.assign(variance=(ds[error] * _factor(ds, error, variable)) ** 2)
     elif error is not None:
-        ds = ds.assign(variance=xr.full_like(ds[variable], error**2, np.float64))
-    return _labelled(ds, variable) if "variance" in ds else ds
+        return ds.assign(variance=xr.full_like(ds[variable], error**2, np.float64).drop_attrs())
+    return with_units_of_variance(ds, variable) if "variance" in ds else ds
 
 
 def companions(variable: str) -> tuple[str, ...]:
@@ -52,9 +58,8 @@ def companions(variable: str) -> tuple[str, ...]:
 
 def is_chlorophyll(field: xr.DataArray) -> bool:
     """Whether a variable is a concentration of chlorophyll."""
-    named = "chlorophyll" in str(field.attrs.get("standard_name", "")) and "lg(" not in field.attrs.get(
-        "units", ""
-    )
+    is_log = of_logarithm(field.attrs.get("units")) is not None
+    named = "chlorophyll" in str(field.attrs.get("standard_name", "")) and not is_log
     return named or field.name in CHLOROPHYLL
 
 
@@ -97,8 +102,19 @@ def _logarithm(ds: xr.Dataset, variable: str) -> xr.Dataset:
     return ds if variance is None else ds.assign(variance=variance.where(variance > 0))
 
 
-def _labelled(ds: xr.Dataset, variable: str) -> xr.Dataset:
-    """The error variance with attributes of its own."""
+def with_units_of_variance(ds: xr.Dataset, variable: str) -> xr.Dataset:
+    """The error variance with attributes of its own: the square of the units of the values, none of a logarithm."""
     units = ds[variable].attrs.get("units")
-    squared = {} if units is None or "lg(" in units else {"units": f"({units})2"}
-    return ds.assign(variance=ds["variance"].drop_attrs().assign_attrs(long_name="error variance", **squared))
+    is_log = of_logarithm(units) is not None
+    attrs = {"long_name": "error variance of the decimal logarithm" if is_log else "error variance"}
+    if isinstance(units, str) and not is_log:
+        attrs["units"] = squared(units)
+    return ds.assign(variance=ds["variance"].drop_attrs().assign_attrs(attrs))
+
+
+def _factor(ds: xr.Dataset, error: str, variable: str) -> float:
+    """From the units of an error to those of the values."""
+    given, wanted = (ds[name].attrs.get("units") for name in (error, variable))
+    if not (isinstance(given, str) and isinstance(wanted, str)) or of_logarithm(wanted):
+        return 1.0
+    return conversion(given, wanted, f"the error {error!r}").factor
