@@ -149,6 +149,13 @@ def sample_field(field: xr.DataArray, tracks: Tracks) -> xr.DataArray:
         raise MissingVariableError(
             f"the field has no latitude and longitude among {tuple(field.dims)}, and none over two of them: rename them"
         )
+    for dim in (dims[name] for name in dims if dims[name] in field.coords):
+        n_twice = int(field.get_index(dim).duplicated().sum())
+        if n_twice:
+            raise GridMismatchError(
+                f"{n_twice} of {field.sizes[dim]} points of {dim!r} of the field are there twice: use "
+                f"drop_duplicates({dim!r})"
+            )
     samples = over_samples(tracks, needed=tuple(dims))
     # No coordinates but those of the axes: xarray would interpolate all others too.
     field = field.drop_vars([name for name in field.coords if name not in field.dims])

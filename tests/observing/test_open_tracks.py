@@ -419,8 +419,16 @@ def test_all_that_is_wrong_with_files_is_one_error(tmp_path):
         {"region": (0, 2, 5, 1)},
         {"time": "2019"},
         {"time": ("2020", "2019")},
+        {"time": ("foo", "bar")},
+        {"time": slice("2019", "2020")},
+        {"time": 2019},
+        {"region": ("a", 1, 2, 3)},
+        {"region": 3},
     ):
         with pytest.raises(ConfigError, match="region is|time is"):
+            oceanvar.open_tracks(tmp_path / "good.nc", **wrong)
+    for wrong in ({"keep": [0]}, {"error": 0.0}, {"block": 2.5}):
+        with pytest.raises(ConfigError, match="keep is|error is|block is"):
             oceanvar.open_tracks(tmp_path / "good.nc", **wrong)
     with pytest.raises(ConfigError, match="block is at least 1"):
         oceanvar.open_tracks(tmp_path / "good.nc", block=0)
@@ -433,6 +441,30 @@ def test_all_that_is_wrong_with_files_is_one_error(tmp_path):
         StoreError, match=r"no variable that is the only one to choose; there are \['one', 'two'\]"
     ):
         oceanvar.open_tracks(tmp_path / "several.nc")
+
+
+def test_one_fault_of_many_files_is_one_line_and_folders_say_what_they_hold(tmp_path):
+    for number in range(20):
+        xr.Dataset({"chl": ("x", np.zeros(3))}).to_netcdf(tmp_path / f"{number:02d}.nc")
+        (tmp_path / f"{number:02d}.csv").write_text("")
+    with pytest.raises(StoreError) as error:
+        oceanvar.open_tracks(tmp_path, "sla")
+    assert error.match("40 of 40 files cannot be used: .*20 files, .*00.nc to 19.nc: no variable 'sla'")
+    assert len(str(error.value)) < 500
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "readme.md").write_text("")
+    with pytest.raises(StoreError, match=r"other \(it holds readme.md\)"):
+        oceanvar.open_tracks(tmp_path / "other")
+
+
+def test_times_are_open_and_one_name_is_enough(tmp_path):
+    for day in range(3):
+        deliveries.level3(tmp_path / f"{day}.nc", seconds(5, START + day * DAY), **line(5))
+    second = np.datetime_as_string(START + DAY, "D")
+    assert oceanvar.open_tracks(tmp_path, time=(None, second)).sizes["sample"] == 10
+    assert oceanvar.open_tracks(tmp_path, time=(second, None)).sizes["sample"] == 10
+    one, listed = (oceanvar.open_tracks(tmp_path, plus=plus) for plus in ("mdt", ["mdt"]))
+    xr.testing.assert_identical(one, listed)
 
 
 def test_what_is_read_is_what_everything_else_takes(tmp_path):

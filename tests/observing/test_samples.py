@@ -275,6 +275,14 @@ def test_fields_are_sampled_beside_the_given_samples():
     assert sample_field(field, level3().isel(time=slice(0))).sizes == {"time": 0}
 
 
+def test_a_field_with_a_time_twice_is_refused():
+    where = grid()
+    field = xr.DataArray(np.zeros(tuple(where.sizes.values())), where.coords, tuple(where.sizes))
+    twice = xr.concat([field, field.isel(time=[0])], "time")
+    with pytest.raises(GridMismatchError, match=r"1 of .* points of 'time' .* drop_duplicates\('time'\)"):
+        sample_field(twice, level3())
+
+
 @pytest.mark.parametrize("first", [5.0, -175.0])
 @pytest.mark.parametrize("direction", [1, -1])
 def test_a_global_field_has_no_seam(first, direction):

@@ -16,7 +16,13 @@ from oceanvar.observing.readers.cutting import Region, Times, check_cut
 from oceanvar.observing.readers.editing import is_spike
 from oceanvar.observing.readers.files import Paths, files_of, read_all
 from oceanvar.observing.readers.granules import Choice, Counts, granule_samples
-from oceanvar.observing.readers.published import CHLOROPHYLL, MIN_QUALITY, SST, with_units_of_variance
+from oceanvar.observing.readers.published import (
+    CHLOROPHYLL,
+    MIN_QUALITY,
+    SST,
+    check_error,
+    with_units_of_variance,
+)
 
 KEPT = ("units", "long_name", "standard_name", "comment")
 """Attributes of a variable that hold for its samples too."""
@@ -43,8 +49,8 @@ def open_tracks(
     region: Region | None = None,
     time: Times | None = None,
     keep: Mapping[str, Any] | None = None,
-    plus: Sequence[str] = (),
-    minus: Sequence[str] = (),
+    plus: str | Sequence[str] = (),
+    minus: str | Sequence[str] = (),
     error: str | float | None = None,
     quality: int = MIN_QUALITY,
     spikes: float | None = None,
@@ -68,7 +74,7 @@ def open_tracks(
     region : sequence of float, optional
         West, east, south, north in degrees; it may cross any seam.
     time : sequence, optional
-        First and last time; the last day is whole.
+        First and last time, None where it is open; the last day is whole.
     keep : mapping, optional
         What variables of the file must be for a value to count: a number, one of a list, ``slice(low, high)``; of
         flags also meanings, ``{"surface_type": "ocean"}``, or what they may not be, ``NoneOf("degraded*", "bad*")``
@@ -76,7 +82,7 @@ def open_tracks(
         does not count. Default: published quality flags (``quality_flag`` and ``<variable>_qual`` 0, without any bit,
         ``<variable>_QC`` 1 or 2); none with ``{}``. What lies along further dimensions (the levels of a profile) is
         averaged, so choose with ``{"PRES": slice(0, 10)}``.
-    plus, minus : sequence of str
+    plus, minus : str or sequence of str
         Variables to add and to subtract, in any units: ``plus=["mdt"]`` for absolute heights, ``plus=["dac"]`` to undo
         a correction, ``group/name`` where it lies in another group. Where it has times of its own (1 Hz beside 20 Hz)
         it is interpolated linearly between neighbours at most 2.5 s apart. A value without its correction does not
@@ -116,9 +122,9 @@ def open_tracks(
         correction, as spikes or because they are there twice, with their numbers.
     """
     check_cut(region, time)
-    if block < 1 or (spikes is not None and not spikes > 0):
-        raise ConfigError(f"block is at least 1 and spikes more than 0, and not {block} and {spikes}")
-    choice = Choice(region, time, keep, tuple(plus), tuple(minus), error, quality, block)
+    _check_options(keep, error, spikes, block)
+    added, subtracted = ((each,) if isinstance(each, str) else tuple(each) for each in (plus, minus))
+    choice = Choice(region, time, keep, added, subtracted, error, quality, block)
     counts, files = Counts(), files_of(paths)
     parts, name = read_all(
         files,
@@ -136,6 +142,21 @@ def open_tracks(
             f"{counts.missing} are missing{left_out}: nothing is left"
         )
     return _edited(joined_samples(parts), name, spikes, counts)
+
+
+def _check_options(
+    keep: Mapping[str, Any] | None, error: str | float | None, spikes: float | None, block: int
+) -> None:
+    """Refuse options that are no such thing."""
+    if not isinstance(block, int | np.integer) or block < 1 or (spikes is not None and not spikes > 0):
+        raise ConfigError(
+            f"block is at least 1, a whole number, and spikes more than 0, and not {block} and {spikes}"
+        )
+    if keep is not None and not isinstance(keep, Mapping):
+        raise ConfigError(
+            f"keep is what flags must be by their names, {{'quality_flag': 0}}, and not {keep!r}"
+        )
+    check_error(error)
 
 
 def _edited(samples: xr.Dataset, variable: str, spikes: float | None, counts: Counts) -> xr.Dataset:

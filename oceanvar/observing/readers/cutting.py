@@ -13,6 +13,9 @@ from oceanvar.labels.coordinates import LATITUDE, LONGITUDE, TIME
 Region = Sequence[float]
 Times = Sequence[Any]
 
+_OPEN = np.datetime64("1678-01-01", "ns"), np.datetime64("2262-01-01", "ns")
+"""Where an open time begins and ends: as far as nanoseconds reach."""
+
 
 def check_cut(region: Region | None, time: Times | None) -> None:
     """Refuse what is no region and no time.
@@ -20,14 +23,27 @@ def check_cut(region: Region | None, time: Times | None) -> None:
     Raises
     ------
     ConfigError
-        If a region is not west, east, south, north, or a time not its first and last one.
+        If a region is not west, east, south, north, or a time not its first and last one, or None where it is open.
     """
-    if region is not None and (len(region) != 4 or not region[2] < region[3]):
+    if region is not None and not _is_region(region):
         raise ConfigError(f"region is (west, east, south, north) in degrees, and not {region!r}")
-    if time is not None and (len(time) != 2 or isinstance(time, str) or _ends(time)[0] > _ends(time)[1]):
-        raise ConfigError(
-            f"time is the first and the last one, ('2014-05-15', '2014-06-03'), and not {time!r}"
-        )
+    if time is None:
+        return
+    wrong = f"time is the first and the last one, ('2014-05-15', '2014-06-03'), None where it is open, and not {time!r}"
+    try:
+        ends = None if isinstance(time, str) else _ends(time)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{wrong}: {error}") from error
+    if ends is None or ends[0] > ends[1]:
+        raise ConfigError(wrong)
+
+
+def _is_region(region: Region) -> bool:
+    try:
+        _, _, south, north = map(float, region)
+    except (ValueError, TypeError):
+        return False
+    return bool(np.isfinite([float(each) for each in region]).all()) and south < north
 
 
 def is_inside(places: Mapping[str, xr.DataArray], region: Region | None, time: Times | None) -> xr.DataArray:
@@ -40,7 +56,7 @@ def is_inside(places: Mapping[str, xr.DataArray], region: Region | None, time: T
     region : sequence of float, optional
         West, east, south, north.
     time : sequence, optional
-        First and last time: dates, or text of any precision.
+        First and last time: dates, or text of any precision; None where it is open.
     """
     inside = xr.DataArray(True)
     if region is not None:
@@ -65,5 +81,6 @@ def hull(inside: xr.DataArray) -> dict[Hashable, slice]:
 
 def _ends(time: Times) -> tuple[np.datetime64, np.datetime64]:
     first, last = time
+    first, last = (_OPEN[0] if first is None else first), (_OPEN[1] if last is None else last)
     last = pd.Period(last).end_time if isinstance(last, str) else pd.Timestamp(last)
     return np.datetime64(pd.Timestamp(first), "ns"), np.datetime64(last, "ns")

@@ -44,7 +44,7 @@ def files_of(paths: Paths) -> list[Path]:
     for each in given:
         files = _matching(os.fspath(each))
         found |= dict.fromkeys(files)
-        empty += [] if files else [os.fspath(each)]
+        empty += [] if files else [f"{os.fspath(each)}{_inside(Path(each))}"]
     if empty:
         raise StoreError(
             f"no files are found at {_listed(empty)}: give files, patterns or folders of {_FILES}"
@@ -80,16 +80,19 @@ def read_all(
         If files cannot be used, all named in one message, or hold different variables.
     """
     parts: list[xr.Dataset] = []
-    problems, names = [], set()
+    names: set[str] = set()
+    faults: dict[str, list[Path]] = {}
     for path in files:
         try:
             with opened(path, variable, preferred, columns, time_units, beside) as (ds, name):
                 parts += parts_of(ds, name, path)
             names.add(name)
         except (OSError, OceanVarError) as problem:
-            problems.append(f"{path}: {problem}")
-    if problems:
-        raise StoreError(f"{len(problems)} of {len(files)} files cannot be used: {_listed(problems)}")
+            faults.setdefault(str(problem).replace(str(path), "the file"), []).append(path)
+    if faults:
+        n_bad = sum(map(len, faults.values()))
+        told = [f"{_named(paths)}: {fault}" for fault, paths in faults.items()]
+        raise StoreError(f"{n_bad} of {len(files)} files cannot be used: {_listed(told)}")
     if len(names) > 1:
         raise StoreError(f"the files hold different variables, {sorted(names)}: choose one of them")
     (name,) = names
@@ -254,6 +257,20 @@ def _matching(path: str) -> list[Path]:
         inside = (each for each in whole.rglob("*") if each.suffix.lower() in _FILES)
         return sorted(each for each in inside if not any(above.suffix == ".zarr" for above in each.parents))
     return [whole] if whole.exists() else []
+
+
+def _inside(path: Path) -> str:
+    """What a folder holds instead of files that can be read, in words."""
+    if not path.is_dir():
+        return ""
+    others = sorted(each.name for each in path.iterdir())
+    more = f" and {len(others) - MOST_TOLD} more" if len(others) > MOST_TOLD else ""
+    return f" (it holds {', '.join(others[:MOST_TOLD])}{more})" if others else ""
+
+
+def _named(paths: Sequence[Path]) -> str:
+    """Files with one fault."""
+    return str(paths[0]) if len(paths) == 1 else f"{len(paths)} files, {paths[0]} to {paths[-1].name}"
 
 
 def _listed(problems: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from oceanvar.observing.readers.published import (
     MIN_QUALITY,
     SST,
     as_published,
+    check_error,
     companions,
     with_units_of_variance,
 )
@@ -47,7 +48,7 @@ def open_images(
     region : sequence of float, optional
         West, east, south, north in degrees; it may cross any seam.
     time : sequence, optional
-        First and last time; the last day is whole.
+        First and last time, None where it is open; the last day is whole.
     quality : int
         Lowest quality level of GHRSST that counts, from 0 to 5.
     error : str or float, optional
@@ -72,6 +73,7 @@ def open_images(
         If the region or the time is no such thing.
     """
     check_cut(region, time)
+    check_error(error)
     files = files_of(paths)
 
     def images(ds: xr.Dataset, name: str, path: Path) -> list[xr.Dataset]:

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import TIME
 from oceanvar.labels.units import conversion, of_logarithm, squared
 
@@ -48,6 +49,20 @@ def as_published(ds: xr.Dataset, variable: str, quality: int, error: str | float
     elif error is not None:
         return ds.assign(variance=xr.full_like(ds[variable], error**2, np.float64).drop_attrs())
     return with_units_of_variance(ds, variable) if "variance" in ds else ds
+
+
+def check_error(error: str | float | None) -> None:
+    """Refuse a standard deviation that is none.
+
+    Raises
+    ------
+    ConfigError
+        If a number is not positive and finite.
+    """
+    if error is not None and not isinstance(error, str) and not 0 < error < np.inf:
+        raise ConfigError(
+            f"error is a standard deviation above 0, or the name of a variable, and not {error!r}"
+        )
 
 
 def companions(variable: str) -> tuple[str, ...]:
