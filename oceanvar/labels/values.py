@@ -34,7 +34,7 @@ PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 """Attributes of values as a file packs them."""
 
 
-_DEFAULTS = (9.969209968386869e36, -2147483647.0, -9223372036854775806.0, -9223372036854775808.0)
+_DEFAULTS = (DEFAULT_FILL, -2147483647.0, -9223372036854775806.0, -9223372036854775808.0)
 _NINES = (999.0, 9999.0, 99999.0, 32767.0, 32768.0)
 USUAL_FILLS = (*_DEFAULTS, 1e20, 1e30, 1e35, 1e36, *_NINES, *(-n for n in _NINES))
 """Numbers that stand for what is missing in many files, whether or not these say so: netCDF's defaults, and others."""
