@@ -115,8 +115,10 @@ def fit(
     for name in space.variables:
         if name in truth:
             check_no_fills(truth[name], f"{name!r} of the truth")
-    observations = _given(observations, space, mask, "the observations")
-    validation = _withheld(validation, space, mask)
+    # What lies beside the truth is brought to its units and directions.
+    labelled = space.labelled_by(truth)
+    observations = _given(observations, labelled, mask, "the observations")
+    validation = _withheld(validation, labelled, mask)
     learning, withheld = _split(truth, observations, model, validation)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     space = model.state_space.normalised_by(learning[0], beside)

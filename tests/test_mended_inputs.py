@@ -396,6 +396,20 @@ def test_what_are_no_observations_is_refused_and_never_the_truth_instead(given):
         truth.varnet.fit(model, RandomFraction(0.5), validation="a year")
 
 
+def test_observations_are_brought_to_the_units_and_directions_of_the_truth():
+    space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
+    losses = []
+    in_cm = (100 * clean()).isel(latitude=slice(None, None, -1))
+    in_cm["ssh"].attrs["units"] = "cm"
+    for observed in (clean(), in_cm):
+        model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MendedWarning)
+            history = clean().fillna(0.0).varnet.fit(model, observed, n_epochs=1, validation=0.34, n_warmup=1)
+        losses.append(float(history["loss"][0]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_one_variable_may_be_given_as_an_array():
     space = StateSpace(("ssh",), DIMS, patch={"time": 3, "latitude": 7, "longitude": 6})
     digests = []
@@ -444,7 +458,9 @@ def test_times_that_run_backwards_are_learned_forwards():
             StateSpace(("ssh",), DIMS, patch=patch), n_steps=1, n_features=2, n_hidden=2
         )
         truth, observed = (each.isel(time=order) for each in (clean().fillna(0.0), clean()))
-        truth.varnet.fit(model, observed, n_epochs=1, validation=0.34, n_warmup=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MendedWarning)
+            truth.varnet.fit(model, observed, n_epochs=1, validation=0.34, n_warmup=1)
         assert model.state_space.axes["time"].step == 1.0
         digests.append(model.digest)
     assert digests[0] == digests[1]

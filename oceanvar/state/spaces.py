@@ -243,6 +243,14 @@ class StateSpace:
         stacked = xr.Variable.concat([each.transpose(*order).variable for each in arrays], "variable")
         return stacked.transpose(*order[: -len(self.dims)], "variable", *self.dims)
 
+    def labelled_by(self, truth: xr.Dataset) -> "StateSpace":
+        """Give the same space with the units and axes of `truth`, where not given before; no value is looked at."""
+        given = {name: truth[name].attrs for name in self.variables if name in truth}
+        units = {name: str(attrs["units"]) for name, attrs in given.items() if "units" in attrs}
+        axes = {dim: Axis.of(truth[dim]) for dim in self.dims if dim in truth.coords}
+        known = {dim: axis for dim, axis in axes.items() if axis is not None}
+        return replace(self, units={**units, **self.units}, axes={**known, **self.axes})
+
     def normalised_by(self, truth: xr.Dataset, others: xr.Dataset | None = None) -> "StateSpace":
         """Give the same space with mean, standard deviation and units of `truth`, where not given before.
 
@@ -258,7 +266,7 @@ class StateSpace:
         covariates = [name for name in self.covariates if name in beside.data_vars]
         fields = {name: truth[name] for name in self.variables} | {name: beside[name] for name in covariates}
         units = {name: str(each.attrs["units"]) for name, each in fields.items() if "units" in each.attrs}
-        space = replace(self, units={**units, **self.units})
+        space = replace(self.labelled_by(truth), units={**units, **self.units})
         known = self.mean or {}
         fields = {name: each for name, each in fields.items() if name not in known}
         mean = {name: float(each.mean()) for name, each in fields.items()}
@@ -269,13 +277,11 @@ class StateSpace:
                     f"variable {name!r} of the truth has mean {mean[name]} and standard deviation "
                     f"{std[name]}: it cannot be normalised; check for infinite or constant values"
                 )
-        axes = {dim: Axis.of(truth[dim]) for dim in self.dims if dim in truth.coords}
         ranges = {name: (float(each.min()), float(each.max())) for name, each in fields.items()}
         return replace(
             space,
             mean={**mean, **known},
             std={**std, **(self.std or {})},
-            axes={**{dim: axis for dim, axis in axes.items() if axis is not None}, **self.axes},
             ranges={**ranges, **self.ranges},
         )
 
