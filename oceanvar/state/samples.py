@@ -20,8 +20,8 @@ from oceanvar.labels.coordinates import (
     turned_longitude,
 )
 from oceanvar.labels.curvilinear import Curvilinear, curvilinear
-from oceanvar.labels.samples import PLACE, Tracks, as_samples
-from oceanvar.labels.units import Conversion, conversion
+from oceanvar.labels.samples import PLACE, SAMPLE, Tracks, as_samples
+from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.patching.grids import Origin
 from oceanvar.state.instruments import Instrument
 from oceanvar.state.spaces import StateSpace
@@ -199,17 +199,14 @@ def _samples(
         )
     order = np.flatnonzero(on_grid)
     order = order[np.argsort(positions[order, 0], kind="stable")]
-    ways = [
-        _conversion(samples, name, *each, space)
+    samples = samples.isel({SAMPLE: order})
+    columns = [
+        _as_in_state(samples, name, *each, instrument.variance, space)
         for each in zip(instrument.variables, instrument.scales, strict=True)
     ]
-    columns = [samples[each].values[order].astype(np.float64) for each in instrument.variables]
-    values = np.stack([each * way.factor + way.offset for each, way in zip(columns, ways, strict=True)])
-    variances = None
-    if isinstance(instrument.variance, str):
-        given = samples[instrument.variance].values[order].astype(np.float64)
-        variances = np.stack([given * way.factor**2 for way in ways])
-    return Samples(positions[order], values, variances)
+    values = np.stack([value for value, _ in columns])
+    variances = [variance for _, variance in columns if variance is not None]
+    return Samples(positions[order], values, np.stack(variances) if variances else None)
 
 
 def _have_coordinates(tracks: Tracks, dims: Sequence[Hashable]) -> bool:
@@ -256,13 +253,28 @@ def _check_tracks(tracks: xr.Dataset | xr.DataArray, name: str, instrument: Inst
         )
 
 
-def _conversion(samples: xr.Dataset, name: str, variable: str, scale: str, space: StateSpace) -> Conversion:
-    """From the units of a variable of the tracks to those of the state."""
+def _as_in_state(
+    samples: xr.Dataset, name: str, variable: str, scale: str, error: float | str | None, space: StateSpace
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values and error variances of a variable of the tracks, in the units of the state or as their logarithm."""
+    what = f"variable {variable!r} of the tracks {name!r}"
+    given, units = samples[variable].values.astype(np.float64), samples[variable].attrs.get("units")
+    variance = samples[error].values.astype(np.float64) if isinstance(error, str) else None
+    is_logarithm, of_error = of_logarithm(units) is not None, None
+    if isinstance(error, str):
+        of_error = samples[error].attrs.get("units")
+    if is_logarithm and scale in space.transform:
+        given, units = 10**given, of_logarithm(units)
     wanted = space.units.get(scale)
-    given = samples[variable].attrs.get("units", wanted)
-    if wanted is None or given == wanted:
-        return Conversion(1.0, 0.0)
-    return conversion(str(given), wanted, f"variable {variable!r} of the tracks {name!r}")
+    way = conversion(str(units), wanted, what) if None not in (units, wanted) else Conversion(1.0, 0.0)
+    values = given * way.factor + way.offset
+    if scale not in space.transform:
+        return values, None if variance is None else variance * way.factor**2
+    values = np.where(values > 0, values, np.nan)
+    if variance is not None and not is_logarithm and of_error not in (None, "1"):
+        factor = conversion(str(of_error), squared(str(units)), f"the error variance of {what}").factor
+        variance = variance * factor / (given * np.log(10.0)) ** 2
+    return np.log10(values), variance
 
 
 def _positions(

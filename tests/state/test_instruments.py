@@ -102,6 +102,33 @@ def test_samples_at_grid_points_are_gridded_observations(space, tracked, obs):
     assert_same_field(start, obs.varnet.assimilate(gridded))
 
 
+@pytest.mark.parametrize("how", ["mg m-3", "g m-3", "logarithm"])
+def test_a_model_of_logarithms_takes_samples_of_the_values(tracked, obs, how):
+    nadir = {"nadir": Instrument(("ssh",), variance="error", along_track=True)}
+    plain = replace(tracked, instruments=nadir, units={})
+    logarithms = replace(plain, transform={"ssh": "log10"}, units={"ssh": "mg m-3"})
+    logs = tracks_on(obs).assign(error=("sample", np.linspace(0.01, 0.02, 60)))
+    logs["ssh"].attrs.clear()
+    right = track_cutter({"nadir": logs}, obs, plain)([(0, 0, 0)])["nadir"]
+    factor = {"g m-3": 1e-3}.get(how, 1.0)
+    given = logs.assign(ssh=factor * 10 ** logs["ssh"])
+    given["ssh"].attrs["units"] = how
+    if how == "logarithm":
+        given = logs.copy(deep=True)
+        given["ssh"].attrs["units"] = "lg(re 1 mg m-3)"
+    found = track_cutter({"nadir": given}, obs, logarithms)([(0, 0, 0)])["nadir"]
+    np.testing.assert_allclose(found.values, right.values, atol=1e-9)
+    np.testing.assert_allclose(found.variances, right.variances)
+    if how != "logarithm":
+        of_values = given.assign(error=logs["error"] * (given["ssh"].values * np.log(10)) ** 2)
+        of_values["error"].attrs["units"] = f"({how})**2"
+        found = track_cutter({"nadir": of_values}, obs, logarithms)([(0, 0, 0)])["nadir"]
+        np.testing.assert_allclose(found.variances, right.variances)
+        given["ssh"][:5] = -1.0
+        found = track_cutter({"nadir": given}, obs, logarithms)([(0, 0, 0)])["nadir"]
+        assert np.isfinite(found.values).sum() < np.isfinite(right.values).sum()
+
+
 def test_each_patch_gets_its_samples_at_their_places(tracked, obs):
     """Against a loop over all samples; the longitude wraps."""
     periodic = replace(tracked, periodic=("lon",))
