@@ -58,8 +58,8 @@ def assimilate(
     ds: xr.Dataset,
     model: VarNet | str | Path,
     *,
-    patch: Mapping[str, int] | None = None,
-    overlap: Mapping[str, int] | None = None,
+    patch: Mapping[str, int] | str = "auto",
+    overlap: Mapping[str, int] | str = "auto",
     background: xr.Dataset | None = None,
     periodic: Sequence[str] | None = None,
     taper: Taper | Mapping[str, Taper] = "triangle",
@@ -83,8 +83,8 @@ def assimilate(
         the model. Further dimensions (an ensemble, a set of windows) are carried along.
     model : VarNet or path-like
         Model, its file, or the name of a packaged one.
-    patch, overlap : mapping of str to int, optional
-        Points of a patch and points shared by neighbours, by dimension. Default: where the model's file says how
+    patch, overlap : mapping of str to int, or "auto"
+        Points of a patch and points shared by neighbours, by dimension. "auto": where the model's file says how
         its error depends on them (`oceanvar.patching.borders`), those that cost least at an error of at most 1.01
         of its own patches'; elsewhere the model's own.
     background : Dataset, optional
@@ -144,8 +144,8 @@ def assimilate(
             "coordinates, xr.Dataset({'ssh': (dims, values)}, coords)"
         )
     options = Options(
-        patch=patch or {},
-        overlap=overlap or {},
+        patch=patch,  # type: ignore[arg-type]
+        overlap=overlap,  # type: ignore[arg-type]
         background=background,
         periodic=periodic,
         taper=taper,

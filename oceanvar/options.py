@@ -51,7 +51,8 @@ class Options:
     def __post_init__(self) -> None:
         for name in _MAPPINGS:
             given = getattr(self, name)
-            object.__setattr__(self, name, {} if given is None else given)
+            is_chosen_here = given is None or (name in ("patch", "overlap") and given == "auto")
+            object.__setattr__(self, name, {} if is_chosen_here else given)
             if not isinstance(getattr(self, name), Mapping):
                 raise ConfigError(f"{name} is {given!r}: give a mapping, {_MAPPINGS[name]}")
         if isinstance(self.periodic, str):

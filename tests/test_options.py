@@ -21,7 +21,10 @@ def test_assimilate_shows_every_option_with_its_default():
     shown = inspect.signature(assimilate).parameters
     for each in fields(Options):
         default = getattr(Options(), each.name)
-        assert shown[each.name].default == (None if default == {} else default)
+        # "auto" chooses no number, as None does.
+        empty = "auto" if each.name in ("patch", "overlap") else None
+        assert shown[each.name].default == (empty if default == {} else default)
+    assert Options(patch="auto", overlap=None).patch == {} == Options(overlap="auto").overlap
 
 
 REFUSED = {

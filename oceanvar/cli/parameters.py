@@ -17,7 +17,9 @@ class Counts(click.ParamType):
     name = "NAME=N,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
-        """Parse the text of an option."""
+        """Parse the text of an option; "auto" chooses no number."""
+        if value == "auto":
+            return {}
         pairs = [pair.split("=") for pair in str(value).split(",")]
         if not all(len(pair) == 2 and pair[0].strip() and pair[1].strip().isdecimal() for pair in pairs):
             self.fail(f"{value!r} is not of the form time=15,latitude=64", param, ctx)

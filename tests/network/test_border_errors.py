@@ -96,6 +96,9 @@ def test_training_measures_the_borders_and_maps_go_by_them(tmp_path):
     cheap = obs.varnet.assimilate(model)
     by_hand = {"patch": {"time": 4, "y": 20, "x": 8}, "overlap": {"time": 1, "y": 0, "x": 4}}
     xr.testing.assert_equal(cheap.drop_attrs(), obs.varnet.assimilate(model, **by_hand).drop_attrs())
+    xr.testing.assert_equal(
+        cheap, obs.varnet.assimilate(model, patch="auto", overlap="auto").assign_attrs(cheap.attrs)
+    )
     own = obs.varnet.assimilate(model, patch=patch, overlap=dict(space.overlap))
     assert not cheap["ssh"].equals(own["ssh"])
     assert FoldTime in {type(each) for each in model.assimilator.modules()}
