@@ -116,7 +116,7 @@ def assimilate(
         with coordinates longitude, latitude, time, say. A patch gets those within half a cell of it. The grid may be
         curvilinear, with two-dimensional latitude and longitude.
     variables : mapping of str to str, optional
-        Names in `ds` of variables that the model knows under other ones: ``{"ssh": "sla_filtered"}``.
+        Names in `ds`, and along tracks, of variables that the model knows under other ones: ``{"ssh": "sla"}``.
     gaps : {"fill", "refuse"}
         Whether times that are missing in a regular series are mapped as times without observations.
     progress : bool
@@ -255,7 +255,7 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         if options.batch_size == "auto"
         else int(options.batch_size),
         np.dtype(np.float64 if options.precision == "float64" else np.float32),
-        track_cutter(options.along_track, ds, space),
+        track_cutter(options.along_track, ds, space, options.variables),
     )
     return Setup(model, space, job, options, given, background, mask)
 

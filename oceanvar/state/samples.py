@@ -131,7 +131,10 @@ def padded(found: Sequence[Samples]) -> TrackPatches:
 
 
 def track_cutter(
-    along_track: Mapping[str, Tracks] | None, ds: xr.Dataset, space: StateSpace
+    along_track: Mapping[str, Tracks] | None,
+    ds: xr.Dataset,
+    space: StateSpace,
+    names: Mapping[str, str] | None = None,
 ) -> TrackCutter | None:
     """Locate the samples of every along-track instrument of a model on the grid of `ds`.
 
@@ -144,6 +147,8 @@ def track_cutter(
         Grid; only its coordinates are looked at.
     space : StateSpace
         Names the instruments.
+    names : mapping of str to str, optional
+        Names in the samples of variables that have other ones in `space`.
 
     Returns
     -------
@@ -157,7 +162,7 @@ def track_cutter(
     MissingVariableError, UnitsMismatchError, GridMismatchError
         Where samples lack variables or coordinates, have other units, or do not lie on the grid.
     """
-    given = along_track or {}
+    given = {name: _renamed(each, names or {}) for name, each in (along_track or {}).items()}
     if set(given) != set(space.tracked):
         raise ConfigError(
             f"the model has the along-track instruments {sorted(space.tracked)}, and along_track gives "
@@ -175,6 +180,19 @@ def track_cutter(
         tuple(ds.sizes[dim] for dim in space.dims),
         tuple(space.patch[dim] for dim in space.dims),
         tuple(dim in space.periodic for dim in space.dims),
+    )
+
+
+def _renamed(tracks: Tracks, names: Mapping[str, str]) -> Tracks:
+    """Give variables the names of the state space; what is no table stays, to be refused."""
+    if isinstance(tracks, list | tuple):
+        return [_renamed(each, names) for each in tracks]  # type: ignore[misc]
+    if isinstance(tracks, xr.DataArray):
+        return tracks.rename(next((own for own, other in names.items() if other == tracks.name), tracks.name))
+    if not isinstance(tracks, xr.Dataset):
+        return tracks
+    return tracks.rename(
+        {other: own for own, other in names.items() if other in tracks and own not in tracks}
     )
 
 

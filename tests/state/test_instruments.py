@@ -129,6 +129,18 @@ def test_a_model_of_logarithms_takes_samples_of_the_values(tracked, obs, how):
         assert np.isfinite(found.values).sum() < np.isfinite(right.values).sum()
 
 
+def test_names_of_variables_hold_along_tracks_too(nadir_model, obs):
+    tracks = tracks_on(obs)
+    right = obs.varnet.assimilate(nadir_model, along_track={"nadir": tracks})
+    other = tracks.rename(ssh="sla")
+    for given in (other, other["sla"], [other]):
+        with pytest.warns(MendedWarning, match="have 'sla' as 'ssh'"):
+            found = obs.rename(ssh="sla").varnet.assimilate(
+                nadir_model, along_track={"nadir": given}, variables={"ssh": "sla"}
+            )
+        np.testing.assert_array_equal(found["sla"] if "sla" in found else found["ssh"], right["ssh"])
+
+
 def test_each_patch_gets_its_samples_at_their_places(tracked, obs):
     """Against a loop over all samples; the longitude wraps."""
     periodic = replace(tracked, periodic=("lon",))
