@@ -76,18 +76,16 @@ def economical(
     pieces = dict.fromkeys(growing, 1)
 
     def grown() -> dict[str, int]:
-        return {
-            dim: -(-(sizes[dim] + (n - 1) * overlap[dim]) // n) if n > 1 else sizes[dim]
-            for dim, n in pieces.items()
-        }
+        # Pieces of one size, and none shorter than the model's own patch.
+        even = {dim: -(-(sizes[dim] + (n - 1) * overlap[dim]) // n) for dim, n in pieces.items()}
+        return {dim: max(n, min(patch[dim], sizes[dim])) for dim, n in even.items()}
 
     while math.prod((patch | grown()).values()) > most_points:
-        # Cut where pieces stay longest, but none shorter than the model's own patch.
         lengths = {dim: n for dim, n in grown().items() if n > patch[dim]}
         if not lengths:
             break
         pieces[max(lengths, key=lambda dim: lengths[dim])] += 1
-    for dim, n in grown().items():
-        patch[dim] = max(n, min(patch[dim], sizes[dim]))
+    patch |= grown()
+    for dim in growing:
         overlap[dim] = min(overlap[dim], patch[dim] - 1) if patch[dim] < sizes[dim] else 0
     return patch, overlap

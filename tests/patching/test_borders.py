@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oceanvar.patching.borders import Border, economical
@@ -25,6 +25,7 @@ def test_patches_grow_where_larger_ones_are_as_good(large, grows):
     assert Border(ERRORS, large).may_grow == grows
 
 
+@example(9, 9, 3, 162)  # two pieces of 6 points would fit, and are not made: the model's own patch has 8
 @given(st.integers(8, 300), st.integers(8, 300), st.integers(3, 40), st.integers(1, 200_000))
 def test_patches_cover_the_grid_within_the_memory_and_fit_each_other(n_y, n_x, n_times, most):
     sizes = {"time": n_times, "y": n_y, "x": n_x}
