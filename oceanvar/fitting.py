@@ -138,11 +138,11 @@ def fit(
         resume,
         progress,
     )
-    model.state_space = replace(space, error_std=_error_std(model, withheld_windows))
     # A window that is solved costs a third of one that is learned from: a tenth of the time of training at most.
     most_solves = 0.3 * windows.n_samples * len(records)
+    errors = _error_std(model, withheld_windows)
     borders = measure_borders(model, checking, seed + 2, most_solves)
-    model.state_space = replace(model.state_space, borders=borders)
+    model.state_space = replace(space, error_std=errors, borders=borders)
     history = _history(records)
     model.provenance["training"] = {
         "date": datetime.now(UTC).date().isoformat(),

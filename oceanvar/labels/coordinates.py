@@ -65,11 +65,16 @@ def _means(coordinate: xr.DataArray, what: str) -> bool:
 
 def angles(field: xr.DataArray | xr.Dataset) -> dict[str, xr.DataArray]:
     """Coordinates of a field that are angles on the sphere, by their name in a metric."""
-    named = str(field.encoding.get("coordinates", field.attrs.get("coordinates", ""))).split()
+    named = named_coordinates(field)
     # Of several pairs (T and U points) the variable's own attribute decides, and so it comes last.
     ordered = sorted(field.coords.items(), key=lambda item: str(item[0]) in named)
     found = {metric_name(one): one for _, one in ordered}
     return {metric: one for metric, one in found.items() if metric in (LATITUDE, LONGITUDE)}
+
+
+def named_coordinates(field: xr.DataArray | xr.Dataset) -> list[str]:
+    """Names in the attribute ``coordinates``, which xarray moves to the encoding."""
+    return str(field.encoding.get("coordinates", field.attrs.get("coordinates", ""))).split()
 
 
 def map_dims(field: xr.DataArray) -> MapDims | None:

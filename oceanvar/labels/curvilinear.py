@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.errors import GridMismatchError, MissingVariableError
-from oceanvar.labels.coordinates import CIRCLE, HALF_CELL, LATITUDE, LONGITUDE, metric_name
+from oceanvar.labels.coordinates import CIRCLE, HALF_CELL, LATITUDE, LONGITUDE, metric_name, named_coordinates
 
 JUMP = 10.0
 """A step so many times as long as one beside it on its line leads to a point that is none: a fill value."""
@@ -183,11 +183,7 @@ def _two_dimensional(
         if each.ndim == 2 and set(each.dims) <= set(dims) and metric_name(each) == metric
     ]
     fields = grid.data_vars.values() if isinstance(grid, xr.Dataset) else [grid]
-    named = {
-        word
-        for each in fields
-        for word in str(each.encoding.get("coordinates", each.attrs.get("coordinates", ""))).split()
-    }
+    named = {name for each in fields for name in named_coordinates(each)}
     best = [name for name in alike if name in named] or alike
     if len(best) > 1:
         raise MissingVariableError(

@@ -8,7 +8,7 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning, MissingVariableError
 from oceanvar.labels.axes import kind_of
-from oceanvar.labels.coordinates import CIRCLE, LATITUDE, LONGITUDE, TIME
+from oceanvar.labels.coordinates import CIRCLE, LATITUDE, LONGITUDE, TIME, named_coordinates
 from oceanvar.labels.passes import IDENTITY, identity, is_repeated
 from oceanvar.labels.times import dates
 from oceanvar.labels.units import conversion
@@ -236,7 +236,7 @@ def _place(
         for key, each in ds.variables.items()
         if set(each.dims) <= set(dims) and kind_of(ds[key])[0] == name
     }
-    named = " ".join(_coordinates_of(ds[each]) for each in _names(variable) or ds.data_vars).split()
+    named = {each for value in _names(variable) or ds.data_vars for each in named_coordinates(ds[value])}
 
     def rank(key: Hashable) -> tuple[int, bool, bool, bool, bool]:
         by_name = str(key).lower() in (name, name[:3])
@@ -255,11 +255,6 @@ def _place(
         f"the tracks have {problem} along {list(map(str, dims))}; there are {sorted(map(str, ds.variables))}: "
         "rename or add it with assign_coords, or drop the others"
     )
-
-
-def _coordinates_of(field: xr.DataArray) -> str:
-    """Attribute ``coordinates`` of a variable, which xarray moves to the encoding."""
-    return str(field.encoding.get("coordinates", field.attrs.get("coordinates", "")))
 
 
 def _spread(each: xr.Variable, sizes: dict[Hashable, int]) -> xr.Variable:

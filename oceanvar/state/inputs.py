@@ -18,7 +18,7 @@ from oceanvar.labels.ordering import extended, n_before, ordered, taken
 from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.spaces import StateSpace
-from oceanvar.state.transforms import from_log10
+from oceanvar.state.transforms import from_log10, variance_of_log10
 
 Back = Callable[[xr.Dataset], xr.Dataset]
 
@@ -332,8 +332,7 @@ def _variance_of_log10(ds: xr.Dataset, name: str, variance: str) -> xr.DataArray
         return field
     of_values = squared(_units_of(ds[name], "1"))
     factor = conversion(units, of_values, f"the error variance {variance!r} of {name!r}").factor
-    positive = ds[name].where(ds[name] > 0)
-    return (field * factor / (positive * np.log(10.0)) ** 2).assign_attrs(units="1")
+    return variance_of_log10(field * factor, ds[name].where(ds[name] > 0)).assign_attrs(units="1")
 
 
 def _with_attrs(field: xr.DataArray, like: xr.DataArray) -> xr.DataArray:

@@ -25,6 +25,7 @@ from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.patching.grids import Origin
 from oceanvar.state.instruments import Instrument
 from oceanvar.state.spaces import StateSpace
+from oceanvar.state.transforms import variance_of_log10
 
 
 class TrackPatches(NamedTuple):
@@ -291,7 +292,7 @@ def _as_in_state(
     values = np.where(values > 0, values, np.nan)
     if variance is not None and not is_logarithm and of_error not in (None, "1"):
         factor = conversion(str(of_error), squared(str(units)), f"the error variance of {what}").factor
-        variance = variance * factor / (given * np.log(10.0)) ** 2
+        variance = variance_of_log10(variance * factor, given)
     return np.log10(values), variance
 
 

@@ -11,6 +11,11 @@ A = TypeVar("A", np.ndarray, xr.DataArray)
 _LN10 = float(np.log(10.0))
 
 
+def variance_of_log10(variance: A, values: A) -> A:
+    """Error variance of the decadic logarithm of positive values, from that of the values: for small errors."""
+    return variance / (values * _LN10) ** 2
+
+
 def from_log10(fields: Mapping[str, A], names: Iterable[str], error_std: Mapping[str, float]) -> dict[str, A]:
     """Fields of an analysis with those among `names` taken back from their decadic logarithm.
 

@@ -40,13 +40,17 @@ def worker(
         yield timed
 
 
-@click.command()
-@click.option(
+BEFORE = click.option(
     "--before",
     required=True,
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
     help="Another checkout.",
 )
+PAIRS = click.option("--pairs", default=15, show_default=True, type=click.IntRange(min=1))
+
+
+@click.command()
+@BEFORE
 @click.option(
     "--case", "cases", multiple=True, type=click.Choice([*CASES, *YEARS]), default=USUAL, show_default=True
 )
@@ -57,7 +61,7 @@ def worker(
     show_default=True,
     help="Whether freed memory is kept, as by commands, or returned, as in a process of one's own.",
 )
-@click.option("--pairs", default=15, show_default=True, type=click.IntRange(min=1))
+@PAIRS
 def patch(before: Path, cases: tuple[str, ...], memory: str, pairs: int) -> None:
     """Processor time of a case in the checkout BEFORE over that in this one, in alternating pairs.
 

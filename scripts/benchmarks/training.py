@@ -6,17 +6,12 @@ import click
 import numpy as np
 
 from scripts.benchmarks import machine
-from scripts.benchmarks.patch import HERE, worker
+from scripts.benchmarks.patch import BEFORE, HERE, PAIRS, worker
 from scripts.benchmarks.training_worker import CASES
 
 
 @click.command()
-@click.option(
-    "--before",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
-    help="Another checkout.",
-)
+@BEFORE
 @click.option(
     "--case",
     "cases",
@@ -32,7 +27,7 @@ from scripts.benchmarks.training_worker import CASES
     show_default=True,
     help="Arithmetic of the convolutions in this checkout; in the other one it is float32.",
 )
-@click.option("--pairs", default=15, show_default=True, type=click.IntRange(min=1))
+@PAIRS
 def training(before: Path, cases: tuple[str, ...], precision: str, pairs: int) -> None:
     """Processor time and peak memory of a step in the checkout BEFORE and in this one, in alternating pairs.
 
