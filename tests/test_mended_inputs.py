@@ -291,6 +291,35 @@ def test_what_lies_beside_observations_may_run_the_other_way_or_begin_elsewhere(
         mapped(obs, model, mask=mask.assign_coords(longitude=mask["longitude"] + 5))
 
 
+@pytest.mark.parametrize("periodic", [(), ("longitude",)])
+@pytest.mark.parametrize("first", [-180.0, -179.75])
+def test_a_circle_gives_one_map_wherever_it_is_cut(periodic, first):
+    rng = np.random.default_rng(0)
+    coords = {
+        "latitude": np.arange(5.0),
+        "longitude": ("longitude", first + 10 * np.arange(36.0), {"units": "degrees_east"}),
+    }
+    values = rng.normal(0, 0.1, (6, 5, 36))
+    obs = xr.Dataset({"ssh": (DIMS, np.where(values > 0.05, values, np.nan))}, coords)
+    model = smoother(periodic=periodic, axes={dim: Axis.of(obs[dim]) for dim in DIMS[1:]})
+    right = mapped(obs, model)["ssh"]
+    for n in (0, 1, 18, 35):
+        given = obs.roll(longitude=n, roll_coords=True)
+        for low in (-180.0, 0.0):
+            cut = given.assign_coords(longitude=(given["longitude"] - low) % 360 + low)
+            backwards = cut.isel(longitude=slice(None, None, -1))
+            for ds in (cut, backwards, cut.chunk(time=2, longitude=7)):
+                found = mapped(ds, model)["ssh"]
+                np.testing.assert_array_equal(np.sort(found["longitude"]), np.sort(ds["longitude"]))
+                if ds is not backwards:
+                    np.testing.assert_array_equal(found["longitude"], ds["longitude"])
+                turned = found.assign_coords(longitude=(found["longitude"] + 180.01) % 360 - 180.01)
+                np.testing.assert_allclose(turned.sortby("longitude"), right, atol=1e-6)
+    given = obs.assign_coords(longitude=obs["longitude"] % 360).sortby("longitude")
+    with pytest.warns(MendedWarning, match=f"goes all around, and was rolled to begin at {first:g}"):
+        given.varnet.assimilate(model)
+
+
 def test_dates_written_as_numbers_are_refused(model):
     written = clean().assign_coords(
         time=np.array([20190128, 20190129, 20190130, 20190131, *range(20190201, 20190206)])

@@ -56,6 +56,13 @@ class Order:
         return np.array_equal(self.index, np.arange(len(self.index)))
 
     @property
+    def n_rolled(self) -> int:
+        """By how many points a circle was rolled to begin where it now does; 0 where something else has changed."""
+        first = int(self.index[0])
+        is_rolled = np.array_equal(np.roll(self.index, first), np.arange(len(self.index)))
+        return first if is_rolled else 0
+
+    @property
     def n_missing(self) -> int:
         """Points that are not given."""
         return int((self.index < 0).sum())
@@ -154,6 +161,8 @@ def taken(ds: xr.Dataset, dim: str, order: Order) -> xr.Dataset:
         ds = numbered.reindex({dim: np.arange(len(order.index))})
     elif order.is_reversed:
         ds = ds.isel({dim: slice(None, None, -1)})
+    elif order.n_rolled:
+        ds = ds.roll({dim: -order.n_rolled})
     else:
         ds = ds.isel({dim: order.index})
     ds = ds.assign_coords({dim: (dim, order.values, attrs)})
@@ -222,12 +231,24 @@ def _sorted(given: np.ndarray, is_longitude: bool, name: str) -> tuple[np.ndarra
 
 
 def _is_cut(given: np.ndarray) -> bool:
-    """Whether monotonic longitudes go once around or more, or leave out more in their midst than at their ends."""
+    """Whether monotonic longitudes are a circle cut elsewhere, or leave out more in their midst than outside."""
     steps = np.abs(np.diff(given))
     if not len(steps):
         return False
     usual, left_out = float(np.median(steps)), CIRCLE - float(np.ptp(given))
-    return left_out <= ONE_PLACE * usual or steps.max() > max(MAX_JUMP * usual, left_out)
+    if left_out <= ONE_PLACE * usual:
+        return True
+    if usual / MAX_JUMP <= left_out <= MAX_JUMP * usual:
+        return _beginning(given, usual) not in (0, len(given) - 1)
+    return steps.max() > max(MAX_JUMP * usual, left_out)
+
+
+def _beginning(given: np.ndarray, step: float) -> int:
+    """Where a circle begins: at the first longitude from 180 degrees west on, wherever a file cuts it.
+
+    Patches are counted from there, so that the map does not depend on the cut.
+    """
+    return int(np.argmin(np.mod(given + CIRCLE / 2 + ONE_PLACE * step, CIRCLE)))
 
 
 def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -237,15 +258,19 @@ def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, lis
     circle = np.append(turned[index], turned[index][0] + CIRCLE)
     gaps = np.diff(circle)
     _check_distinct(np.where(gaps < ONE_PLACE * np.median(gaps), 0.0, gaps), given[index], name)
-    widest, own = int(np.argmax(gaps)) + 1, int(np.argmin(index))
-    is_rolled = np.array_equal(np.roll(index, -own), np.arange(len(index)))
+    widest, usual, n = int(np.argmax(gaps)), float(np.median(gaps)), len(index)
     # A region begins behind what it leaves out, even where it was given in two parts that follow each other.
-    first = widest if gaps[widest - 1] > MAX_JUMP * np.median(gaps) else own if is_rolled else 0
+    is_region = gaps[widest] > MAX_JUMP * usual
+    first = widest + 1 if is_region else int(np.argmax(index == _beginning(given, usual)))
     index = np.roll(index, -first)
     values = given[index[0]] + np.mod(turned[index] - turned[index[0]], CIRCLE)
-    # Counting on behind the seam moves no data, and is taken back: nothing to tell.
-    is_as_given = np.array_equal(index, np.arange(len(index)))
-    return index, values, [] if is_as_given else ["was not in order, and was sorted"]
+    if np.array_equal(index, np.arange(n)):
+        return index, values, []  # Counting on behind the seam moves no data, and is taken back.
+    if not is_region and np.array_equal(np.roll(index, index[0]), np.arange(n)):
+        # Labels of one kind, so that files that were cut elsewhere are on one grid.
+        values = values - CIRCLE * round((values[0] + CIRCLE / 2) / CIRCLE)
+        return index, values, [f"goes all around, and was rolled to begin at {values[0]:g}"]
+    return index, values, ["was not in order, and was sorted"]
 
 
 def _check_distinct(steps: np.ndarray, values: np.ndarray, name: str) -> None:

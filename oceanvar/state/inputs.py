@@ -361,3 +361,5 @@ def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, r
         return labelled.isel({dim: slice(None, None, -1)}) if order.is_reversed else labelled
 
     return given.then(ds, order.told, back)
+        if order.n_rolled:
+            return labelled.roll({dim: order.n_rolled}, roll_coords=True)

@@ -26,7 +26,7 @@ scale = {"mean": {"ssh": 0.0}, "std": {"ssh": 1.0}}
 space = oceanvar.StateSpace(("ssh",), tuple(patch), patch, {"time": 8, "lat": 16, "lon": 16}, **scale)
 model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=8, n_hidden=8)
 field = da.zeros((n_days, n_lat, n_lon), chunks=(1, n_lat, n_lon), dtype=np.float32)
-coords = {"lat": np.linspace(-89.875, 89.875, n_lat), "lon": np.linspace(0.125, 359.875, n_lon)}
+coords = {"lat": -90 + 180 / n_lat * (np.arange(n_lat) + 0.5), "lon": -180 + 360 / n_lon * (np.arange(n_lon) + 0.5)}
 coords["time"] = np.datetime64("1993-01-01", "ns") + np.arange(n_days) * np.timedelta64(1, "D")
 obs, before, start = xr.Dataset({"ssh": (tuple(patch), field)}, coords), peak(), time.perf_counter()
 lazy = obs.varnet.assimilate(model)["ssh"]

@@ -79,6 +79,21 @@ def test_one_odd_file_is_mended_wherever_it_stands(model, tmp_path, number, odd,
     assert told in line
 
 
+def test_files_that_cut_the_circle_elsewhere_are_on_one_grid(tmp_path):
+    around = clean().isel(longitude=np.arange(12) % 6).assign_coords(longitude=np.arange(-180.0, 180.0, 30.0))
+    around["longitude"].attrs["units"] = "degrees_east"
+    other = around.assign_coords(longitude=around["longitude"] % 360).sortby("longitude")
+    model = smoother()
+    right = mapped(around, model)["ssh"]
+    for name, parts in {"mixed": (halves(around)[0], halves(other)[1]), "all": halves(other)}.items():
+        folder = written(tmp_path / name, *parts)
+        out = oceanvar.assimilate_archive(folder, model, tmp_path / f"{name}.zarr")
+        with xr.open_zarr(out) as stored:
+            np.testing.assert_array_equal(stored["longitude"], right["longitude"])
+            np.testing.assert_allclose(stored["ssh"], right, atol=1e-6)
+        assert "goes all around" in oceanvar.archive.read_summary(out)["mended"][0]
+
+
 def test_mended_files_that_have_not_changed_are_not_opened_again(model, tmp_path, monkeypatch):
     first, second = halves(clean())
     folder = written(tmp_path / "in", first, turned(second))
