@@ -150,6 +150,14 @@ def curvilinear(
         If both lie over different dimensions, or no points have places.
     """
     dims = tuple(grid.dims) if dims is None else dims
+    angles = angles_of_points(grid, dims)
+    return None if angles is None else Curvilinear.of(*angles)
+
+
+def angles_of_points(
+    grid: xr.Dataset | xr.DataArray, dims: Sequence[Hashable]
+) -> tuple[xr.DataArray, xr.DataArray] | None:
+    """Two-dimensional latitude and longitude of a curvilinear grid, see `curvilinear`; None where there are none."""
     if any(dim in grid.coords and metric_name(grid[dim]) in (LATITUDE, LONGITUDE) for dim in dims):
         return None
     latitude, longitude = (_two_dimensional(grid, dims, metric) for metric in (LATITUDE, LONGITUDE))
@@ -160,7 +168,7 @@ def curvilinear(
             f"the grid has the latitude {latitude.name!r} over {latitude.dims} and the longitude {longitude.name!r} "
             f"over {longitude.dims}: give both over the same two dimensions"
         )
-    return Curvilinear.of(latitude, longitude)
+    return latitude, longitude
 
 
 def unit_vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
@@ -204,13 +212,13 @@ def _is_repeated(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
 def _cells(points: np.ndarray) -> np.ndarray:
     """Whether four neighbours have places, are neighbours on the sphere too, and have an area between them."""
     along, across = (np.linalg.norm(np.diff(points, axis=axis), axis=-1) for axis in (0, 1))
-    sides = ~_is_jump(along) & np.isfinite(along), ~_is_jump(across.T).T & np.isfinite(across)
+    sides = ~is_jump(along) & np.isfinite(along), ~is_jump(across.T).T & np.isfinite(across)
     diagonals = points[1:, 1:] - points[:-1, :-1], points[1:, :-1] - points[:-1, 1:]
     area = np.linalg.norm(np.cross(*diagonals), axis=-1)
     return sides[0][:, :-1] & sides[0][:, 1:] & sides[1][:-1] & sides[1][1:] & (area > 0)
 
 
-def _is_jump(steps: np.ndarray) -> np.ndarray:
+def is_jump(steps: np.ndarray) -> np.ndarray:
     """Whether steps along the first axis are many times as long as one beside them."""
     lengths = np.where(steps > 0, steps, np.inf)
     framed = np.pad(lengths, ((1, 1), (0, 0)), constant_values=np.inf)

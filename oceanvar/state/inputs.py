@@ -15,6 +15,7 @@ from oceanvar.labels.alignment import reordered
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import NAMES
 from oceanvar.labels.ordering import extended, n_before, ordered, taken
+from oceanvar.labels.spacings import is_turned, spacings
 from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.spaces import StateSpace
@@ -95,7 +96,7 @@ def mended(
     for dim in space.dims if dims is None else dims:
         if dim in result.ds.dims and dim in result.ds.coords:
             result = _ordered(result, space, dim, gaps, what, relabel=dims is None)
-    return result
+    return _turned_as_learned(result, space, what)
 
 
 def lengthened(given: Mended, space: StateSpace, dim: str, what: str) -> Mended:
@@ -167,7 +168,8 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
     def back(analysis: xr.Dataset) -> xr.Dataset:
         pairs = {name: given for given, name in new.items()}
         pairs |= {f"{name}_{of}": f"{given}_{of}" for name, given in pairs.items() for of in ("std", "mean")}
-        return analysis.rename({name: given for name, given in pairs.items() if name in analysis.variables})
+        present = {*analysis.variables, *analysis.dims}
+        return analysis.rename({name: given for name, given in pairs.items() if name in present})
 
     told = ", ".join(f"{given!r} as {name!r}" for given, name in new.items())
     # Beside a dimension ``valid_time`` or ``lat``, a coordinate ``time`` or ``latitude`` is another thing.
@@ -178,13 +180,16 @@ def _renamed(ds: xr.Dataset, space: StateSpace, names: Mapping[str, str], what: 
 
 def _dims_by_meaning(field: xr.DataArray, space: StateSpace) -> dict[str, str]:
     """Dimensions that have another name than the state's but mean the same, by CF attributes or name."""
-    free = [dim for dim in field.dims if dim in field.coords and dim not in space.dims]
+    free = [dim for dim in field.dims if dim not in space.dims]
     if not free:
         return {}
+    kinds = {dim: kind_of(field[dim])[0] for dim in free if dim in field.coords}
+    if len(kinds) < len(free):
+        kinds |= {dim: each.kind for dim, each in spacings(field, free).items()}
     found = {}
     for dim in space.dims:
         meant = space.axes[dim].kind if dim in space.axes else _MEANINGS.get(dim)
-        alike = [each for each in free if kind_of(field[each])[0] == meant]
+        alike = [dim for dim, kind in kinds.items() if kind == meant]
         if dim not in field.dims and len(alike) == 1:
             found[str(alike[0])] = dim
     return found
@@ -346,6 +351,23 @@ def _scaled(field: xr.DataArray, way: Conversion, units: str) -> xr.DataArray:
     return values.assign_attrs(attrs | {"units": units})
 
 
+def _turned_as_learned(given: Mended, space: StateSpace, what: str) -> Mended:
+    """Let the dimensions of a curvilinear grid run as the model learned them."""
+    fields = [name for name in space.variables if name in given.ds]
+    unlabelled = {dim for dim in space.axes if dim in given.ds.dims and dim not in given.ds.coords}
+    if not fields or not unlabelled:
+        return given
+    turned, told = {}, []
+    for dim, spacing in spacings(given.ds[fields], space.dims).items():
+        name = f"dimension {dim!r} of {what}"
+        if dim in unlabelled and is_turned(spacing, space.axes[dim], name):
+            turned[dim] = slice(None, None, -1)
+            told.append(f"{name} was turned, to run as the model learned it")
+    return (
+        given.then(given.ds.isel(turned), told, lambda analysis: analysis.isel(turned)) if turned else given
+    )
+
+
 def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, relabel: bool) -> Mended:
     """Put the points of a dimension into the order and steps of the state space."""
     before = given.ds[dim].variable
@@ -358,8 +380,8 @@ def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, r
         if order.n_missing:
             return analysis
         labelled = analysis.assign_coords({dim: before[order.index]})
+        if order.n_rolled:
+            return labelled.roll({dim: order.n_rolled}, roll_coords=True)
         return labelled.isel({dim: slice(None, None, -1)}) if order.is_reversed else labelled
 
     return given.then(ds, order.told, back)
-        if order.n_rolled:
-            return labelled.roll({dim: order.n_rolled}, roll_coords=True)

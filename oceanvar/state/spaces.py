@@ -17,6 +17,7 @@ from oceanvar.errors import (
 )
 from oceanvar.labels.alignment import check_variables
 from oceanvar.labels.axes import Axis
+from oceanvar.labels.spacings import spacings
 from oceanvar.patching.borders import Border, economical
 from oceanvar.state.instruments import Instrument
 
@@ -249,7 +250,9 @@ class StateSpace:
         units = {name: str(attrs["units"]) for name, attrs in given.items() if "units" in attrs}
         axes = {dim: Axis.of(truth[dim]) for dim in self.dims if dim in truth.coords}
         known = {dim: axis for dim, axis in axes.items() if axis is not None}
-        return replace(self, units={**units, **self.units}, axes={**known, **self.axes})
+        fields = [name for name in self.variables if name in truth]
+        curved = {dim: each.axis() for dim, each in spacings(truth[fields], self.dims).items()}
+        return replace(self, units={**units, **self.units}, axes={**curved, **known, **self.axes})
 
     def normalised_by(self, truth: xr.Dataset, others: xr.Dataset | None = None) -> "StateSpace":
         """Give the same space with mean, standard deviation and units of `truth`, where not given before.
