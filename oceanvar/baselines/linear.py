@@ -9,6 +9,7 @@ from oceanvar.baselines.fields import observed_mean
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import check_broadcasts
 from oceanvar.labels.coordinates import coordinate_of, numbers
+from oceanvar.labels.values import usable
 
 Field = TypeVar("Field", xr.DataArray, xr.Dataset)
 
@@ -19,7 +20,8 @@ def interpolate_linear(obs: Field, dim: str = "time", fill: float | xr.DataArray
     Parameters
     ----------
     obs : DataArray or Dataset
-        Observations, NaN where nothing was observed. Variables of a dataset without `dim` pass unchanged.
+        Observations, NaN where nothing was observed; fill values of another kind count as such, see
+        `oceanvar.labels.values.usable`. Variables of a dataset without `dim` pass unchanged.
     dim : str
         Dimension to interpolate along; distances are those of its coordinate, which need not be regular.
     fill : float or DataArray, optional
@@ -51,6 +53,7 @@ def interpolate_linear(obs: Field, dim: str = "time", fill: float | xr.DataArray
 
 
 def _fill_gaps(obs: xr.DataArray, dim: str, fill: float | xr.DataArray | None) -> xr.DataArray:
+    obs = usable(obs, "the observations")
     obs = obs if np.issubdtype(obs.dtype, np.floating) else obs.astype(np.float64)
     level = (
         observed_mean(obs) if fill is None else fill if isinstance(fill, xr.DataArray) else xr.DataArray(fill)

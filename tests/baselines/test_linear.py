@@ -81,3 +81,14 @@ def test_linear_mistakes():
     lazy = interpolate_linear(obs.chunk() * np.nan)
     with pytest.raises(ConfigError, match="no observation"):
         lazy.compute()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_fill_values_of_any_kind_are_no_observations(lazy):
+    rng = np.random.default_rng(0)
+    obs = xr.DataArray(rng.normal(0, 0.1, (30, 4)), {"time": np.arange(30.0)}, ("time", "x"), name="ssh")
+    gappy = obs.where(rng.random(obs.shape) < 0.7)
+    filled = gappy.fillna(-999.0)
+    with pytest.warns(UserWarning, match="not used"):
+        found = interpolate_linear(filled.chunk(x=2) if lazy else filled).compute()
+    np.testing.assert_allclose(found, interpolate_linear(gappy), atol=1e-12)
