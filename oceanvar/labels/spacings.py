@@ -58,7 +58,10 @@ class Spacing:
 
 
 def spacings(grid: xr.Dataset | xr.DataArray, dims: Sequence[Hashable]) -> dict[str, Spacing]:
-    """Steps along both dimensions of a curvilinear grid; empty where there is none.
+    """Steps along the dimensions of a curvilinear grid; empty where there is none.
+
+    A dimension with a coordinate of its own that has units, of a plane, is left out; one that only numbers its points
+    is not.
 
     Parameters
     ----------
@@ -73,6 +76,8 @@ def spacings(grid: xr.Dataset | xr.DataArray, dims: Sequence[Hashable]) -> dict[
     north, east = (each.transpose(*angles[0].dims) for each in angles)
     found = {}
     for dim, other in (north.dims, north.dims[::-1]):
+        if dim in grid.coords and grid[dim].attrs.get("units", "1") != "1":
+            continue
         thinned = slice(None, None, max(1, north.sizes[other] // MOST_LINES))
         spacing = _along(
             *(each.isel({other: thinned}).transpose(dim, other).values for each in (north, east))

@@ -15,7 +15,7 @@ from oceanvar.labels.alignment import reordered
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import NAMES
 from oceanvar.labels.ordering import extended, n_before, ordered, taken
-from oceanvar.labels.spacings import is_turned, spacings
+from oceanvar.labels.spacings import Spacing, is_turned, spacings
 from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.spaces import StateSpace
@@ -96,7 +96,7 @@ def mended(
     for dim in space.dims if dims is None else dims:
         if dim in result.ds.dims and dim in result.ds.coords:
             result = _ordered(result, space, dim, gaps, what, relabel=dims is None)
-    return _turned_as_learned(result, space, what)
+    return _turned_as_learned(result, space, what) if space.axes else result
 
 
 def lengthened(given: Mended, space: StateSpace, dim: str, what: str) -> Mended:
@@ -353,14 +353,10 @@ def _scaled(field: xr.DataArray, way: Conversion, units: str) -> xr.DataArray:
 
 def _turned_as_learned(given: Mended, space: StateSpace, what: str) -> Mended:
     """Let the dimensions of a curvilinear grid run as the model learned them."""
-    fields = [name for name in space.variables if name in given.ds]
-    unlabelled = {dim for dim in space.axes if dim in given.ds.dims and dim not in given.ds.coords}
-    if not fields or not unlabelled:
-        return given
     turned, told = {}, []
-    for dim, spacing in spacings(given.ds[fields], space.dims).items():
+    for dim, spacing in _spacings(given.ds, space).items():
         name = f"dimension {dim!r} of {what}"
-        if dim in unlabelled and is_turned(spacing, space.axes[dim], name):
+        if dim in space.axes and is_turned(spacing, space.axes[dim], name):
             turned[dim] = slice(None, None, -1)
             told.append(f"{name} was turned, to run as the model learned it")
     return (
@@ -368,10 +364,17 @@ def _turned_as_learned(given: Mended, space: StateSpace, what: str) -> Mended:
     )
 
 
+def _spacings(ds: xr.Dataset, space: StateSpace) -> dict[str, Spacing]:
+    """Steps of the dimensions that have their places in two-dimensional coordinates only."""
+    fields = [name for name in space.variables if name in ds.data_vars]
+    return spacings(ds[fields], space.dims) if fields else {}
+
+
 def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, relabel: bool) -> Mended:
     """Put the points of a dimension into the order and steps of the state space."""
     before = given.ds[dim].variable
-    order = ordered(given.ds[dim], space.axes.get(dim), gaps, what)
+    axis = None if dim in _spacings(given.ds, space) else space.axes.get(dim)
+    order = ordered(given.ds[dim], axis, gaps, what)
     if order is None or (order.keeps_places and not relabel):
         return given
     ds = taken(given.ds, dim, order)

@@ -205,7 +205,8 @@ def _samples(
     space: StateSpace,
     curved: Curvilinear | None,
 ) -> Samples:
-    if curved is not None and _have_coordinates(tracks, curved.dims):
+    has_axes = curved is not None and all(dim in ds.coords for dim in curved.dims)
+    if curved is not None and has_axes and _have_coordinates(tracks, curved.dims):
         # Samples that say where they lie along the dimensions themselves: on the plane of a projection, say.
         curved = None
     samples = _as_samples(tracks, name, instrument, ds, space, curved)

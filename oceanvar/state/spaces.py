@@ -252,7 +252,7 @@ class StateSpace:
         known = {dim: axis for dim, axis in axes.items() if axis is not None}
         fields = [name for name in self.variables if name in truth]
         curved = {dim: each.axis() for dim, each in spacings(truth[fields], self.dims).items()}
-        return replace(self, units={**units, **self.units}, axes={**curved, **known, **self.axes})
+        return replace(self, units={**units, **self.units}, axes={**known, **curved, **self.axes})
 
     def normalised_by(self, truth: xr.Dataset, others: xr.Dataset | None = None) -> "StateSpace":
         """Give the same space with mean, standard deviation and units of `truth`, where not given before.

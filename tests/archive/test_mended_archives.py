@@ -17,6 +17,8 @@ from oceanvar.cli.report import summary_lines
 from oceanvar.errors import GridMismatchError, ModelMismatchError, PatchError, StoreError, UnitsMismatchError
 from oceanvar.network import VarNet
 from oceanvar.options import Options
+from oceanvar.state import Instrument
+from oceanvar.variational import AlongTrack, Assimilator, ConjugateGradients, ObservationTerm, VariationalCost
 from tests.test_mended_inputs import clean, learned, mapped, smoother
 
 pytestmark = pytest.mark.filterwarnings("ignore::oceanvar.errors.MendedWarning")
@@ -92,6 +94,37 @@ def test_files_that_cut_the_circle_elsewhere_are_on_one_grid(tmp_path):
             np.testing.assert_array_equal(stored["longitude"], right["longitude"])
             np.testing.assert_allclose(stored["ssh"], right, atol=1e-6)
         assert "goes all around" in oceanvar.archive.read_summary(out)["mended"][0]
+
+
+def test_files_of_a_curvilinear_grid_are_turned_and_have_samples_along_tracks(tmp_path):
+    ds = clean().drop_isel(time=8)
+    north, east = np.meshgrid(ds["latitude"], ds["longitude"], indexing="ij")
+    angles = {"nav_lat": (("y", "x"), north, {"units": "degrees_north"})}
+    angles |= {"nav_lon": (("y", "x"), east, {"units": "degrees_east"})}
+    curved = ds.drop_vars(["latitude", "longitude"]).rename(latitude="y", longitude="x").assign_coords(angles)
+    rng = np.random.default_rng(0)
+    places = {"time": ds["time"].values[rng.integers(0, 8, 20)], "latitude": rng.uniform(30, 33, 20)}
+    places["longitude"] = rng.uniform(-1, 1.5, 20)
+    tracks = xr.Dataset(
+        {"ssh": ("sample", rng.normal(0, 0.1, 20))}, {k: ("sample", v) for k, v in places.items()}
+    )
+    plain = smoother(**learned())
+    cost = VariationalCost(*plain.assimilator.cost.terms, ObservationTerm(AlongTrack(), "nadir", 2.0))
+    space = replace(plain.state_space, instruments={"nadir": Instrument(("ssh",), along_track=True)})
+    model = VarNet(Assimilator(cost, ConjugateGradients(), 6), space)
+    options = {"along_track": {"nadir": tracks}}
+    right = mapped(ds, model, **options)["ssh"]
+    assert (
+        np.abs(mapped(ds, model, along_track={"nadir": tracks[{"sample": slice(0)}]})["ssh"] - right).max()
+        > 0.01
+    )
+    southward = [each.isel(y=slice(None, None, -1)) for each in halves(curved)]
+    out = oceanvar.assimilate_archive(
+        written(tmp_path / "in", *southward), model, tmp_path / "out.zarr", **options
+    )
+    with xr.open_zarr(out) as stored:
+        np.testing.assert_allclose(stored["ssh"], right, atol=2e-3)
+        assert stored["nav_lat"].values[0, 0] == 30
 
 
 def test_mended_files_that_have_not_changed_are_not_opened_again(model, tmp_path, monkeypatch):

@@ -71,14 +71,21 @@ def test_land_without_places_has_no_steps(fill):
         assert found[dim].axis().step == pytest.approx(right[dim].axis().step, rel=1e-2)
 
 
-def test_a_model_learns_the_steps_and_refuses_others():
-    model = learned_on(grid_of(*even()))
+def numbered(ds: xr.Dataset) -> xr.Dataset:
+    """Points that have numbers, which are the same on every grid."""
+    return ds.assign_coords({dim: np.arange(ds.sizes[dim]) for dim in ("y", "x")})
+
+
+@pytest.mark.parametrize("given", [lambda ds: ds, numbered])
+@pytest.mark.parametrize("learned", [lambda ds: ds, numbered])
+def test_a_model_learns_the_steps_and_refuses_others(given, learned):
+    model = learned_on(learned(grid_of(*even())))
     assert {dim: axis.unit for dim, axis in model.state_space.axes.items()} == {"y": "km", "x": "km"}
-    mapped(grid_of(*even()), model)
+    mapped(given(grid_of(*even())), model)
     with pytest.raises(
         GridMismatchError, match=r"dimension 'y' .* 27.8 km apart .* learned on 55.6 km: interpolate"
     ):
-        mapped(grid_of(*even(step=0.25)), model)
+        mapped(given(grid_of(*even(step=0.25))), model)
     latitude, longitude = even()
     with pytest.raises(
         GridMismatchError, match="'y' .* runs along the longitude, and the model learned it along"
@@ -86,8 +93,9 @@ def test_a_model_learns_the_steps_and_refuses_others():
         mapped(grid_of(latitude.T, longitude.T), model)
 
 
-def test_a_grid_that_runs_the_other_way_is_turned_and_turned_back():
-    ds = grid_of(*even())
+@pytest.mark.parametrize("given", [lambda ds: ds, numbered])
+def test_a_grid_that_runs_the_other_way_is_turned_and_turned_back(given):
+    ds = given(grid_of(*even()))
     model = learned_on(ds)
     right = mapped(ds, model)
     for flips in ({"y": -1}, {"x": -1}, {"y": -1, "x": -1}):
