@@ -19,6 +19,10 @@ from .layers import Upsample as Upsample
 from .padding import FoldSteps as FoldSteps
 from .padding import FoldTime as FoldTime
 from .padding import PadToMultiple as PadToMultiple
+from .padding import TimeByTime as TimeByTime
+from .spreads import ByDistance as ByDistance
+from .spreads import FirstAndLater as FirstAndLater
+from .spreads import GaussianFilter as GaussianFilter
 from .units import ToNormalised as ToNormalised
 from .units import ToPhysical as ToPhysical
 from .units import in_physical_units as in_physical_units

@@ -1,4 +1,4 @@
-"""Fit any field size to a network that halves its axes, and times to the channel axis."""
+"""Fit any field size to a network that halves its axes, and times to the axes of channels and of batches."""
 
 from collections.abc import Sequence
 from typing import final
@@ -168,3 +168,42 @@ class FoldSteps(AbstractComposition):
 
     def _unfold(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (-1, self.n_times)).movedim(2, 3).flatten(2, 3)
+
+
+@registered
+@final
+class TimeByTime(AbstractComposition):
+    """Let a map of fields see every time on its own: ``(B, C, T, *S)`` becomes ``(B T, C, *S)`` and comes back.
+
+    Parameters
+    ----------
+    inner : AbstractMap
+        Map from ``(N, C, *S)`` to ``(N, C', *S)``.
+    """
+
+    def __init__(self, inner: AbstractMap):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value for ``(B, C, T, *S)``."""
+        return self._together(self.inner(self._apart(x)), x.shape[2])
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back, both time by time."""
+        n_times = x.shape[2]
+        value, pullback = self.inner.linearize(self._apart(x))
+        return self._together(value, n_times), lambda r: self._together(pullback(self._apart(r)), n_times)
+
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Push the tangent of every time forward."""
+        push, n_times = self.inner.pushforward(self._apart(x)), x.shape[2]
+        return lambda v: self._together(push(self._apart(v)), n_times)
+
+    @staticmethod
+    def _apart(x: Tensor) -> Tensor:
+        return inside(x.movedim(2, 1).flatten(0, 1))
+
+    @staticmethod
+    def _together(x: Tensor, n_times: int) -> Tensor:
+        return outside(x).unflatten(0, (-1, n_times)).movedim(1, 2)

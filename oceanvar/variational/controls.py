@@ -3,12 +3,15 @@
 The forcing formulation of Tremolet (2006, Q. J. R. Meteorol. Soc. 132, 2483-2504) with the change of variables of
 Courtier (1997, J. Meteorol. Soc. Japan 75, 211-218): a control v makes the states
 
-    x_0 = x^b_0 + B^{1/2} v_0,    x_t = M(x_(t-1)) + Q^{1/2} v_t,
+    x_0 = x^b_0 + B^{1/2} v_0,    x_t = M(x_(t-1)) + K (x^b_t - M(x_(t-1))) + Q^{1/2} v_t,
 
 and U(x(v)) + |v|^2 / N is minimised, U being a cost of the states with weights that are inverse error variances. No
 covariance has to be inverted, and the conditioning is that of the observations. Q = 0 is the strong constraint.
+K = 0 but in windows with open borders: through these comes what no model of the window knows, and forecasts are drawn
+toward the background there (Davies, 1976, Q. J. R. Meteorol. Soc. 102, 405-418), and a little everywhere.
 """
 
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
@@ -17,6 +20,7 @@ from torch.nn import functional
 
 from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.maps.compositions import Chain, Identity, Shifted
+from oceanvar.maps.spreads import ByDistance
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
@@ -91,10 +95,13 @@ class ForecastControl(nn.Module):
     step : AbstractMap
         Model step M on its own grid, in the units of the state.
     spread : AbstractMap
-        Symmetric linear map of a control ``(B, V, T, *S')``: B^{1/2} at its first time, Q^{1/2} at the others.
+        Linear map of a control ``(B, V, T, *S')``: B^{1/2} at its first time, Q^{1/2} at the others.
     to_model, to_state : AbstractMap, optional
         From the grid of the background to that of the model, S to S', and from there to that of the state. Default:
         one grid serves all.
+    relaxation : sequence of float
+        K at points by their distance from the border of the window along the last two axes, see
+        `oceanvar.maps.spreads.ByDistance`. Default: none.
     """
 
     def __init__(
@@ -103,9 +110,11 @@ class ForecastControl(nn.Module):
         spread: AbstractMap,
         to_model: AbstractMap | None = None,
         to_state: AbstractMap | None = None,
+        relaxation: Sequence[float] = (),
     ):
         super().__init__()
         self.step = step
+        self.relaxation = tuple(relaxation)
         self.spread = spread
         self.to_model = to_model or Identity()
         self.to_state = to_state or Identity()
@@ -116,7 +125,7 @@ class ForecastControl(nn.Module):
         Parameters
         ----------
         background : Tensor
-            ``(B, V, T, *S)``; of its values only those of the first time matter.
+            ``(B, V, T, *S)``; of its values only those of the first time matter, where nothing is relaxed.
 
         Returns
         -------
@@ -125,9 +134,14 @@ class ForecastControl(nn.Module):
         control : Tensor
             The control 0, of which it makes the forecast from the background.
         """
-        first = self.to_model(background[:, :, :1])
-        undisturbed = functional.pad(first, (0, 0) * (first.ndim - 3) + (0, background.shape[2] - 1))
-        forecast = Chain(Forecast(self.step), self.to_state)
+        first, step = self.to_model(background[:, :, :1]), self.step
+        if self.relaxation:
+            drawn = ByDistance(self.relaxation)(self.to_model(background[:, :, 1:]))
+            undisturbed = torch.cat((first, drawn), dim=2)
+            step = Chain(step, ByDistance([1 - share for share in self.relaxation]))
+        else:
+            undisturbed = functional.pad(first, (0, 0) * (first.ndim - 3) + (0, background.shape[2] - 1))
+        forecast = Chain(Forecast(step), self.to_state)
         return Chain(self.spread, Shifted(forecast, undisturbed)), torch.zeros_like(undisturbed)
 
 

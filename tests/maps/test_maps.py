@@ -6,14 +6,17 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps import (
     AbstractMap,
     AveragePool,
+    ByDistance,
     Chain,
     Concatenate,
     Conv,
     Dense,
     Filtered,
+    FirstAndLater,
     Flattened,
     FoldSteps,
     FoldTime,
+    GaussianFilter,
     Identity,
     OnGrid,
     PadToMultiple,
@@ -22,6 +25,7 @@ from oceanvar.maps import (
     Shifted,
     SiLU,
     Sum,
+    TimeByTime,
     ToNormalised,
     ToPhysical,
     Upsample,
@@ -40,6 +44,8 @@ from oceanvar.variational import (
     Select,
     SpeedAndDirection,
     autoencoder_prior,
+    bilinear_tendency,
+    residual_step,
     two_scale_prior,
     unet,
 )
@@ -96,6 +102,13 @@ MAPS = {
     ),
     "fold_steps": (lambda: FoldSteps(Conv(6, 6, [3, 3]), 3), (2, 6, 4)),
     "fold_time": (lambda: FoldTime(Conv(6, 6, [3])), (2, 3, 5)),
+    "gaussian_filter": (lambda: GaussianFilter([0.7, 2.0]), (2, 5, 6)),
+    "by_distance": (lambda: ByDistance([3.0, 2.0, 1.0]), (1, 2, 7, 4)),
+    "first_and_later": (lambda: FirstAndLater(SiLU(), Conv(2, 2, [1, 3])), (2, 4, 5)),
+    "time_by_time": (lambda: TimeByTime(Chain(Conv(2, 3, [3], bias=True), SiLU())), (2, 3, 5)),
+    "residual_step": (lambda: residual_step(2, (4, 6), [3, 3], [False, True]), (2, 3, 6, 4)),
+    "bilinear_tendency": (lambda: bilinear_tendency(1, 3, [5], [True]), (1, 3, 6)),
+    "bilinear_tendency_without_space": (lambda: bilinear_tendency(3, 4, []), (3, 5)),
     "shifted": (lambda: Shifted(SiLU(), torch.randn(3, 2, 7)), (2, 7)),
     "filtered": (lambda: Filtered.of(torch.rand(6, 4)), (2, 6, 7)),
     "filtered_by_time": (lambda: Filtered.of(torch.rand(3, 6, 5)), (1, 3, 6, 8)),
@@ -136,6 +149,32 @@ def case(request) -> tuple[AbstractMap, torch.Tensor]:
     torch.manual_seed(0)
     make, shape = MAPS[request.param]
     return make().double(), torch.randn(3, *shape, dtype=torch.float64)
+
+
+def test_filtered_noise_has_the_gaussian_correlation_that_it_should():
+    """The covariance is the square of the matrix of the filter: exact far from the border, a half at its sides."""
+    unit = torch.eye(60, dtype=torch.float64)
+    root = GaussianFilter([4.0])(unit)
+    covariance = root @ root.T
+    away = torch.arange(-15, 16, dtype=torch.float64)
+    torch.testing.assert_close(covariance[30, 15:46], torch.exp(-(away**2) / 32), rtol=1e-3, atol=1e-3)
+    assert 0.4 < float(covariance[0, 0]) < 0.65
+    field = torch.randn(1, 1, 3, 60, 50, dtype=torch.float64)
+    both = GaussianFilter([4.0, 2.0])(field)
+    torch.testing.assert_close(both, (root @ GaussianFilter([2.0])(field)), rtol=1e-10, atol=1e-12)
+
+
+def test_factors_count_from_the_nearest_border():
+    found = ByDistance([5.0, 2.0])(torch.ones(1, 4, 5))
+    assert found[0].tolist() == [[5.0] * 5, [5.0, 2.0, 2.0, 2.0, 5.0], [5.0, 2.0, 2.0, 2.0, 5.0], [5.0] * 5]
+
+
+def test_every_time_is_on_its_own():
+    torch.manual_seed(0)
+    x = torch.randn(2, 1, 4, 6, 8)
+    for step in (residual_step(1, (4, 4), [3, 3]), bilinear_tendency(1, 3, [3, 3])):
+        each = torch.cat([step(x[:, :, t : t + 1]) for t in range(4)], dim=2)
+        torch.testing.assert_close(step(x), each, rtol=1e-5, atol=1e-6)
 
 
 def test_folded_steps_are_neighbours_in_time():

@@ -5,7 +5,7 @@ import torch
 
 from oceanvar.dynamics import FlowStep, Lorenz63
 from oceanvar.errors import ConfigError
-from oceanvar.maps import Chain, Conv, Filtered, OnGrid
+from oceanvar.maps import ByDistance, Chain, Conv, Filtered, OnGrid
 from oceanvar.truths.oceans import one_day
 from oceanvar.variational import (
     LBFGS,
@@ -58,6 +58,29 @@ def test_the_analysis_is_the_best_linear_estimate(linear: ForecastControl, obs: 
     seen_covariance = covariance[seen][:, seen] + 0.3 * torch.eye(int(seen.sum()))
     expected = undisturbed + covariance[:, seen] @ torch.linalg.solve(seen_covariance, innovations)
     torch.testing.assert_close(found[0].flatten(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_forecasts_are_drawn_to_the_background_at_the_border_and_a_little_inside() -> None:
+    torch.manual_seed(0)
+    step = Conv(1, 1, [1, 3, 3]).double()
+    background = torch.randn(2, 1, 4, 6, 7, dtype=torch.float64)
+    share = ByDistance([1.0, 0.5, 0.1])
+    control = ForecastControl(step, ByDistance([2.0, 1.0]), relaxation=[1.0, 0.5, 0.1])
+    trajectory, rest = control.trajectory(background)
+    v = torch.randn_like(rest)
+    state = background[:, :, :1] + ByDistance([2.0, 1.0])(v[:, :, :1])
+    expected = [state]
+    for t in range(1, 4):
+        forecast = step(state)
+        state = (
+            forecast
+            + share(background[:, :, t : t + 1] - forecast)
+            + ByDistance([2.0, 1.0])(v[:, :, t : t + 1])
+        )
+        expected.append(state)
+    torch.testing.assert_close(trajectory(v), torch.cat(expected, dim=2))
+    border = trajectory(rest)[:, :, 1:, 0]
+    torch.testing.assert_close(border, background[:, :, 1:, 0])
 
 
 def test_solvers_agree_and_the_background_that_counts_is_the_first_guess(
