@@ -1,14 +1,19 @@
 """What training minimises."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from oceanvar.maps.base import AbstractMap
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.terms.dynamics import PriorTerm
+
+OF_STATE = "state"
+"""Name of the observations of the state itself, on the grid."""
 
 
 class Sample(NamedTuple):
@@ -38,6 +43,11 @@ class LossWeights:
         Of the error of the first guess, for a learned start; not in the paper.
     budget : float
         Of what a learned sampling exceeds its budget by, for `PenalisedBudget`.
+    forecasts : sequence of float
+        Of the errors of forecasts over 1, 2, ... steps, each from what the one before has made, for priors that are
+        one (`FlowPrior`); not in the paper. They start from the truth, with the noise of the observations where there
+        are any: a model that has never seen noise lets it grow. With all other weights 0 nothing is assimilated
+        in training, and the error of the forecasts is the loss of validation too.
     """
 
     reconstruction: float = 1.0
@@ -45,6 +55,12 @@ class LossWeights:
     analysis_projection: float = 0.05
     start: float = 0.0
     budget: float = 0.0
+    forecasts: tuple[float, ...] = ()
+
+    @property
+    def are_of_analyses(self) -> bool:
+        """Whether anything has to be assimilated."""
+        return any((self.reconstruction, self.analysis_projection, self.start, self.budget))
 
 
 def training_loss(
@@ -63,19 +79,44 @@ def training_loss(
     n_steps : int
         Iterations of the solver.
     """
+    of_truth = _loss_of_truth(assimilator, sample, weights)
+    if not weights.are_of_analyses:
+        return of_truth, of_truth.detach()
     obs, excess = _sampled(assimilator, sample.obs)
     guess = assimilator.first_guess(obs)
     analysis = assimilator.improve(guess, obs, n_steps)
     error = mean_square(analysis - sample.truth, sample.known)
-    loss = weights.reconstruction * error + weights.budget * excess
+    loss = weights.reconstruction * error + weights.budget * excess + of_truth
     if weights.start:
         loss = loss + weights.start * mean_square(guess - sample.truth, sample.known)
+    if weights.analysis_projection:
+        for term in assimilator.cost.priors:
+            loss = loss + weights.analysis_projection * _projection(term, analysis, sample)
+    return loss, error.detach()
+
+
+def _loss_of_truth(assimilator: Assimilator, sample: Sample, weights: LossWeights) -> Tensor:
+    """Part of the loss that asks of the priors what they make of true states."""
+    loss = sample.truth.new_zeros(())
     for term in assimilator.cost.priors:
         if weights.truth_projection:
             loss = loss + weights.truth_projection * _projection(term, sample.truth, sample)
-        if weights.analysis_projection:
-            loss = loss + weights.analysis_projection * _projection(term, analysis, sample)
-    return loss, error.detach()
+        if weights.forecasts and term.prior.one_step is not None:
+            loss = loss + _forecast_errors(term.prior.one_step, sample, weights.forecasts)
+    return loss
+
+
+def _forecast_errors(step: AbstractMap, sample: Sample, weights: Sequence[float]) -> Tensor:
+    """Weighted mean square errors of forecasts from every time of the truth, as noisy as it was observed."""
+    loss, states = sample.truth.new_zeros(()), sample.truth
+    if OF_STATE in sample.obs.values:
+        observed = sample.obs.weights[OF_STATE] > 0
+        states = torch.where(observed, sample.obs.values[OF_STATE].to(states.dtype), states)
+    for lead, weight in enumerate(weights, start=1):
+        states = step(states[:, :, :-1])
+        known = sample.known[:, :, lead:] * sample.known[:, :, :-lead]
+        loss = loss + weight * mean_square(states - sample.truth[:, :, lead:], known)
+    return loss
 
 
 def _sampled(assimilator: Assimilator, obs: Observations) -> tuple[Observations, Tensor | float]:

@@ -97,7 +97,8 @@ class TrainingSettings:
             _check_number(name, getattr(self, name), above=0.0)
         _check_number("prior_rate", self.prior_rate)
         for name, nu in asdict(self.weights).items():
-            _check_number(f"the weight {name} of the loss", nu)
+            for each in nu if isinstance(nu, tuple | list) else [nu]:
+                _check_number(f"the weight {name} of the loss", each)
         for epoch, n in self.n_steps.items():
             _check_whole("an epoch of n_steps", epoch, 0)
             _check_whole(f"n_steps from epoch {epoch} on", n, 0)

@@ -30,6 +30,8 @@ from .posterior import posterior_variance as posterior_variance
 from .priors.autoencoder import autoencoder_prior as autoencoder_prior
 from .priors.eof import EOFPrior as EOFPrior
 from .priors.flow import FlowPrior as FlowPrior
+from .priors.propagators import bilinear_tendency as bilinear_tendency
+from .priors.propagators import residual_step as residual_step
 from .priors.two_scale import bilinear_block as bilinear_block
 from .priors.two_scale import two_scale_prior as two_scale_prior
 from .priors.unet import unet as unet

@@ -6,21 +6,25 @@ import torch
 import xarray as xr
 
 import oceanvar
+from oceanvar.dynamics import FlowStep
 from oceanvar.errors import ConfigError, GridMismatchError, ModelMismatchError, PatchError
 from oceanvar.maps import AbstractMap
 from oceanvar.network import fourdvarnet
 from oceanvar.network.training_windows import TrainingWindows, to_sample
 from oceanvar.observing import EveryNthStep, RandomFraction
+from oceanvar.papers.experiments import EXPERIMENTS
 from oceanvar.state import StateSpace, WindowSource
 from oceanvar.training import LossWeights, TrainingSettings, training_loss
 from oceanvar.training.settings import cosine, three_steps
 from oceanvar.variational import (
     Assimilator,
+    FlowPrior,
     GradientDescent,
     ObservationTerm,
     PriorTerm,
     Unroll,
     VariationalCost,
+    bilinear_tendency,
 )
 
 QUICK = {"n_epochs": 4, "batch_size": 4, "n_samples": 8, "device": "cpu"}
@@ -263,6 +267,74 @@ def test_loss_is_equation_5_written_out(truth):
 class Forbidden(AbstractMap):
     def forward(self, x):
         raise AssertionError("nobody needs this prior")
+
+
+def flow(space: StateSpace, step: AbstractMap) -> oceanvar.VarNet:
+    cost = VariationalCost(ObservationTerm(), PriorTerm(FlowPrior(step)))
+    return oceanvar.VarNet(Assimilator(cost, GradientDescent(1.0), 0), space)
+
+
+def test_errors_of_forecasts_written_out(truth):
+    """From what was observed with noise, else from the truth; over known points only."""
+    space = StateSpace(
+        ("h",), ("time", "x"), {"time": 6, "x": 16}, {"time": 0}, mean={"h": 3.0}, std={"h": 2.0}
+    )
+    model = flow(space, bilinear_tendency(1, 3, [3], [True]))
+    rng = np.random.default_rng(0)
+    values = truth["h"].values[None, None, :6].copy()
+    values[..., 5] = np.nan
+    noisy = values + rng.normal(0, 0.3, values.shape)
+    sample = to_sample(
+        values, np.where(rng.random(values.shape) < 0.5, noisy, np.nan).astype(np.float32), space
+    )
+    nu = (1.0, 0.5, 0.25)
+    loss, error = training_loss(model.assimilator, sample, LossWeights(0.0, 0.0, 0.0, forecasts=nu), 0)
+    seen, truth_, known = sample.obs.weights["state"] > 0, sample.truth, sample.known > 0
+    states = torch.where(seen, sample.obs.values["state"], truth_)
+    expected = torch.zeros(())
+    for lead, weight in enumerate(nu, 1):
+        states = model.assimilator.cost.prior.one_step(states)
+        departure = (states[:, :, : 6 - lead] - truth_[:, :, lead:])[known[:, :, lead:] & known[:, :, :-lead]]
+        expected = expected + weight * departure.square().mean()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(error, loss.detach())
+    both, error = training_loss(model.assimilator, sample, LossWeights(1.0, 0.0, 0.0, forecasts=nu), 0)
+    torch.testing.assert_close(both, expected + error)
+
+
+def test_the_equations_of_lorenz_96_are_learned_from_its_states():
+    """Forecasts far beyond those that were learned from are those of the true equations."""
+    torch.manual_seed(0)
+    experiment = EXPERIMENTS["lorenz96"]
+    space = StateSpace(
+        ("x",),
+        ("time", "site"),
+        {"time": 5, "site": 40},
+        {"time": 0},
+        periodic=("site",),
+        mean={"x": 2.3},
+        std={"x": 3.6},
+    )
+    step = FlowStep(bilinear_tendency(1, 5, (5,), [True]), experiment.dt)
+    experiment.simulate(400, seed=1, n_trajectories=8).varnet.fit(
+        flow(space, step),
+        EveryNthStep(1),
+        noise_std=0.0,
+        n_epochs=4,
+        n_samples=800,
+        batch_size=16,
+        learning_rate=2e-2,
+        prior_rate=1.0,
+        weights=LossWeights(0.0, 0.0, 0.0, forecasts=(1.0, 1.0, 1.0, 1.0)),
+        seed=0,
+    )
+    far = torch.from_numpy(experiment.simulate(21, seed=5, n_trajectories=4)["x"].values)
+    state = ((far[:, None, :1] - 2.3) / 3.6).float()
+    with torch.no_grad():
+        for _ in range(20):  # a unit of time, in which errors grow fivefold
+            state = step(state)
+    error = float((state[:, 0, 0] * 3.6 + 2.3 - far[:, 20]).std())
+    assert error < 0.1 * float(far.std())
 
 
 def test_a_first_guess_alone_trains_without_a_look_at_the_prior(truth):
