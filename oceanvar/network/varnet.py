@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 PACKAGED = Path(__file__).parents[1] / "models"
 
 
+FEW = 1000
+"""Weights of a layer that are kept exactly in a file of halves: equations that were learned have few, and need them."""
+
+
 @dataclass
 class VarNet:
     """An assimilator with the state space it works in.
@@ -264,7 +268,7 @@ class VarNet:
         """Contents of the model file; see `save`."""
         header, tensors = self._header(), self._tensors()
         if half:
-            weights = [name for name, _ in self.assimilator.named_parameters()]
+            weights = [name for name, each in self.assimilator.named_parameters() if each.numel() > FEW]
             tensors |= {name: tensors[name].half() for name in weights}
         return packed(header, tensors, self.provenance)
 
@@ -277,8 +281,8 @@ class VarNet:
             File to write, by custom ``name.varnet``. A model with parts of your own classes is
             written too; loading it then needs those parts: ``oceanvar.load(path, assimilator=...)``.
         half : bool
-            Write the weights in half precision: half the size, rounded in the fourth digit. The loaded model
-            computes in single precision like any other.
+            Write the weights of layers of more than a thousand in half precision: half the size, rounded in the
+            fourth digit. The loaded model computes in single precision like any other.
         """
         with written_aside(Path(path)) as aside:
             aside.write_bytes(self.to_bytes(half))
