@@ -93,7 +93,9 @@ class RandomComponents(AbstractSampler):
     dim : str
         Dimension of the components, also ``"variable"``. All dimensions but this and the time share the draw.
     every : int
-        Distance between observed times, the first of which is step 0.
+        Distance between observed times.
+    start : int
+        First of them.
     time_dim : str
         Dimension of the times.
 
@@ -106,11 +108,12 @@ class RandomComponents(AbstractSampler):
     n_components: int
     dim: str = "site"
     every: int = 1
+    start: int = 0
     time_dim: str = "time"
 
     def __post_init__(self) -> None:
-        if self.n_components < 0 or self.every < 1:
-            raise ConfigError(f"RandomComponents needs n_components >= 0 and every >= 1; got {self}")
+        if min(self.n_components, self.start) < 0 or self.every < 1:
+            raise ConfigError(f"RandomComponents needs every >= 1 and no negative numbers; got {self}")
 
     def mask(
         self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
@@ -123,8 +126,8 @@ class RandomComponents(AbstractSampler):
             )
         observed = np.zeros((n_times, n_all), dtype=bool)
         # The order of random numbers is a random permutation: exactly n_components of its entries are small.
-        ranks = rng.random(observed[:: self.every].shape).argsort(axis=1)
-        observed[:: self.every] = ranks < self.n_components
+        times = slice(self.start, None, self.every)
+        observed[times] = rng.random(observed[times].shape).argsort(axis=1) < self.n_components
         return spread(observed, (self.time_dim, self.dim), sizes)
 
 
