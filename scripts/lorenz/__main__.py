@@ -1,11 +1,11 @@
-"""Table 2 of the 4DVarNet paper: train the models with `train` and `table2`, score all methods with `osse`.
+"""Table 2 of the 4DVarNet paper: train the models with `train`, `learned` and `table2`, score all methods with `osse`.
 
 python -m scripts.lorenz osse lorenz63 --n-windows 4000
 """
 
 import click
 
-from scripts.lorenz import osse, table2, train
+from scripts.lorenz import learned, osse, table2, train
 
 
 @click.group()
@@ -14,6 +14,7 @@ def main() -> None:
 
 
 main.add_command(train.main, "train")
+main.add_command(learned.main, "learned")
 main.add_command(table2.main, "table2")
 main.add_command(osse.main, "osse")
 

@@ -26,6 +26,8 @@ MARGIN = 10
 """Days on both sides of a month that are mapped but not scored."""
 
 BOX = ("latitude", "longitude")
+BOX_SIZE = 10.0
+"""Of the periodic box along both, degrees."""
 DIMS = ("time", *BOX)
 FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, FIRST_TUNING_SEED, FIRST_TEST_SEED = 1000, 2000, 3000, 4000
 
@@ -35,7 +37,8 @@ class Scale:
     """How large an experiment is.
 
     `patch` is (days, cells), lengths are candidates of optimal interpolation, `n_flow` are points of the model of
-    4D-Var along latitude and longitude, and `n_window` the days of its window.
+    4D-Var along latitude and longitude, and `n_window` the days of its window. `step_widths` are those of a learned
+    step of a day, and `n_epochs_step` how long it learns single days and forecasts.
     """
 
     resolution: float
@@ -57,9 +60,16 @@ class Scale:
     n_flow: int
     n_window: int
     n_iterations: tuple[int, ...]
+    step_widths: tuple[int, ...]
+    n_epochs_step: tuple[int, int]
     lengths_km: tuple[float, ...]
     lengths_days: tuple[float, ...]
     n_nearest: int
+
+    @property
+    def n_points(self) -> int:
+        """Points of the box along latitude and longitude."""
+        return round(BOX_SIZE / self.resolution)
 
 
 SCALES = {
@@ -69,6 +79,7 @@ SCALES = {
         n_epochs=60, n_samples=2000, n_epochs_solver=15, n_epochs_temperature=15,
         n_epochs_sampling=3, n_steps=2,
         n_flow=72, n_window=16, n_iterations=(0, 5, 10, 20, 40),
+        step_widths=(16, 48, 64), n_epochs_step=(40, 10),
         lengths_km=(40, 50, 65, 85), lengths_days=(5, 8, 11, 15), n_nearest=60,
     ),
     "tiny": Scale(
@@ -77,6 +88,7 @@ SCALES = {
         n_epochs=2, n_samples=4, n_epochs_solver=2, n_epochs_temperature=2,
         n_epochs_sampling=2, n_steps=1,
         n_flow=24, n_window=7, n_iterations=(0, 2, 4),
+        step_widths=(4, 4), n_epochs_step=(2, 1),
         lengths_km=(50, 85), lengths_days=(8,), n_nearest=20,
     ),
 }  # fmt: skip

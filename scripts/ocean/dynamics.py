@@ -1,9 +1,10 @@
-"""Row of `scripts.ocean`: strong and weak-constraint 4D-Var with the model of the ocean, from two first guesses."""
+"""Rows of `scripts.ocean`: strong and weak-constraint 4D-Var with a model of the ocean, true or learned."""
 
 import functools
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,12 @@ from scripts.ocean.cases import (
     observed,
     scores_of,
 )
+from scripts.ocean.models import BACKGROUND_WEIGHT, as_periodic, learned_step
 from scripts.ocean.tables import cell
 
 FEW = next(iter(ALTIMETERS))
 OI, UNET = altimeters.OI, altimeters.UNET
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
-BACKGROUND_WEIGHT = 0.5
-"""The first guess has seen the observations that the cost brings a second time."""
-
 STRONG, WEAK = "strong", "weak"
 COLUMNS = {"mu": 1, "lambda_x": 1, "rmse": 100, "r_score": 1}
 """Scores of the page, and what they are multiplied by: rmse is in cm there."""
@@ -49,13 +48,44 @@ N_EDGE = 2
 """Days at both ends of a window that are not scored."""
 
 
+@dataclass(frozen=True)
+class Dynamics:
+    """A model of the ocean.
+
+    Parameters
+    ----------
+    name : str
+        Of the row.
+    step : AbstractMap
+        A day of sea level in m on a periodic grid.
+    n_points : int
+        Points of the grid along latitude and longitude.
+    """
+
+    name: str
+    step: AbstractMap
+    n_points: int
+
+
 def run(out: Path, scale: Scale, seed: int) -> dict:
-    """Minimise both costs of one window of every month from both first guesses, and score on the way."""
+    """With the equations of the truth, on a coarser grid, from both first guesses."""
+    step = one_day(scale.n_flow, scale.resolution * scale.n_points, PHYSICS)
+    return compared(out, scale, seed, Dynamics("dynamics", step, scale.n_flow), (OI, UNET))
+
+
+def run_learned(out: Path, scale: Scale, seed: int) -> dict:
+    """With a model that was learned from what days became, from the U-Net."""
+    step = as_periodic(learned_step(out, scale, seed), scale)
+    return compared(out, scale, seed, Dynamics("learned", step, scale.n_points), (UNET,))
+
+
+def compared(out: Path, scale: Scale, seed: int, dynamics: Dynamics, names: Sequence[str]) -> dict:
+    """Minimise both costs of one window of every month from first guesses, and score on the way."""
     model = altimeters.train(out, scale, seed)
     choose = functools.partial(altimeters.choose_scales, out, scale, ALTIMETERS[FEW])
     lengths = kept(out / "lengths" / f"{FEW}.json", choose)
     analyse = functools.partial(first_guesses, model=model, lengths=lengths, n_nearest=scale.n_nearest)
-    spreads, forecast_errors = tuned(out, scale, analyse)
+    spreads, forecast_errors = tuned(out, scale, analyse, dynamics)
     truths = [month(out, scale, FIRST_TEST_SEED + n, n) for n in range(scale.n_months)]
     first = MARGIN + (scale.n_month - scale.n_window) // 2
     days = slice(first, first + scale.n_window)
@@ -70,12 +100,12 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
     for name in (OI, UNET):
         for rows, guess, target in zip(months, guesses, scored, strict=True):
             rows[name] = scores_of(guess[name][N_EDGE:-N_EDGE], target)
-    for constraint, name in itertools.product(model_errors, (OI, UNET)):
+    for constraint, name in itertools.product(model_errors, names):
         backgrounds = torch.tensor(np.stack([each[name][0].values for each in guesses]))[:, None, None]
         costs = (spreads[name], model_errors[constraint])
         print(f"{constraint} constraint, from {name}", flush=True)
-        make = functools.partial(followed, values, backgrounds, *costs, scored, scale)
-        for entry in kept(out / "dynamics" / f"{constraint}, {name}.json", make)["iterations"]:
+        make = functools.partial(followed, values, backgrounds, *costs, scored, scale, dynamics)
+        for entry in kept(out / dynamics.name / f"{constraint}, {name}.json", make)["iterations"]:
             row = title(constraint, name, entry["n"])
             seconds[row] = entry["seconds"]
             for rows, found in zip(months, entry["scores"], strict=True):
@@ -83,8 +113,8 @@ def run(out: Path, scale: Scale, seed: int) -> dict:
     return {
         "model_error": size_of(forecast_errors),
         "seconds": seconds,
-        **score_table(months, ratios(scale.n_iterations)),
-        "races": races(months, seconds, scale.n_iterations),
+        **score_table(months, ratios(scale.n_iterations, names)),
+        "races": races(months, seconds, scale.n_iterations) if OI in names else {},
         "months": months,
     }
 
@@ -106,7 +136,9 @@ def first_guesses(
     return {OI: optimal.transpose(*targets.dims), UNET: learned}
 
 
-def tuned(out: Path, scale: Scale, analyse: functools.partial) -> tuple[dict[str, Tensor], Tensor]:
+def tuned(
+    out: Path, scale: Scale, analyse: functools.partial, dynamics: Dynamics
+) -> tuple[dict[str, Tensor], Tensor]:
     """What two months that are not scored tell: spreads of the errors of first guesses, and errors of a day's forecast.
 
     The spreads are factors of `Filtered`; forecasts start from the truth on the grid of the model, ``(2, 1, T, n, n)``.
@@ -119,13 +151,13 @@ def tuned(out: Path, scale: Scale, analyse: functools.partial) -> tuple[dict[str
         days = slice(MARGIN, -MARGIN, 3)
         for name, guess in analyse(field, obs, days).items():
             guessed[name].append((guess - field[days, ::2, ::2]).values)
-        states = square_grids(field.shape[-1], scale.n_flow)(torch.tensor(field.values))[None, None]
+        states = square_grids(field.shape[-1], dynamics.n_points)(torch.tensor(field.values))[None, None]
         with torch.no_grad():
-            forecast.append(model_of(scale, field.shape[-1])(states[:, :, :-1]) - states[:, :, 1:])
+            forecast.append(dynamics.step(states[:, :, :-1]) - states[:, :, 1:])
     spreads = {}
     for name, found in guessed.items():
         errors = torch.tensor(np.concatenate(found))
-        spreads[name] = spread_of(square_grids(errors.shape[-1], scale.n_flow)(errors))
+        spreads[name] = spread_of(square_grids(errors.shape[-1], dynamics.n_points)(errors))
     return spreads, torch.cat(forecast)
 
 
@@ -141,11 +173,6 @@ def square_grids(n_from: int, n_to: int) -> OnGrid:
     return OnGrid((n_from, n_from), (n_to, n_to))
 
 
-def model_of(scale: Scale, n_points: int) -> AbstractMap:
-    """Model step of a day on the grid of 4D-Var, for a box of so many points of the truth."""
-    return one_day(scale.n_flow, scale.resolution * n_points, PHYSICS)
-
-
 def followed(
     values: Tensor,
     backgrounds: Tensor,
@@ -153,10 +180,11 @@ def followed(
     model_error: Tensor,
     scored: list[xr.DataArray],
     scale: Scale,
+    dynamics: Dynamics,
 ) -> dict:
     """Scores of every window and seconds a window after some numbers of iterations."""
     entries = []
-    for n, analysis, elapsed in minimised(values, backgrounds, spread, model_error, scale):
+    for n, analysis, elapsed in minimised(values, backgrounds, spread, model_error, scale, dynamics):
         fields = analysis[:, 0, N_EDGE:-N_EDGE, ::2, ::2].numpy()
         scores = [
             scores_of(target.copy(data=field), target) for field, target in zip(fields, scored, strict=True)
@@ -168,7 +196,12 @@ def followed(
 
 
 def minimised(
-    values: Tensor, backgrounds: Tensor, spread: Tensor, model_error: Tensor, scale: Scale
+    values: Tensor,
+    backgrounds: Tensor,
+    spread: Tensor,
+    model_error: Tensor,
+    scale: Scale,
+    dynamics: Dynamics,
 ) -> Iterator[tuple[int, Tensor, float]]:
     """Analyses of all windows after some numbers of iterations of L-BFGS, and seconds of the processor until then.
 
@@ -178,10 +211,10 @@ def minimised(
     n_days, n_points = values.shape[2], values.shape[-1]
     factors = torch.stack([spread / BACKGROUND_WEIGHT**0.5, *[model_error] * (n_days - 1)])
     forecasts = ForecastControl(
-        model_of(scale, n_points),
+        dynamics.step,
         Filtered.of(factors),
-        square_grids(backgrounds.shape[-1], scale.n_flow),
-        square_grids(scale.n_flow, n_points),
+        square_grids(backgrounds.shape[-1], dynamics.n_points),
+        square_grids(dynamics.n_points, n_points),
     )
     trajectory, control = forecasts.trajectory(backgrounds.expand(-1, -1, n_days, -1, -1))
     cost = of_control(VariationalCost(ObservationTerm(variances=[NOISE**2])), trajectory)
@@ -205,9 +238,12 @@ def title(constraint: str, name: str, n: int) -> str:
     return f"{constraint}-constraint 4D-Var from {name}, {n} iterations"
 
 
-def ratios(n_iterations: Sequence[int]) -> dict[str, tuple[str, str]]:
+def ratios(n_iterations: Sequence[int], names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Pairs of rows whose ratio is of interest."""
     last = n_iterations[-1]
+    if OI not in names:
+        ours = [title(constraint, UNET, n) for constraint in (STRONG, WEAK) for n in n_iterations[1:]]
+        return {f"{each} / {theirs}": (each, theirs) for each in ours for theirs in (UNET, OI)}
     pairs = [(title(WEAK, name, last), title(STRONG, name, last)) for name in (OI, UNET)]
     for n in n_iterations[1:]:
         ours = title(STRONG, UNET, n)
@@ -266,9 +302,11 @@ def as_markdown(result: Mapping) -> str:
         s = f"{result['seconds'][row]:.1f}" if n else ""
         cells = (cell(scores.get(key, {}), "mean", factor) for key, factor in COLUMNS.items())
         lines.append(f"| {name} | {n} | {s} | {' | '.join(cells)} |")
-    lines += ["", "| ratio | error variance | lambda_x | lambda_t |", "|---" * 4 + "|"]
+    lines += ["", f"| ratio | {' | '.join(RATIOS)} |", "|---" * (len(RATIOS) + 1) + "|"]
     for name, row in result["ratios"].items():
         lines.append(f"| {name} | {' | '.join(cell(row.get(key, {}), 'ratio') for key in RATIOS)} |")
+    if not result["races"]:
+        return "\n".join(lines)
     lines += [
         "",
         "| until as good as | ratio of iterations | ratio of seconds | months that get there |",

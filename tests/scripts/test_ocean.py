@@ -67,6 +67,25 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
         assert ended[0] != ended[1]
     assert "| weak, U-Net and 2 iterations | " in run_dynamics.output
 
+    run_learned = CliRunner().invoke(main, ["learned", *options[1:5]], catch_exceptions=False)
+    assert run_learned.exit_code == 0, run_learned.output
+    result_learned = json.loads((run / "learned.json").read_text())
+    assert len(result_learned["scores"]) == 2 + 2 * 3
+    assert result_learned["scores"]["U-Net, direct inversion"] == rows["U-Net, direct inversion"]
+    strong = "strong-constraint 4D-Var from U-Net, direct inversion, 4 iterations"
+    assert set(result_learned["ratios"][f"{strong} / U-Net, direct inversion"]) >= {"r_score", "rmse"}
+
+    opened = CliRunner().invoke(main, ["open", *options[1:]], catch_exceptions=False)
+    assert opened.exit_code == 0, opened.output
+    scores = json.loads((run / "open.json").read_text())["scores"]
+    assert (
+        scores["4 nadirs: U-Net, direct inversion"]["rmse"]
+        == result["scores"][f"4 nadirs: {METHODS[2]}"]["rmse"]
+    )
+    packaged = oceanvar.load(tmp_path / "models" / "ocean-dynamics.varnet")
+    assert packaged.assimilator.n_steps == models.N_STEPS
+    assert "rmse, 4 nadirs: U-Net and 4D-Var" in (tmp_path / "models" / "ocean-dynamics.md").read_text()
+
     iterations = CliRunner().invoke(main, ["iterations", *options[1:5]], catch_exceptions=False)
     assert iterations.exit_code == 0, iterations.output
     before, after = (oceanvar.load(run / each / "model.varnet").assimilator for each in ("unet", "4dvarnet"))
@@ -147,3 +166,11 @@ def test_the_time_until_a_solver_is_as_good_as_another() -> None:
     assert dynamics.until(errors, clock, 2.0**-2.5) == pytest.approx(2.5)
     assert dynamics.until(errors, clock, 2.0) == 0.0
     assert dynamics.until(errors, clock, 1e-9) == 4.0
+
+
+def test_errors_by_their_distance_from_the_border() -> None:
+    errors = torch.ones(2, 5, 6)
+    errors[:, 1:-1, 1:-1] = 2.0
+    errors[:, 2:-2, 2:-2] = 4.0
+    assert models.by_distance(errors, 3) == pytest.approx([1.0, 2.0, 4.0])
+    assert models.by_distance(errors, 2) == pytest.approx([1.0, ((10 * 4 + 2 * 16) / 12) ** 0.5])
