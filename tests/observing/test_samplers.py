@@ -58,6 +58,8 @@ def test_lorenz96_recipe_observes_20_of_40_sites_at_every_fourth_step() -> None:
 
 
 def test_random_components_do_not_depend_on_the_order_of_dimensions() -> None:
+    late = RandomComponents(1, dim="variable", every=3, start=2).mask({"variable": 3, "time": 7}, {}, rng())
+    np.testing.assert_array_equal(late.sum(axis=0), [0, 0, 1, 0, 0, 1, 0])
     sampler = RandomComponents(2, dim="variable", every=3)
     mask = sampler.mask({"variable": 3, "time": 7}, {}, rng())
     np.testing.assert_array_equal(mask.sum(axis=0), [2, 0, 0, 2, 0, 0, 2])
@@ -288,6 +290,7 @@ def test_a_bad_track_file_is_an_error(tmp_path, text: str) -> None:
         lambda: EveryNthStep(2, start=-1),
         lambda: RandomComponents(-1),
         lambda: RandomComponents(2, every=0),
+        lambda: RandomComponents(2, start=-1),
         lambda: RandomFraction(1.1),
         lambda: RandomFraction(float("nan")),
         lambda: TrackPositions([0.0, 1.0], [0.0], [0.0]),
