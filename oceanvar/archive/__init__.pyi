@@ -1,5 +1,6 @@
 from .catalogue import open_archive as open_archive
 from .jobs import assimilate_archive as assimilate_archive
 from .jobs import read_summary as read_summary
+from .outputs import verify as verify
 from .preprocessing import TimeUnits as TimeUnits
 from .storage import Packing as Packing

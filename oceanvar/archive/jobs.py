@@ -9,7 +9,6 @@ import inspect
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oceanvar.archive.cluster import TOKEN, ClusterTeam
+from oceanvar.archive.contents import faults
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
+from oceanvar.archive.outputs import check_free, completed, damaged, replace_output, run_folder
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
 from oceanvar.archive.side_by_side import index_sources
-from oceanvar.archive.sources import AbstractSource, Paths, find_sources, is_url, is_zarr
+from oceanvar.archive.sources import AbstractSource, Paths, find_sources, is_url
 from oceanvar.archive.storage import Packing, Storage
 from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import MendedWarning, OceanVarError, StoreError
@@ -41,6 +42,7 @@ def assimilate_archive(
     output: str | Path,
     *,
     resume: bool = False,
+    verify: bool = False,
     overwrite: bool = False,
     skip_bad: bool = False,
     period: str = "month",
@@ -76,8 +78,10 @@ def assimilate_archive(
         period, ``analysis_2010-03.nc``. A period is in memory as a whole, up to three times.
     resume : bool
         Continue a run that was broken off, if there is one, to the result of an uninterrupted run, bit by bit.
-        Model, options, input files and device must be the same. An output that such a run has
-        completed is left as it is.
+        Model, options, input files and device must be the same. Of what is finished the files are looked at: those
+        that are missing or have another size are computed anew, in an output that such a run has completed too.
+    verify : bool
+        With `resume`: read these files, and compute those anew that have been altered.
     overwrite : bool
         Replace an existing output, when the new one is complete; and what a run which was
         broken off left behind (with `resume`: only where it cannot be continued).
@@ -142,7 +146,7 @@ def assimilate_archive(
     )
     _check_name(given, [file for files in sources.values() for file in files], period)
     if not resume:
-        _check_free(output, overwrite)
+        check_free(output, overwrite)
     folder = run_folder(output)
     _check_begun(folder, resume or overwrite)
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
@@ -156,23 +160,22 @@ def assimilate_archive(
     run.use_threads(description["threads"])
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
-            return given
-        _check_free(output, overwrite)
+            manifest = completed(output)
+            if manifest is None or not damaged(run.writer.at(output), manifest, verify):
+                return given
+            with locked(folder):
+                output.rename(run.writer.folder)
+        else:
+            check_free(output, overwrite)
     with locked(folder):
-        _check_free(output, overwrite)  # again: another job may have ended meanwhile
-        _work(run, _begun(run.writer, description, resume, overwrite), progress, team)
-        _replace(output, run.writer.folder)
+        check_free(output, overwrite)  # again: another job may have ended meanwhile
+        _work(run, _begun(run.writer, description, resume, verify, overwrite), progress, team)
+        replace_output(output, run.writer.folder)
         (folder / LOCK).unlink()
     return given
 
 
 _OWN_OPTIONS = tuple(inspect.signature(assimilate_archive).parameters)[:-1]
-
-
-def run_folder(output: str | Path) -> Path:
-    """Name the folder that keeps the record of the run to an output, and the output until it is complete."""
-    output = Path(output)
-    return output.with_name(output.name + ".run")
 
 
 def read_summary(output: str | Path) -> dict[str, Any]:
@@ -197,7 +200,7 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     StoreError
         If there is no such record.
     """
-    manifest = _completed(Path(output))
+    manifest = completed(Path(output))
     if manifest is None or manifest.summary is None:
         raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
     return manifest.summary
@@ -212,22 +215,6 @@ def _check_name(output: Path, files: list[AbstractSource], period: str) -> None:
     place = output.resolve()
     if any(file.lies_in(place) for file in files):
         raise StoreError(f"the output {str(output)!r} holds the observations: choose another name")
-
-
-def _check_free(output: Path, overwrite: bool) -> None:
-    if not os.path.lexists(output):
-        return
-    if not overwrite:
-        raise StoreError(f"the output {str(output)!r} exists: choose another name, or overwrite it")
-    if not _is_output(output):
-        raise StoreError(f"{str(output)!r} is not an analysis that may be overwritten: remove it yourself")
-
-
-def _is_output(path: Path) -> bool:
-    """Say whether a folder holds nothing but an analysis, so that replacing it loses nothing else."""
-    if not path.is_dir() or path.is_symlink():
-        return False
-    return is_zarr(path) or all(each.match("analysis_*.nc") for each in path.iterdir())
 
 
 def _check_begun(folder: Path, allowed: bool) -> None:
@@ -250,18 +237,10 @@ def _threads_of(folder: Path) -> int | None:
     return None
 
 
-def _completed(output: Path) -> Manifest | None:
-    """Read the record of the run that made an output, if there is one and it is over."""
-    folder = run_folder(output)
-    manifest = Manifest.read(folder / MANIFEST)
-    is_over = manifest is not None and manifest.summary is not None
-    return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
-
-
 def _is_completed(output: Path, description: Mapping[str, Any], overwrite: bool) -> bool:
     """Say whether the output is what the run would give."""
     try:
-        manifest = _completed(output)
+        manifest = completed(output)
         if manifest is None:
             return False
         manifest.check_same(description, f"the output {str(output)!r}")
@@ -272,7 +251,9 @@ def _is_completed(output: Path, description: Mapping[str, Any], overwrite: bool)
     return True
 
 
-def _begun(writer: AbstractWriter, description: Mapping[str, Any], resume: bool, overwrite: bool) -> Manifest:
+def _begun(
+    writer: AbstractWriter, description: Mapping[str, Any], resume: bool, verify: bool, overwrite: bool
+) -> Manifest:
     """Continue the run in the writer's folder if that is asked for and possible, else begin anew."""
     folder = writer.folder.parent
     manifest = None
@@ -284,15 +265,21 @@ def _begun(writer: AbstractWriter, description: Mapping[str, Any], resume: bool,
         if not overwrite:
             raise
         manifest = None
-    if manifest is not None and manifest.is_prepared:
+    if manifest is not None and manifest.is_prepared and not faults(writer.folder, manifest.prepared, verify):
         writer.template.attrs["history"] = manifest.history
         writer.clean()
+        lost = damaged(writer, manifest, verify)
+        if lost:
+            logger.warning("%d finished units are computed anew: %s", len(lost), next(iter(lost.values())))
+            manifest.append(lost=sorted(lost))
+            # What is left of a shard would be read before it is written again.
+            for file in (each for unit in lost if unit < writer.n_units for each in writer.files(unit)):
+                file.unlink(missing_ok=True)
         logger.info("%s is resumed: %d units are finished", folder, len(manifest.units))
         return manifest
     _remove(writer.folder)
     manifest = Manifest.create(folder / MANIFEST, description, writer.template.attrs["history"])
-    writer.prepare()
-    manifest.append(prepared=True)
+    manifest.append(prepared=True, files=writer.prepare())
     return manifest
 
 
@@ -312,12 +299,3 @@ def _work(run: ArchiveRun, manifest: Manifest, progress: bool, team: AbstractTea
             _remove(run.writer.folder)
             (manifest.path.parent / LOCK).unlink()
         raise
-
-
-def _replace(output: Path, data: Path) -> None:
-    if not output.exists():
-        data.rename(output)
-        return
-    with tempfile.TemporaryDirectory(prefix=f"{output.name}.old-", dir=output.parent) as old:
-        output.rename(Path(old) / output.name)
-        data.rename(output)

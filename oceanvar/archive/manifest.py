@@ -84,8 +84,14 @@ class Manifest:
 
     @property
     def units(self) -> list[dict[str, Any]]:
-        """Lines of finished units."""
-        return [record for record in self.records if "unit" in record]
+        """Lines of finished units, without those whose data were lost afterwards."""
+        found: dict[int, dict[str, Any]] = {}
+        for record in self.records:
+            for unit in record.get("lost", ()):
+                found.pop(unit, None)
+            if "unit" in record:
+                found[record["unit"]] = record
+        return list(found.values())
 
     @property
     def is_prepared(self) -> bool:
@@ -94,8 +100,16 @@ class Manifest:
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """Last line of a complete run."""
-        return next((record["summary"] for record in self.records if "summary" in record), None)
+        """Last line of a complete run; None where units were lost afterwards."""
+        for record in reversed(self.records):
+            if "summary" in record or "lost" in record:
+                return record.get("summary")
+        return None
+
+    @property
+    def prepared(self) -> dict[str, Any]:
+        """Files that are there before the first unit, see `oceanvar.archive.contents`."""
+        return next((record.get("files", {}) for record in self.records if "prepared" in record), {})
 
     def check_same(self, run: Mapping[str, Any], what: str) -> None:
         """Demand that `run` is this run.

@@ -13,6 +13,8 @@ import xarray as xr
 from dask.base import tokenize
 
 from oceanvar.archive.indexes import AbstractIndex
+from oceanvar.archive.manifest import MANIFEST
+from oceanvar.archive.outputs import MARK
 from oceanvar.archive.reading import BLOCK_BYTES
 from oceanvar.archive.runs import ArchiveRun
 from oceanvar.archive.storage import Storage
@@ -108,6 +110,7 @@ def _writer(
     if unknown:
         raise ConfigError(f"packing names {sorted(unknown)}, but the variables are {setup.space.variables}")
     template = _template(setup.given.ds, setup)
+    template.attrs[MARK] = f"{folder.parent.name}/{MANIFEST}"
     sizes = _chunk_sizes(storage.chunks, output_chunks(index.layout, setup.space), setup)
     if storage.period is not None:
         by_period = NetcdfWriter(folder, template, index.dim, storage.period, storage)

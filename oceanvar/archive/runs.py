@@ -117,7 +117,7 @@ class ArchiveRun:
     @property
     def n_units(self) -> int:
         """Number of units of the whole run."""
-        return len(self.writer.bounds) - 1
+        return self.writer.n_units
 
     def n_patches(self, stretch: Stretch) -> int:
         """Count the patches that a stretch of units needs."""
@@ -235,7 +235,7 @@ class ArchiveRun:
         state = block.take(range(self.setup.space.n_variables), axis)
         try:
             with watch.time("writing"):
-                self.writer.write(unit, values)
+                files = self.writer.write(unit, values)
         except (OSError, RuntimeError, ValueError) as error:
             raise self._unwritten(unit, error) from error
         return {
@@ -246,6 +246,7 @@ class ArchiveRun:
             "unobserved": sorted(rows_read.unobserved.intersection(range(first, stop))),
             "n_not_used": sum(rows_read.n_not_used.get(row, 0) for row in range(first, stop)),
             "seconds": watch.lap(),
+            "files": files,
         }
 
     def _unwritten(self, unit: int, error: Exception) -> StoreError:
@@ -268,6 +269,7 @@ class ArchiveRun:
             "n_units": len(manifest.units),
             "n_patches": self.n_patches((0, self.n_units)),
             "n_patches_again": sum(record["n_patches_again"] for record in begun),
+            "n_repaired": sum(len(record.get("lost", ())) for record in manifest.records),
             "n_resumes": sum(record["n_done"] > 0 for record in begun),
             "n_cells": int(sum(self.writer.template[name].size for name in self.setup.space.variables)),
             "n_missing": sum(unit["n_missing"] for unit in manifest.units),

@@ -331,7 +331,11 @@ class SlabReader:
         if self._opened is None or number != self._number:
             self.close()
             index = self.index
-            whole = index.reading.open(index.files[number])
+            file = index.files[number]
+            now, then = str(file.state()), index.states[file.key]
+            if now != then:
+                raise StoreError(f"it has changed since it was checked ({then} then, {now} now): begin anew")
+            whole = index.reading.open(file)
             kept = whole[list(index.layout.data_vars)].reset_coords(drop=True)
             kept = kept.drop_vars(kept.indexes)
             kept.set_close(whole.close)

@@ -1,18 +1,20 @@
 """Where an analysis goes, unit of time by unit of time: a Zarr store, or NetCDF files."""
 
+import copy
 import itertools
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
+from oceanvar.archive.contents import Contents, contents_of
 from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.storage import PERIODS, Storage
 from oceanvar.errors import ConfigError
@@ -46,8 +48,19 @@ class AbstractWriter(ABC):
         self.bounds = bounds
         self.storage = storage
 
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.bounds) - 1
+
+    def at(self, folder: Path) -> Self:
+        """The same for another place."""
+        other = copy.copy(self)
+        other.folder = folder
+        return other
+
     @abstractmethod
-    def prepare(self) -> None:
+    def prepare(self) -> Contents:
         """Make the folder and write what comes before the first unit."""
 
     def clean(self) -> None:
@@ -60,8 +73,12 @@ class AbstractWriter(ABC):
         """Name a unit for messages."""
 
     @abstractmethod
-    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> None:
-        """Write the variables of one unit and force them to the disk."""
+    def files(self, unit: int) -> list[Path]:
+        """Files of a unit, also those that are not stored for want of values."""
+
+    @abstractmethod
+    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> Contents:
+        """Write the variables of one unit, force them to the disk, and say what it holds."""
 
 
 class ZarrWriter(AbstractWriter):
@@ -95,7 +112,7 @@ class ZarrWriter(AbstractWriter):
         bounds = (*range(0, n_times, {**chunks, **self.shards}[dim]), n_times)
         super().__init__(folder, template, dim, bounds, storage)
 
-    def prepare(self) -> None:
+    def prepare(self) -> Contents:
         """Write metadata and coordinates."""
         empty = _storable(self.template)
         encoding = {}
@@ -109,15 +126,17 @@ class ZarrWriter(AbstractWriter):
             # Consolidated metadata is not yet in the text of Zarr 3; xarray warns when there is none.
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
             empty.to_zarr(self.folder, mode="w", compute=False, zarr_format=3, encoding=encoding)
+        return contents_of(self.folder, sorted(each for each in self.folder.rglob("*") if each.is_file()))
 
     def _encoding(self, name: str, array: xr.DataArray) -> dict[str, Any]:
         chunks = tuple(self.chunks.get(str(dim), 1) for dim in array.dims)
         found: dict[str, Any] = {"_FillValue": self.storage.missing(name, array.dtype), "chunks": chunks}
         if self.shards:
             found["shards"] = tuple(self.shards.get(str(dim), 1) for dim in array.dims)
-        if (level := self.storage.compression) is not None:
-            codec = BloscCodec(cname="zstd", clevel=level, shuffle="shuffle")
-            found["compressors"] = (codec,) if level else ()
+        level = self.storage.compression
+        packer = BloscCodec(cname="zstd", clevel=level, shuffle="shuffle") if level else ZstdCodec(level=0)
+        # A checksum at the end of every chunk: without one a flipped bit is read as another number.
+        found["compressors"] = (Crc32cCodec(),) if level == 0 else (packer, Crc32cCodec())
         return found
 
     def name(self, unit: int) -> str:
@@ -125,7 +144,16 @@ class ZarrWriter(AbstractWriter):
         times = self.template.indexes[self.dim][self.bounds[unit] : self.bounds[unit + 1]]
         return f"{self.dim} {times[0]} to {times[-1]}"
 
-    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> None:
+    def files(self, unit: int) -> list[Path]:
+        """Chunks or shards of all variables."""
+        group = zarr.open_group(self.folder, mode="r")
+        return [
+            file
+            for name in map(str, self.template.data_vars)
+            for file in self._chunk_files(name, group[name], self.template[name].dims.index(self.dim), unit)
+        ]
+
+    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> Contents:
         """Write the chunks of one unit."""
         group = zarr.open_group(self.folder, mode="r+")
         for name, block in values.items():
@@ -134,9 +162,11 @@ class ZarrWriter(AbstractWriter):
             where = [slice(None)] * block.ndim
             where[axis] = slice(self.bounds[unit], self.bounds[unit + 1])
             array[tuple(where)] = self.storage.pack(name, block)
-            for file in self._chunk_files(name, array, axis, unit):
-                if file.exists():  # a chunk without any value is not stored
-                    to_disk(file)
+        files = self.files(unit)
+        for file in files:
+            if file.exists():  # a chunk without any value is not stored
+                to_disk(file)
+        return contents_of(self.folder, files)
 
     def _chunk_files(self, name: str, array: Any, axis: int, unit: int) -> Iterator[Path]:
         sizes = array.shards or array.chunks
@@ -180,15 +210,20 @@ class NetcdfWriter(AbstractWriter):
         super().__init__(folder, template, dim, (*firsts.tolist(), len(labels)), storage)
         self._labels = labels[firsts].tolist()
 
-    def prepare(self) -> None:
+    def prepare(self) -> Contents:
         """Make the folder: every file is complete in itself."""
         self.folder.mkdir()
+        return {}
 
     def name(self, unit: int) -> str:
         """Name a unit by its file."""
         return f"analysis_{self._labels[unit]}.nc"
 
-    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> None:
+    def files(self, unit: int) -> list[Path]:
+        """The file of a period."""
+        return [self.folder / self.name(unit)]
+
+    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> Contents:
         """Write the file of one period."""
         piece = with_coverage(_storable(self.template.isel({self.dim: slice(*self.bounds[unit : unit + 2])})))
         encoding: dict[str, dict[str, Any]] = {}
@@ -200,6 +235,7 @@ class NetcdfWriter(AbstractWriter):
             encoding[name] = {**compression, "_FillValue": self.storage.missing(name, block.dtype)}
         with written_aside(self.folder / self.name(unit)) as aside, NETCDF:
             piece.to_netcdf(aside, engine="netcdf4", encoding=encoding)
+        return contents_of(self.folder, self.files(unit))
 
 
 def _shard_sizes(chunks: Mapping[str, int], shards: Mapping[str, int]) -> dict[str, int]:

@@ -115,7 +115,12 @@ main.add_command(map_command)
 @click.option(
     "--resources", type=Counts(), help="What a worker of the cluster must offer: GPU=1. [default: nothing]"
 )
-@click.option("--resume", is_flag=True, help="Continue a run that was broken off, if there is one.")
+@click.option(
+    "--resume", is_flag=True, help="Continue a run that was broken off, if there is one; mend a complete one."
+)
+@click.option(
+    "--verify", is_flag=True, help="With --resume: read what is finished, and mend what was altered too."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
@@ -251,6 +256,27 @@ def osse(system: str, model: str | None, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps({**scores.attrs, "scores": score_rows(scores)}, indent=2))
     else:
         click.echo("\n".join(score_lines(scores)))
+
+
+@main.command(epilog=examples("oceanvar verify analysis.zarr"))
+@click.argument("output")
+def verify(output: str) -> None:
+    """Read every file of OUTPUT, an analysis by `assimilate`, and compare it with what was written.
+
+    Ends with exit code 1 and the names of files that are missing, cut or altered. The command that made the
+    analysis mends them, with --resume --verify.
+    """
+    from oceanvar.archive.outputs import verify as compare
+
+    wrong = compare(output)
+    for name, what in wrong.items():
+        click.echo(f"{name} {what}")
+    if wrong:
+        raise click.ClickException(
+            f"{len(wrong)} file(s) of {output} are not as they were written: run the command that made it again, with "
+            "--resume --verify"
+        )
+    click.echo(f"{output} is as it was written")
 
 
 @main.command(

@@ -33,6 +33,9 @@ CLIMATE_SEED = 7
 MODEL_ERROR_VARIANCE = {"lorenz63": 1e-5, "lorenz96": 30 * 1.5**-37}
 """Of one step; small against any other error, large enough for the minimum to be found."""
 
+LEARNED = "U-Net + Gauss-Newton, learned model"
+"""Row of the packaged ``<system>-learned``, where nothing knows the equations."""
+
 COMPARISON = {
     "lstm": "LSTM solver, true model",
     "fixed-point": "fixed point, two-scale CNN",
@@ -175,5 +178,7 @@ def methods(system: str, model: VarNet | None = None) -> tuple[Climate, list[Met
     packaged = load(system)
     climate = Climate.of(system, packaged.state_space)
     learned = [Method(name, load(f"{system}-{key}")) for key, name in COMPARISON.items()]
-    last = stages_of(packaged) if model is None else [Method("model", model)]
-    return climate, [*interpolations(climate), gradient_descent(climate), *annealed(climate), *learned, *last]
+    last = [Method("model", model)] if model else stages_of(packaged)
+    equations = Method(LEARNED, load(f"{system}-learned"), is_slow=system == "lorenz96")
+    classical = [*interpolations(climate), gradient_descent(climate), *annealed(climate)]
+    return climate, [*classical, *learned, equations, *last]

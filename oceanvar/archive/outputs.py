@@ -1,0 +1,147 @@
+"""What lies under the final name of an output: whether it is whole, ours, and may be replaced."""
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import xarray as xr
+
+from oceanvar.archive.contents import faults
+from oceanvar.archive.manifest import MANIFEST, Manifest
+from oceanvar.archive.reading import NETCDF
+from oceanvar.archive.writers import AbstractWriter
+from oceanvar.errors import OceanVarError, StoreError
+
+MARK = "oceanvar_record"
+"""Attribute of an analysis that says where the record of its run is kept, relative to where it lies."""
+
+
+def run_folder(output: str | Path) -> Path:
+    """Name the folder that keeps the record of the run to an output, and the output until it is complete."""
+    output = Path(output)
+    return output.with_name(output.name + ".run")
+
+
+def completed(output: Path) -> Manifest | None:
+    """Read the record of the run that made an output, if there is one and it is over."""
+    folder = run_folder(output)
+    manifest = Manifest.read(folder / MANIFEST)
+    is_over = manifest is not None and manifest.summary is not None
+    return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
+
+
+def verify(output: str | Path) -> dict[str, str]:
+    """Read every file of an analysis, and compare it with what was written.
+
+    Parameters
+    ----------
+    output : path-like
+        Output of `assimilate_archive`; the record of its run lies beside it.
+
+    Returns
+    -------
+    dict
+        Files that are missing, cut or altered, by their names below `output`, and what is wrong with each; empty where
+        all are as they were written. ``assimilate_archive(..., resume=True, verify=True)`` computes the units that
+        they belong to anew.
+
+    Raises
+    ------
+    StoreError
+        If there is no record of a complete run.
+    """
+    output = Path(output)
+    manifest = completed(output)
+    if manifest is None or manifest.summary is None:
+        raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
+    found = faults(output, manifest.prepared, deep=True)
+    for unit in manifest.units:
+        found |= faults(output, unit.get("files", {}), deep=True)
+    n_lost = manifest.summary["n_units"] - len(manifest.units)
+    if n_lost:
+        found[MANIFEST] = f"lacks {n_lost} of {manifest.summary['n_units']} units"
+    return found
+
+
+def damaged(writer: AbstractWriter, manifest: Manifest, deep: bool) -> dict[int, str]:
+    """Units that a record calls finished and that are not as they were written, and why; of a complete run all units.
+
+    Parameters
+    ----------
+    writer : AbstractWriter
+        What has written them.
+    manifest : Manifest
+        The record.
+    deep : bool
+        Read the files; else only their sizes are looked at.
+    """
+    n_units, found = writer.n_units, {}
+    if manifest.summary is not None:
+        missing = set(range(n_units)) - {unit["unit"] for unit in manifest.units}
+        found = dict.fromkeys(missing, "the record lacks it")
+    before = faults(writer.folder, manifest.prepared, deep)
+    for unit in manifest.units:
+        number, contents = unit["unit"], unit.get("files", {})
+        if number not in range(n_units):
+            found[number] = "the run has no such unit"
+            continue
+        wrong = before or faults(writer.folder, contents, deep)
+        if contents and set(contents) != {
+            file.relative_to(writer.folder).as_posix() for file in writer.files(number)
+        }:
+            wrong = {"the record": "names files of another unit"}
+        if wrong:
+            found[number] = " ".join(next(iter(wrong.items())))
+    return found
+
+
+def check_free(output: Path, overwrite: bool) -> None:
+    """Demand that nothing has the name of an output, or an analysis that may be replaced.
+
+    Raises
+    ------
+    StoreError
+        If something has, and is not to be replaced or was not made by a run.
+    """
+    if not os.path.lexists(output):
+        return
+    if not overwrite:
+        raise StoreError(f"the output {str(output)!r} exists: choose another name, or overwrite it")
+    if not _is_ours(output):
+        raise StoreError(f"{str(output)!r} is not an analysis that may be overwritten: remove it yourself")
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a run of ours has made a folder: by its record, or the mark in what it holds."""
+    if not path.is_dir() or path.is_symlink():
+        return False
+    with suppress(OceanVarError):  # a record that cannot be read says nothing
+        if completed(path) is not None:
+            return True
+    names = sorted(path.iterdir())
+    if not names or not all(each.match("analysis_*.nc") for each in names):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return MARK in json.loads((path / "zarr.json").read_text())["attributes"]
+        return False
+    for each in names:
+        with suppress(OSError, ValueError), NETCDF, xr.open_dataset(each, engine="netcdf4") as ds:
+            return MARK in ds.attrs
+    return False
+
+
+def replace_output(output: Path, data: Path) -> None:
+    """Give complete data the final name; what had it is removed last, and gets it back after a failure."""
+    if not output.exists():
+        data.rename(output)
+        return
+    old = output.with_name(f"{output.name}.old-{uuid4().hex}")
+    output.rename(old)
+    try:
+        data.rename(output)
+    except BaseException:
+        old.rename(output)
+        raise
+    shutil.rmtree(old)
