@@ -7,15 +7,19 @@ the packaged model ``ocean-dynamics``.
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+import xarray as xr
 
 import oceanvar
 from oceanvar.metrics import score_table
 from oceanvar.network import measure_borders
+from oceanvar.observing import OneOf
 from oceanvar.state import WindowSource
 from scripts.ocean import altimeters
 from scripts.ocean.cases import (
     ALTIMETERS,
+    BOX,
     FIRST_TEST_SEED,
     FIRST_TUNING_SEED,
     FIRST_VALIDATION_SEED,
@@ -23,6 +27,7 @@ from scripts.ocean.cases import (
     Scale,
     month,
     observed,
+    ocean,
     over_months,
     scored,
     scores_of,
@@ -33,7 +38,7 @@ from scripts.ocean.models import fitted_on_years, in_metres, iterated, learned_s
 
 OURS, DYNAMICS = "4DVarNet", "U-Net and 4D-Var with a learned model"
 
-MOST_SOLVES = 400
+MOST_SOLVES = 300
 """Windows that are solved to see how errors depend on the borders of patches."""
 
 
@@ -67,14 +72,20 @@ def open_model(out: Path, scale: Scale, seed: int, start: oceanvar.VarNet) -> oc
         with torch.no_grad():
             errors.append((day(fields[:, :, :-1]) - fields[:, :, 1:])[0, 0])
     model = with_dynamics(start, step, torch.cat(errors))
-    validation = years(out, scale, FIRST_VALIDATION_SEED, 1)
-    sampler = seen_anywhere(scale, list(ALTIMETERS.values()))
-    source = WindowSource(validation, model.state_space, sampler, NOISE)
+    source = WindowSource(placed(out, scale), model.state_space, OneOf(list(ALTIMETERS.values())), NOISE)
     borders = measure_borders(model, source, seed + 2, MOST_SOLVES)
     model.state_space = replace(model.state_space, borders=borders)
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
     return model
+
+
+def placed(out: Path, scale: Scale) -> xr.Dataset:
+    """Validation year at places and dates, that altimeters may pass over more than the box."""
+    truth = years(out, scale, FIRST_VALIDATION_SEED, 1)
+    box = ocean(out, scale, FIRST_VALIDATION_SEED, scale.n_days, "2001-01-01")
+    places = {dim: float(box[dim][0]) + scale.resolution * np.arange(truth.sizes[dim]) for dim in BOX}
+    return truth.assign_coords({**places, "time": box["time"].values})
 
 
 def beside(folder: Path, out: Path, scale: Scale, models: dict[str, oceanvar.VarNet]) -> dict:
