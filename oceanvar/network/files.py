@@ -53,6 +53,50 @@ def unpacked(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[s
     return tensors, header, provenance
 
 
+def check_tensors(tensors: Mapping[str, torch.Tensor], name: str) -> None:
+    """Demand that every number of a model is one.
+
+    Raises
+    ------
+    ModelMismatchError
+        If a tensor holds NaN or infinities: every analysis would be NaN.
+    """
+    for key, tensor in tensors.items():
+        n_wrong = int((~tensor.isfinite()).sum())
+        if n_wrong:
+            raise ModelMismatchError(
+                f"{n_wrong} of the {tensor.numel()} numbers of {key!r} in {name!r} are not finite: its training has "
+                "diverged, or it is damaged"
+            )
+
+
+def check_sizes(described: object, tensors: Mapping[str, torch.Tensor], name: str) -> None:
+    """Demand that the parts that a file describes have the sizes of its tensors, before they take any memory.
+
+    Parameters
+    ----------
+    described : Module
+        Its parts on the device "meta".
+    tensors : mapping of str to Tensor
+        Contents of the file.
+    name : str
+        Of the file, for messages.
+
+    Raises
+    ------
+    ModelMismatchError
+        If a size differs.
+    """
+    if not isinstance(described, torch.nn.Module):
+        return
+    for key, tensor in described.state_dict().items():
+        if key in tensors and tensor.shape != tensors[key].shape:
+            raise ModelMismatchError(
+                f"the weights in {name!r} do not fit the assimilator: {key!r} is {tuple(tensors[key].shape)}, and its "
+                f"description asks for {tuple(tensor.shape)}"
+            )
+
+
 def _parse(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(content)

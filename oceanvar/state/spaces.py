@@ -1,6 +1,7 @@
 """Which labelled fields make up a state, how large a patch is, and how values are normalised."""
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -112,6 +113,10 @@ class StateSpace:
                 )
         if (self.mean is None) != (self.std is None):
             raise ConfigError("give both mean and std of the variables, or neither")
+        for what, values in (("mean", self.mean or {}), ("std", self.std or {})):
+            for name, value in values.items():
+                if not (math.isfinite(value) and (what == "mean" or value > 0)):
+                    raise ConfigError(f"the {what} of {name!r} is {value}: nothing can be normalised by it")
         wrong = {
             name: how for name, how in self.transform.items() if how != "log10" or name not in self.variables
         }

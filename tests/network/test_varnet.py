@@ -1,6 +1,8 @@
 """Models as files: round trips, refusals, normalisation."""
 
 import json
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -75,7 +77,9 @@ def test_every_part_survives_a_file(part, tmp_path):
     np.testing.assert_array_equal(oceanvar.load(tmp_path / "m.varnet").solve(values), model.solve(values))
 
 
-def test_halves_are_half_the_size_and_almost_the_same_model(model, tmp_path):
+def test_halves_are_half_the_size_and_almost_the_same_model(space, tmp_path):
+    """Of large layers: the coefficients of learned equations are few, and exact."""
+    model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=16, n_hidden=24)
     for name, half in (("whole", False), ("half", True)):
         model.save(tmp_path / name, half=half)
     loaded = oceanvar.load(tmp_path / "half")
@@ -83,7 +87,13 @@ def test_halves_are_half_the_size_and_almost_the_same_model(model, tmp_path):
         assert theirs.dtype == torch.float32
         torch.testing.assert_close(theirs, mine, rtol=5e-4, atol=1e-6)
     whole = len(oceanvar.load(tmp_path / "whole").to_bytes())
-    n_weights = sum(p.numel() for p in model.assimilator.parameters())
+    sizes = [p.numel() for p in model.assimilator.parameters()]
+    n_weights = sum(n for n in sizes if n > 1000)
+    assert sum(sizes) > n_weights > 0.7 * sum(sizes)
+    few = [
+        (a, b) for a, b in zip(loaded.assimilator.parameters(), model.assimilator.parameters(), strict=True)
+    ]
+    assert all(torch.equal(a, b) for a, b in few if a.numel() <= 1000)
     assert whole - (tmp_path / "half").stat().st_size == pytest.approx(2 * n_weights, rel=0.01)
     loaded.save(tmp_path / "again")
     assert oceanvar.load(tmp_path / "again").digest == loaded.digest
@@ -153,6 +163,48 @@ def test_a_known_class_with_wrong_arguments_or_in_the_wrong_place(model, tmp_pat
     path.write_bytes(resigned(model, lambda h: h.update(assimilator={"class": "ReLU", "arguments": {}})))
     with pytest.raises(ModelMismatchError, match="not an assimilator|do not fit"):
         oceanvar.load(path)
+
+
+def test_a_description_that_asks_for_more_than_the_file_holds_takes_no_memory(model, tmp_path):
+    path = tmp_path / "m.varnet"
+    solver = {"n_hidden": 20_000}  # 58 GB
+    path.write_bytes(
+        resigned(model, lambda h: h["assimilator"]["arguments"]["solver"]["arguments"].update(solver))
+    )
+    tracemalloc.start()
+    began = time.perf_counter()
+    with pytest.raises(ModelMismatchError, match=r"do not fit the assimilator: 'solver.* asks for \(80000, "):
+        oceanvar.load(path)
+    assert time.perf_counter() - began < 5
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(model, tmp_path, value):
+    with torch.no_grad():
+        dict(model.assimilator.named_parameters())["solver.update.weight"].view(-1)[3] = value
+    model.save(tmp_path / "m.varnet")
+    with pytest.raises(ModelMismatchError, match=r"1 of the \d+ numbers of 'solver.* in .* are not finite"):
+        oceanvar.load(tmp_path / "m.varnet")
+
+
+@pytest.mark.parametrize("wrong", [{"std": {"ssh": 0.0}}, {"std": {"ssh": float("nan")}}, {"mean": {"ssh": "1"}},
+                                   {"surprise": 1}, {"patch": {}}])  # fmt: skip
+def test_a_state_space_that_cannot_be_is_refused(model, tmp_path, wrong):
+    path = tmp_path / "m.varnet"
+    path.write_bytes(resigned(model, lambda h: h["state_space"].update(wrong)))
+    with pytest.raises(ModelMismatchError, match="the state space in .* cannot be"):
+        oceanvar.load(path)
+
+
+def test_loading_leaves_random_numbers_alone(model, tmp_path):
+    model.save(tmp_path / "m.varnet")
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    oceanvar.load(tmp_path / "m.varnet")
+    assert torch.equal(torch.rand(4), expected)
 
 
 def test_files_that_are_no_models(tmp_path):
