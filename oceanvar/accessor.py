@@ -3,83 +3,85 @@
 Everything heavy is imported when a method is called, so that ``import oceanvar`` stays quick.
 """
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from oceanvar.errors import MissingVariableError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from oceanvar.baselines.optimal import Lengths
     from oceanvar.labels.samples import Tracks
-    from oceanvar.network.varnet import VarNet
-    from oceanvar.observing.samplers import AbstractSampler
 
-L = TypeVar("L", xr.Dataset, xr.DataArray)
+_FIRST = re.compile(r"( *Parameters\n *-+\n)(?P<indent> *)\S.*\n(?:(?P=indent) +.*\n|\n(?=(?P=indent) +))*")
+"""The first parameter in a docstring: the object that the method belongs to."""
 
 
-class _Interpolated(Generic[L]):
+class _Verb:
+    """A function of the package as a method, with its signature and its docstring, imported when it is looked at.
+
+    Parameters
+    ----------
+    module, name : str
+        Where the function is; its first argument is the object.
+    renamed : mapping of str to str, optional
+        Other names of its parameters here.
+    like : str
+        Another function of the module, to which it passes its options and whose are shown. Default: its own.
+    """
+
+    def __init__(self, module: str, name: str, renamed: Mapping[str, str] | None = None, like: str = ""):
+        self.module, self.name, self.renamed, self.like = module, name, renamed or {}, like or name
+
+    def __get__(self, accessor: Any, owner: type) -> Callable[..., Any]:
+        module = import_module(self.module)
+        function, shown = getattr(module, self.name), getattr(module, self.like)
+        signature = inspect.signature(shown)
+        first, *others = signature.parameters.values()
+        names = {new: old for old, new in self.renamed.items()}
+
+        def method(*args: Any, **options: Any) -> Any:
+            return function(accessor._obj, *args, **{names.get(name, name): v for name, v in options.items()})
+
+        kept = [each.replace(name=self.renamed.get(each.name, each.name)) for each in others]
+        method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=kept if accessor is not None else [first.replace(name="self"), *kept]
+        )
+        method.__name__, method.__qualname__ = self.like, f"{owner.__name__}.{self.like}"
+        method.__module__ = self.module
+        # Where it shares its line with others, they stay.
+        text = (shown.__doc__ or "").replace(f"    {first.name}, ", "    ", 1)
+        text = text if text != shown.__doc__ else _FIRST.sub(r"\1", text, count=1)
+        for old, new in self.renamed.items():
+            text = re.sub(rf"\b{old}\b", new, text)
+        method.__doc__ = text
+        return method
+
+
+class _Interpolated:
     """What a Dataset and one variable have alike."""
 
-    def __init__(self, obj: L):
-        self._obj: L = obj
+    def __init__(self, obj: Any):
+        self._obj = obj
 
-    def interpolate_linear(self, **options: Any) -> L:
-        """Interpolate these observations linearly in time: see `oceanvar.baselines.linear`."""
-        from oceanvar.baselines.linear import interpolate_linear
-
-        return interpolate_linear(self._obj, **options)
-
-    def optimal_interpolation(
-        self,
-        lengths: "Lengths",
-        noise_std: "float | xr.DataArray | None" = None,
-        grid: xr.Dataset | xr.DataArray | None = None,
-        **options: Any,
-    ) -> xr.Dataset:
-        """Map these observations, or along-track samples onto `grid`: see `oceanvar.baselines.optimal`."""
-        from oceanvar.baselines.optimal import optimal_interpolation
-
-        return optimal_interpolation(self._obj, lengths, noise_std, targets=grid, **options)
+    interpolate_linear = _Verb("oceanvar.baselines.linear", "interpolate_linear")
+    optimal_interpolation = _Verb(
+        "oceanvar.baselines.optimal", "optimal_interpolation", renamed={"targets": "grid"}
+    )
+    observe = _Verb("oceanvar.observing.twins", "observe")
+    score = _Verb("oceanvar.metrics.scores", "score")
 
 
 @xr.register_dataset_accessor("varnet")
-class DatasetAccessor(_Interpolated[xr.Dataset]):
+class DatasetAccessor(_Interpolated):
     """Assimilation, training and scores of a Dataset."""
 
-    def assimilate(self, model: "VarNet | str | Path", **options: Any) -> xr.Dataset:
-        """Map these observations to complete fields: see `oceanvar.mapping.assimilate`."""
-        from oceanvar.mapping import assimilate
-
-        return assimilate(self._obj, model, **options)
-
-    def fit(
-        self, model: "VarNet", observations: "xr.Dataset | AbstractSampler", **options: Any
-    ) -> xr.Dataset:
-        """Train `model` with this truth: see `oceanvar.fitting.fit`."""
-        from oceanvar.fitting import fit
-
-        return fit(self._obj, model, observations, **options)
-
-    def design(self, model: "VarNet | str | Path", **options: Any) -> xr.DataArray:
-        """Choose where to observe next, given these covariates: see `oceanvar.designing.design`."""
-        from oceanvar.designing import design
-
-        return design(self._obj, model, **options)
-
-    def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.Dataset:
-        """Observe this truth in a twin experiment: see `oceanvar.observing.twins.observe`."""
-        from oceanvar.observing.twins import observe
-
-        return observe(self._obj, sampler, **options)
-
-    def score(self, truth: xr.Dataset, obs: xr.Dataset | None = None, **options: Any) -> xr.Dataset:
-        """Score this analysis against the truth: see `oceanvar.metrics.scores.score`."""
-        from oceanvar.metrics.scores import score
-
-        return score(self._obj, truth, obs, **options)
+    assimilate = _Verb("oceanvar.mapping", "assimilate")
+    fit = _Verb("oceanvar.fitting", "fit")
+    design = _Verb("oceanvar.designing", "design")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
@@ -99,26 +101,10 @@ class DatasetAccessor(_Interpolated[xr.Dataset]):
 
 
 @xr.register_dataarray_accessor("varnet")
-class DataArrayAccessor(_Interpolated[xr.DataArray]):
+class DataArrayAccessor(_Interpolated):
     """The same for one variable, and its pictures."""
 
-    def assimilate(self, model: "VarNet | str | Path", **options: Any) -> xr.DataArray:
-        """Map these observations to a complete field: see `oceanvar.mapping.assimilate`."""
-        from oceanvar.mapping import assimilate_array
-
-        return assimilate_array(self._obj, model, **options)
-
-    def observe(self, sampler: "AbstractSampler", **options: Any) -> xr.DataArray:
-        """Observe this truth in a twin experiment: see `oceanvar.observing.twins.observe`."""
-        from oceanvar.observing.twins import observe
-
-        return observe(self._obj, sampler, **options)
-
-    def score(self, truth: xr.DataArray, obs: xr.DataArray | None = None, **options: Any) -> xr.Dataset:
-        """Score this analysis against the truth: see `oceanvar.metrics.scores.score`."""
-        from oceanvar.metrics.scores import score
-
-        return score(self._obj, truth, obs, **options)
+    assimilate = _Verb("oceanvar.mapping", "assimilate_array", like="assimilate")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
@@ -134,17 +120,8 @@ class DataArrayAccessor(_Interpolated[xr.DataArray]):
             )
         return _scored(self._obj, tracks, named[0], options)
 
-    def plot_map(self, **options: Any) -> Any:
-        """Draw a map of this field, at one time (``time=...``): see `oceanvar.plots.panels.plot_map`."""
-        from oceanvar.plots.panels import plot_map
-
-        return plot_map(self._obj, **options)
-
-    def plot_time_site(self, **options: Any) -> Any:
-        """Draw this field over time and site: see `oceanvar.plots.panels.plot_time_site`."""
-        from oceanvar.plots.panels import plot_time_site
-
-        return plot_time_site(self._obj, **options)
+    plot_map = _Verb("oceanvar.plots.panels", "plot_map")
+    plot_time_site = _Verb("oceanvar.plots.panels", "plot_time_site")
 
 
 def _scored(field: xr.DataArray, tracks: "Tracks", name: str, options: dict[str, Any]) -> xr.Dataset:

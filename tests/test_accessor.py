@@ -1,5 +1,9 @@
 """Classical maps and scores by one call of the accessor."""
 
+import importlib
+import inspect
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -66,3 +70,43 @@ def test_scores_along_tracks():
     in_cm = obs.assign(ssh=(100 * obs["ssh"]).assign_attrs(units="cm"))
     in_m = tracks.assign_attrs(units="m")
     xr.testing.assert_allclose(in_cm.varnet.score_tracks(in_m, min_points=5)["mu"], expected["mu"])
+
+
+VERBS = {
+    "assimilate": "oceanvar.mapping.assimilate",
+    "fit": "oceanvar.fitting.fit",
+    "design": "oceanvar.designing.design",
+    "observe": "oceanvar.observing.twins.observe",
+    "score": "oceanvar.metrics.scores.score",
+    "interpolate_linear": "oceanvar.baselines.linear.interpolate_linear",
+    "optimal_interpolation": "oceanvar.baselines.optimal.optimal_interpolation",
+    "plot_map": "oceanvar.plots.panels.plot_map",
+    "plot_time_site": "oceanvar.plots.panels.plot_time_site",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_methods_say_what_their_functions_take(verb):
+    """Completion and help show every option; the object itself is no parameter."""
+    module, _, name = VERBS[verb].rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    first, *others = inspect.signature(function).parameters.values()
+    expected = [each.replace(name={"targets": "grid"}.get(each.name, each.name)) for each in others]
+    field = sea_level()
+    accessors = [each.varnet for each in (field, field.to_dataset()) if hasattr(each.varnet, verb)]
+    assert accessors
+    for accessor in accessors:
+        method = getattr(accessor, verb)
+        assert list(inspect.signature(method).parameters.values()) == expected
+        assert method.__doc__.splitlines()[0] == function.__doc__.splitlines()[0]
+        named = re.findall(r"^    (\w+)[\w, ]* : ", method.__doc__.split("Parameters")[1], re.MULTILINE)
+        assert named[0] == expected[0].name != first.name
+        assert verb in dir(accessor)
+        assert next(iter(inspect.signature(getattr(type(accessor), verb)).parameters)) == "self"
+
+
+def test_what_methods_do_not_know_is_refused():
+    with pytest.raises(TypeError, match="patches"):
+        sea_level().varnet.assimilate("ocean", patches={})
+    with pytest.raises(TypeError, match="targetts"):
+        sea_level().varnet.optimal_interpolation(LENGTHS, 0.1, targetts=None)
