@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import safetensors
@@ -29,15 +29,35 @@ def fingerprint(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) 
 
 
 def packed(
-    header: Mapping[str, Any], tensors: dict[str, torch.Tensor], provenance: Mapping[str, Any]
+    header: Mapping[str, Any],
+    tensors: dict[str, torch.Tensor],
+    provenance: Mapping[str, Any],
+    borrowed: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Contents of a file."""
-    text = json.dumps({**header, "provenance": provenance, "digest": fingerprint(header, tensors)})
-    return safetensors.torch.save(tensors, metadata={"oceanvar": text})
+    """Contents of a file.
+
+    Parameters
+    ----------
+    header : mapping
+        Architecture and state space.
+    tensors : dict
+        Weights by name.
+    provenance : mapping
+        How they came about.
+    borrowed : mapping of str to str, optional
+        Beginnings of names whose tensors are those of a packaged model, by its name, and are not written.
+    """
+    about = {"provenance": provenance, "digest": fingerprint(header, tensors)}
+    about |= {"borrowed": dict(borrowed)} if borrowed else {}
+    text = json.dumps({**header, **about})
+    own = {key: tensor for key, tensor in tensors.items() if not key.startswith(tuple(borrowed or ()))}
+    return safetensors.torch.save(own, metadata={"oceanvar": text})
 
 
-def unpacked(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
-    """Weights, header and provenance from the contents of a file.
+def unpacked(
+    content: bytes, name: str, lend: Callable[[str], Mapping[str, torch.Tensor]]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
+    """Weights, header and provenance from the contents of a file; `lend` gives the tensors of a packaged model.
 
     Raises
     ------
@@ -46,6 +66,8 @@ def unpacked(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[s
     """
     tensors, header = _parse(content, name)
     provenance, digest = header.pop("provenance"), header.pop("digest")
+    for beginning, other in header.pop("borrowed", {}).items():
+        tensors |= {key: tensor for key, tensor in lend(other).items() if key.startswith(beginning)}
     if fingerprint(header, tensors) != digest:
         raise ModelMismatchError(
             f"{name!r} is damaged: its contents do not match its digest {digest[:12]}..."

@@ -272,15 +272,15 @@ class VarNet:
         """Fingerprint of architecture, weights and state space."""
         return fingerprint(self._header(), self._tensors())
 
-    def to_bytes(self, half: bool = False) -> bytes:
+    def to_bytes(self, half: bool = False, borrowed: Mapping[str, str] | None = None) -> bytes:
         """Contents of the model file; see `save`."""
         header, tensors = self._header(), self._tensors()
         if half:
             weights = [name for name, each in self.assimilator.named_parameters() if each.numel() > FEW]
             tensors |= {name: tensors[name].half() for name in weights}
-        return packed(header, tensors, self.provenance)
+        return packed(header, tensors, self.provenance, borrowed)
 
-    def save(self, path: str | Path, half: bool = False) -> None:
+    def save(self, path: str | Path, half: bool = False, borrowed: Mapping[str, str] | None = None) -> None:
         """Write the model to one file: weights, architecture, state space and provenance, no code.
 
         Parameters
@@ -291,9 +291,11 @@ class VarNet:
         half : bool
             Write the weights of layers of more than a thousand in half precision: half the size, rounded in the
             fourth digit. The loaded model computes in single precision like any other.
+        borrowed : mapping of str to str, optional
+            Parts whose weights are those of a packaged model, ``{"start.": "ocean"}``, and are read from there.
         """
         with written_aside(Path(path)) as aside:
-            aside.write_bytes(self.to_bytes(half))
+            aside.write_bytes(self.to_bytes(half, borrowed))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         state = self.assimilator.state_dict()
@@ -345,9 +347,21 @@ def _find(path: str | Path) -> Path:
     raise StoreError(f"there is no model file {str(path)!r}, and the packaged models are {names}")
 
 
+def _packaged(name: Any, what: str) -> Path:
+    """File of a packaged model that another file names."""
+    names = {each.stem: each for each in PACKAGED.glob("*.varnet")}
+    if name not in names:
+        raise ModelMismatchError(
+            f"{what!r} borrows from {name!r}, and the packaged models are {sorted(names)}"
+        )
+    return names[name]
+
+
 def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str = "model") -> VarNet:
     """Rebuild a model from the contents of its file; see `load`."""
-    tensors, header, provenance = unpacked(content, name)
+    tensors, header, provenance = unpacked(
+        content, name, lambda other: load(_packaged(other, name))._tensors()
+    )
     if header["format"] == BEFORE:
         warnings.warn(
             f"{name!r} is of a format that did not keep the steps, directions and ranges that a model has learned on: "

@@ -124,7 +124,7 @@ def main(system: str, out: Path, n_test: int, seed: int) -> None:
     }
     model.provenance["card"] = card
     out.mkdir(parents=True, exist_ok=True)
-    model.save(out / f"{system}-learned.varnet", half=True)
+    model.save(out / f"{system}-learned.varnet", half=True, borrowed={"start.": system})
     lines = [f"# {system}-learned", "", *(f"- {name}: {value}" for name, value in card.items())]
     (out / f"{system}-learned.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -23,7 +23,7 @@ from torch import Tensor
 import oceanvar
 from oceanvar.maps import AbstractMap, FoldSteps, PadToMultiple
 from oceanvar.network.bridge import to_observations, to_tensor
-from oceanvar.observing import AbstractSampler, EveryNthStep, OneOf
+from oceanvar.observing import AbstractSampler, EveryNthStep, OneOf, RandomComponents
 from oceanvar.papers.comparison import score
 from oceanvar.papers.experiments import EXPERIMENTS, N_TIMES, NOISE_STD
 from oceanvar.papers.ladder import Climate, stages_of
@@ -65,6 +65,8 @@ class Recipe:
         Settings.
     restarts : Restarts, optional
         What is done with windows in a wrong minimum.
+    further : (AbstractSampler, dict), optional
+        What a second training observes, which goes on from the first, and its settings.
     """
 
     space: oceanvar.StateSpace
@@ -76,6 +78,7 @@ class Recipe:
     training: dict[str, Any]
     periodic: Sequence[bool] = ()
     restarts: Restarts | None = None
+    further: tuple[AbstractSampler, dict[str, Any]] | None = None
 
     def network(self) -> AbstractMap:
         """U-Net on (stretches of times, sites), from interpolation, values and mask to a correction."""
@@ -83,6 +86,19 @@ class Recipe:
         net = unet(3 * n * N_FOLDED, n * N_FOLDED, self.widths, self.kernel, self.periodic)
         return PadToMultiple(FoldSteps(net, N_FOLDED), [N_FOLDED] + [1] * (len(self.kernel) - 1))
 
+
+OF_ANY_PHASE = OneOf([RandomComponents(20, every=4, start=start) for start in range(4)])
+"""The papers' observations, that begin at any step: users cut their windows elsewhere."""
+
+OF_ANY_KIND = OneOf(
+    [
+        RandomComponents(n, every=every, start=start)
+        for every in range(2, 9)
+        for start in range(every)
+        for n in (4, 10, 20, 30, 40)
+    ]
+)
+"""A tenth to all of the 40 sites, at every second to every eighth step."""
 
 RECIPES = {
     "lorenz63": Recipe(
@@ -106,6 +122,16 @@ RECIPES = {
         training={"n_samples": 3200, "n_epochs": 30, "batch_size": 16, "precision": "bfloat16"},
         periodic=[False, True],
         restarts=Restarts(12, jitter=0.3, n_sigma=5.0),
+        further=(
+            OneOf([EXPERIMENTS["lorenz96"].sampler, OF_ANY_PHASE, OF_ANY_KIND]),
+            {
+                "n_samples": 3200,
+                "n_epochs": 60,
+                "batch_size": 16,
+                "precision": "bfloat16",
+                "learning_rate": 1.5e-3,
+            },
+        ),
     ),
 }
 
@@ -130,20 +156,25 @@ def untrained(system: str, space: oceanvar.StateSpace) -> oceanvar.VarNet:
 
 def train(model: oceanvar.VarNet, system: str, truth: xr.Dataset, seed: int) -> float:
     """Train the network; returns the minutes it took."""
-    history = truth.varnet.fit(
-        model,
-        RECIPES[system].sampler,
-        noise_std=NOISE_STD,
-        validation=EXPERIMENTS[system].simulate(400, seed=VALIDATION_SEED, n_trajectories=64),
-        learning_rate=2e-3,
-        weights=LossWeights(1.0, 0.0, 0.0),
-        seed=seed,
-        checkpoint=Path("runs") / system,
-        resume=True,
-        progress=True,
-        **RECIPES[system].training,
-    )
-    return float(history["seconds"].sum()) / 60
+    recipe, minutes = RECIPES[system], 0.0
+    stages = {system: (recipe.sampler, recipe.training)}
+    if recipe.further is not None:
+        stages[f"{system}_further"] = recipe.further
+    for name, (sampler, settings) in stages.items():
+        history = truth.varnet.fit(
+            model,
+            sampler,
+            noise_std=NOISE_STD,
+            validation=EXPERIMENTS[system].simulate(400, seed=VALIDATION_SEED, n_trajectories=64),
+            weights=LossWeights(1.0, 0.0, 0.0),
+            seed=seed,
+            checkpoint=Path("runs") / name,
+            resume=True,
+            progress=True,
+            **{"learning_rate": 2e-3, **settings},
+        )
+        minutes += float(history["seconds"].sum()) / 60
+    return minutes
 
 
 def finish(model: oceanvar.VarNet, system: str, n_windows: int = 2000) -> None:

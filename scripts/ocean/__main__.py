@@ -44,6 +44,7 @@ from pathlib import Path
 import click
 import torch
 
+import oceanvar
 from scripts.keeping import claim
 from scripts.ocean import altimeters, dynamics, iterations, sampling, temperature
 from scripts.ocean.cases import ALTIMETERS, NOISE, SCALES, Scale
@@ -90,10 +91,18 @@ def package(row: str, out: Path, result: Mapping, folder: Path, scale: Scale, se
     card["minutes of training"] = model.provenance.get("minutes of training", "those of its parts")
     card["parameters"] = n_parameters(model)
     model.provenance["card"] = card
-    model.save(folder / f"{name}.varnet", half=True)
+    # The U-Net of both is one; where it was packaged before, it is written once.
+    is_packaged = row == "open" and same_start(model, "ocean")
+    model.save(folder / f"{name}.varnet", half=True, borrowed={"start.": "ocean"} if is_packaged else None)
     lines = [f"# {name}", "", f"Sea level from altimeters, {about}", ""]
     lines += [f"- {key}: {value}" for key, value in card.items()]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
+
+
+def same_start(model: oceanvar.VarNet, name: str) -> bool:
+    """Whether a model begins as a packaged one does."""
+    mine, theirs = (each.assimilator.start.state_dict() for each in (model, oceanvar.load(name)))
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 import json
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,24 @@ def test_halves_are_half_the_size_and_almost_the_same_model(space, tmp_path):
     assert whole - (tmp_path / "half").stat().st_size == pytest.approx(2 * n_weights, rel=0.01)
     loaded.save(tmp_path / "again")
     assert oceanvar.load(tmp_path / "again").digest == loaded.digest
+
+
+def test_weights_of_a_packaged_model_are_borrowed(tmp_path):
+    packaged = oceanvar.load("ocean")
+    own = VarNet(packaged.assimilator, replace(packaged.state_space, overlap={"time": 3}))
+    own.save(tmp_path / "small.varnet", half=True, borrowed={"start.": "ocean"})
+    own.save(tmp_path / "whole.varnet", half=True)
+    assert (tmp_path / "small.varnet").stat().st_size < 30_000 < (tmp_path / "whole.varnet").stat().st_size
+    small, whole = (oceanvar.load(tmp_path / f"{name}.varnet") for name in ("small", "whole"))
+    assert small.digest == whole.digest
+    own.save(tmp_path / "odd.varnet", borrowed={"start.": "nobody"})
+    with pytest.raises(ModelMismatchError, match="borrows from 'nobody', and the packaged models are"):
+        oceanvar.load(tmp_path / "odd.varnet")
+    with torch.no_grad():
+        next(own.assimilator.start.parameters()).add_(0.1)
+    own.save(tmp_path / "other.varnet", half=True, borrowed={"start.": "ocean"})
+    with pytest.raises(ModelMismatchError, match="damaged"):
+        oceanvar.load(tmp_path / "other.varnet")
 
 
 def test_physical_units_follow_the_normalisation():
