@@ -15,8 +15,9 @@ from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.sources import is_url
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.fitting import fit
+from oceanvar.network.files import PACKAGED
 from oceanvar.network.presets import fourdvarnet
-from oceanvar.network.varnet import PACKAGED, VarNet, load
+from oceanvar.network.varnet import VarNet, load
 from oceanvar.observing.clouds import MovingClouds
 from oceanvar.observing.samplers import (
     AbstractSampler,

@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 
-from oceanvar.errors import ModelMismatchError
+from oceanvar.errors import ModelMismatchError, StoreError
+
+PACKAGED = Path(__file__).parents[1] / "models"
 
 FORMAT = "oceanvar-model-2"
 
@@ -131,3 +134,36 @@ def _parse(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str
             f"{name!r} has format {header.get('format')!r}, this version of oceanvar reads {FORMAT!r}"
         )
     return tensors, header
+
+
+def found(path: str | Path) -> Path:
+    """File of a model: its own, or that of a packaged one of this name.
+
+    Raises
+    ------
+    StoreError
+        If there is neither.
+    """
+    packaged = PACKAGED / f"{path}.varnet"
+    if Path(path).is_file():
+        return Path(path)
+    if packaged.is_file():
+        return packaged
+    names = sorted(p.stem for p in PACKAGED.glob("*.varnet"))
+    raise StoreError(f"there is no model file {str(path)!r}, and the packaged models are {names}")
+
+
+def packaged_file(name: Any, what: str) -> Path:
+    """File of a packaged model that another file names.
+
+    Raises
+    ------
+    ModelMismatchError
+        If there is none.
+    """
+    names = {each.stem: each for each in PACKAGED.glob("*.varnet")}
+    if name not in names:
+        raise ModelMismatchError(
+            f"{what!r} borrows from {name!r}, and the packaged models are {sorted(names)}"
+        )
+    return names[name]

@@ -18,14 +18,23 @@ from oceanvar.errors import (
     ModelMismatchError,
     OceanVarError,
     PatchError,
-    StoreError,
 )
 from oceanvar.files.writing import written_aside
 from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import FoldTime
 from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
-from oceanvar.network.files import BEFORE, FORMAT, check_sizes, check_tensors, fingerprint, packed, unpacked
+from oceanvar.network.files import (
+    BEFORE,
+    FORMAT,
+    check_sizes,
+    check_tensors,
+    fingerprint,
+    found,
+    packaged_file,
+    packed,
+    unpacked,
+)
 from oceanvar.state.samples import TrackPatches
 from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.variational.assimilators import Assimilator
@@ -37,9 +46,6 @@ from oceanvar.variational.shapes import broadcast
 from oceanvar.variational.verdicts import Verdict
 
 logger = logging.getLogger(__name__)
-
-PACKAGED = Path(__file__).parents[1] / "models"
-
 
 FEW = 1000
 """Weights of a layer that are kept exactly in a file of halves: equations that were learned have few, and need them."""
@@ -328,7 +334,7 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
         If the file is no model, is damaged, names a class that oceanvar does not know, or does not
         fit `assimilator`. No code of the file is ever run.
     """
-    file = _find(path)
+    file = found(path)
     return from_bytes(file.read_bytes(), assimilator, str(path))
 
 
@@ -337,30 +343,10 @@ def loaded(model: VarNet | str | Path) -> VarNet:
     return model if isinstance(model, VarNet) else load(model)
 
 
-def _find(path: str | Path) -> Path:
-    packaged = PACKAGED / f"{path}.varnet"
-    if Path(path).is_file():
-        return Path(path)
-    if packaged.is_file():
-        return packaged
-    names = sorted(p.stem for p in PACKAGED.glob("*.varnet"))
-    raise StoreError(f"there is no model file {str(path)!r}, and the packaged models are {names}")
-
-
-def _packaged(name: Any, what: str) -> Path:
-    """File of a packaged model that another file names."""
-    names = {each.stem: each for each in PACKAGED.glob("*.varnet")}
-    if name not in names:
-        raise ModelMismatchError(
-            f"{what!r} borrows from {name!r}, and the packaged models are {sorted(names)}"
-        )
-    return names[name]
-
-
 def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str = "model") -> VarNet:
     """Rebuild a model from the contents of its file; see `load`."""
     tensors, header, provenance = unpacked(
-        content, name, lambda other: load(_packaged(other, name))._tensors()
+        content, name, lambda other: load(packaged_file(other, name))._tensors()
     )
     if header["format"] == BEFORE:
         warnings.warn(
