@@ -3,6 +3,7 @@
 Threads wait for each other after every operation, so that the slowest core, shared with somebody else, sets the pace.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -18,6 +19,21 @@ SECONDS_VALID = 60.0
 
 _chosen: dict[int, tuple[int, float]] = {}
 """By what torch would use: the number chosen, and when."""
+
+
+_is_forked = False
+"""Whether this process was forked from one that may have had threads at work."""
+
+
+def _one_thread() -> None:
+    """The threads of the parent are not in a forked child, and torch would wait for them for ever."""
+    global _is_forked
+    _is_forked = True
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_thread)
 
 
 def best_number() -> int:
@@ -45,6 +61,7 @@ def described_number() -> str:
 def threads(number: int) -> Iterator[None]:
     """Have torch use so many threads, of this thread of Python only, and as many as before afterwards."""
     before = torch.get_num_threads()
+    number = 1 if _is_forked else number
     if number == before:
         yield
         return

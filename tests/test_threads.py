@@ -1,5 +1,8 @@
 """How many threads a solve uses."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -130,3 +133,43 @@ def test_an_archive_that_goes_on_keeps_to_its_threads(monkeypatch, seen, tmp_pat
     assert Manifest.read(run_folder(tmp_path / "out.zarr") / MANIFEST).run["threads"] == 2
     assert set(run("other.zarr")) == {1}
     assert run("out.zarr", resume=True) == [], "it is complete"
+
+
+FORKED = """
+import os, sys, threading
+import numpy as np, torch, xarray as xr
+import oceanvar
+from oceanvar.network import handles
+
+torch.set_num_threads(2)
+rng = np.random.default_rng(0)
+obs = xr.Dataset({"x": (("time", "site"), rng.normal(0, 3, (200, 40)).astype("f4"))})
+obs = obs.where(rng.random((200, 40)) < 0.3)
+model = oceanvar.load("lorenz96-lstm")
+solver = handles.PatchSolver(model, "cpu", "float32", False, False, n_threads=2)
+values = obs.x.values[None, None]
+expected = solver(values)
+holder = threading.Event()
+threading.Thread(target=lambda: (handles._LOCK.acquire(), holder.set(), threading.Event().wait()), daemon=True).start()
+holder.wait()
+child = os.fork()
+if child == 0:
+    import signal
+    signal.alarm(60)
+    os._exit(0 if np.allclose(solver(values), expected, atol=1e-5) else 3)
+_, status = os.waitpid(child, 0)
+print("status", status)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_solves_though_its_parent_had_threads_and_the_lock():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "status 0" in done.stdout, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import sys
 import threading
 import uuid
@@ -22,6 +23,16 @@ from oceanvar.threads import best_number, threads
 logger = logging.getLogger(__name__)
 
 _LOCK = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """Another thread of the parent may have held it at the fork."""
+    global _LOCK
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 """Guards the copies and lets one thread of a process solve at a time: torch uses the cores itself."""
 
 _COPIES: "dict[tuple[str, str, str], _WorkingCopy]" = {}
