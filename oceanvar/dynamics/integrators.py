@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oceanvar.dynamics.tableaus import EULER, RK4, Tendency, linearize_step, step, tangent_step
+from oceanvar.dynamics.tableaus import EULER, RK4, Tendency, linearize_step, push_step, step
 from oceanvar.errors import ConfigError
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
 from oceanvar.registry import registered
 
 _SCHEMES = {"euler": EULER, "rk4": RK4}
@@ -122,7 +122,7 @@ def iterate(step: AbstractMap, initial: np.ndarray, n_states: int) -> np.ndarray
 
 @final
 @registered
-class FlowStep(AbstractMap):
+class FlowStep(AbstractComposition):
     """One model step M(x): the flow of dx/dt = f(x) over a time `dt`, with its exact discrete adjoint.
 
     The pull-back runs through the stages of the scheme backwards with the pull-backs of the tendency, so it
@@ -176,8 +176,16 @@ class FlowStep(AbstractMap):
 
         return x, pullback
 
-    def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
-        """Perturbation one model step after the perturbation `tangent` of `x`."""
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Map from perturbations of `x` to those one model step later."""
+        pushes = []
         for _ in range(self._n_substeps):
-            x, tangent = tangent_step(self._tableau, self.tendency, x, tangent, self._substep)
-        return tangent
+            x, push = push_step(self._tableau, self.tendency, x, self._substep)
+            pushes.append(push)
+
+        def pushed(tangent: Tensor) -> Tensor:
+            for push in pushes:
+                tangent = push(tangent)
+            return tangent
+
+        return pushed

@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from oceanvar.maps.base import AbstractMap, Pullback
+from oceanvar.maps.base import AbstractMap, Pullback, Pushforward
 
 Tendency = Callable[[Tensor], Tensor]
 
@@ -83,15 +83,21 @@ def linearize_step(
     return add_slopes(state, slopes, tableau.weights, dt), pullback
 
 
-def tangent_step(
-    tableau: Tableau, tendency: AbstractMap, state: Tensor, tangent: Tensor, dt: float
-) -> tuple[Tensor, Tensor]:
-    """State after one step, and the perturbation that `tangent` has become by then."""
+def push_step(
+    tableau: Tableau, tendency: AbstractMap, state: Tensor, dt: float
+) -> tuple[Tensor, Pushforward]:
+    """State after one step, and what a perturbation of `state` becomes by then; what tangents share is done once."""
     slopes: list[Tensor] = []
-    tangents: list[Tensor] = []
+    stage_pushes: list[Pushforward] = []
     for row in tableau.stages:
         point = add_slopes(state, slopes, row, dt)
-        tangents.append(tendency.jvp(point, add_slopes(tangent, tangents, row, dt)))
+        stage_pushes.append(tendency.pushforward(point))
         slopes.append(tendency(point))
-    weights = tableau.weights
-    return add_slopes(state, slopes, weights, dt), add_slopes(tangent, tangents, weights, dt)
+
+    def push(tangent: Tensor) -> Tensor:
+        tangents: list[Tensor] = []
+        for row, stage_push in zip(tableau.stages, stage_pushes, strict=True):
+            tangents.append(stage_push(add_slopes(tangent, tangents, row, dt)))
+        return add_slopes(tangent, tangents, tableau.weights, dt)
+
+    return add_slopes(state, slopes, tableau.weights, dt), push
