@@ -1,11 +1,12 @@
 """The twin experiment on the Lorenz systems at a small fraction of its size."""
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from oceanvar.network import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
-from scripts.lorenz import osse
+from scripts.lorenz import learned, osse, train
 
 
 @pytest.mark.parametrize("system", ["lorenz63", "lorenz96"])
@@ -27,3 +28,26 @@ def test_the_osse_writes_table_figures_and_log_and_resumes(system, tmp_path, mon
     again = CliRunner().invoke(osse.main, arguments, catch_exceptions=False)
     assert again.output == first.output
     assert (folder / "log").read_text() == log, "nothing was solved again"
+
+
+def test_learned_equations_take_the_place_of_the_true_ones(tmp_path, monkeypatch):
+    monkeypatch.setitem(learned.EQUATIONS, "lorenz63", learned.Equations(4, 1))
+    done = CliRunner().invoke(
+        learned.main, ["lorenz63", "--out", str(tmp_path), "--n-test", "4"], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    model = load(tmp_path / "lorenz63-learned.varnet")
+    card = model.provenance["card"]
+    assert card["learned numbers of the equations"] == 88
+    assert "R, U-Net + Gauss-Newton" in (tmp_path / "lorenz63-learned.md").read_text()
+    assert (tmp_path / "lorenz63-learned.varnet").stat().st_size < 20_000, "the U-Net is borrowed"
+    assert not any("Lorenz63" in type(each).__name__ for each in model.assimilator.modules())
+
+
+def test_lorenz96_learns_every_phase_and_kind_of_observation():
+    sizes, rng = {"variable": 1, "time": 200, "site": 40}, np.random.default_rng(0)
+    first = {int(train.OF_ANY_PHASE.mask(sizes, {}, rng)[0].any(axis=1).argmax()) for _ in range(40)}
+    assert first == {0, 1, 2, 3}
+    shares = [float(train.OF_ANY_KIND.mask(sizes, {}, rng).mean()) for _ in range(200)]
+    assert min(shares) < 0.02
+    assert max(shares) > 0.4
