@@ -158,7 +158,7 @@ if child == 0:
     signal.alarm(60)
     os._exit(0 if np.allclose(solver(values), expected, atol=1e-5) else 3)
 _, status = os.waitpid(child, 0)
-print("status", status)
+print("status", status, flush=True)
 os._exit(0)
 """
 

@@ -101,7 +101,7 @@ def ordered(coordinate: xr.DataArray, axis: Axis | None, gaps: str, what: str) -
     if axis is not None and axis.calendar and coordinate.dtype.kind in "MO":
         _check_calendar(coordinate, axis, name)
     axis = _in_unit(axis, coordinate, name, unit)
-    given = numbers(coordinate).values if coordinate.dtype.kind in "mMO" else coordinate.values.astype(float)
+    given = _counted(coordinate)
     index, values, told = _sorted(given, kind == LONGITUDE, name)
     if kind == TIME and coordinate.dtype.kind in "iuf" and axis is not None and axis.unit == DAYS:
         _check_no_date(coordinate, name)
@@ -162,12 +162,36 @@ def taken(ds: xr.Dataset, dim: str, order: Order) -> xr.Dataset:
     elif order.is_reversed:
         ds = ds.isel({dim: slice(None, None, -1)})
     elif order.n_rolled:
-        ds = ds.roll({dim: -order.n_rolled})
+        ds = rolled(ds, dim, -order.n_rolled)
     else:
         ds = ds.isel({dim: order.index})
     ds = ds.assign_coords({dim: (dim, order.values, attrs)})
     ds[dim].encoding = encoding
     return ds
+
+
+def _counted(coordinate: xr.DataArray) -> np.ndarray:
+    """Days since the first for times, else numbers; of dates without the labels that xarray would carry along."""
+    values = coordinate.values
+    if coordinate.dtype.kind in "mM":
+        return (values - values[0]) / np.timedelta64(1, "D")
+    return numbers(coordinate).values if coordinate.dtype.kind == "O" else values.astype(float)
+
+
+def rolled(ds: xr.Dataset, dim: str, n: int) -> xr.Dataset:
+    """Everything that lies along a dimension n points further, its labels too; a lazy whole row stays one block."""
+    found = {}
+    for name, each in ds.variables.items():
+        if dim not in each.dims:
+            continue
+        axis = each.get_axis_num(dim)
+        if each.chunks is not None and len(each.chunks[axis]) == 1:
+            found[name] = each.copy(data=each.data.map_blocks(np.roll, n, axis=axis, dtype=each.dtype))
+        else:
+            found[name] = each.roll({dim: n})
+    return ds.assign({name: each for name, each in found.items() if name not in ds.coords}).assign_coords(
+        {name: each for name, each in found.items() if name in ds.coords}
+    )
 
 
 def _check_countable(coordinate: xr.DataArray, name: str) -> None:

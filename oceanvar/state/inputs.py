@@ -14,7 +14,7 @@ from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import reordered
 from oceanvar.labels.axes import kind_of
 from oceanvar.labels.coordinates import NAMES
-from oceanvar.labels.ordering import extended, n_before, ordered, taken
+from oceanvar.labels.ordering import extended, n_before, ordered, rolled, taken
 from oceanvar.labels.spacings import Spacing, is_turned, spacings
 from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
@@ -366,6 +366,8 @@ def _turned_as_learned(given: Mended, space: StateSpace, what: str) -> Mended:
 
 def _spacings(ds: xr.Dataset, space: StateSpace) -> dict[str, Spacing]:
     """Steps of the dimensions that have their places in two-dimensional coordinates only."""
+    if not any(ds.variables[name].ndim == 2 for name in ds.coords):
+        return {}
     fields = [name for name in space.variables if name in ds.data_vars]
     return spacings(ds[fields], space.dims) if fields else {}
 
@@ -384,7 +386,7 @@ def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, r
             return analysis
         labelled = analysis.assign_coords({dim: before[order.index]})
         if order.n_rolled:
-            return labelled.roll({dim: order.n_rolled}, roll_coords=True)
+            return rolled(labelled, dim, order.n_rolled)
         return labelled.isel({dim: slice(None, None, -1)}) if order.is_reversed else labelled
 
     return given.then(ds, order.told, back)
