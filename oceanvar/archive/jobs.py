@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from oceanvar.archive.cluster import TOKEN, ClusterTeam
 from oceanvar.archive.contents import faults
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
-from oceanvar.archive.outputs import check_free, completed, damaged, replace_output, run_folder
+from oceanvar.archive.outputs import check_free, completed, damaged, record_of, replace_output, run_folder
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
@@ -200,10 +200,7 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     StoreError
         If there is no such record.
     """
-    manifest = completed(Path(output))
-    if manifest is None or manifest.summary is None:
-        raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
-    return manifest.summary
+    return record_of(Path(output))[1]
 
 
 def _check_name(output: Path, files: list[AbstractSource], period: str) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import xarray as xr
@@ -33,6 +34,21 @@ def completed(output: Path) -> Manifest | None:
     return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
 
 
+def record_of(output: Path) -> tuple[Manifest, dict[str, Any]]:
+    """Record of the run that made an output, and its summary.
+
+    Raises
+    ------
+    StoreError
+        If there is no record of a complete run.
+    """
+    manifest = completed(output)
+    summary = None if manifest is None else manifest.summary
+    if manifest is None or summary is None:
+        raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
+    return manifest, summary
+
+
 def verify(output: str | Path) -> dict[str, str]:
     """Read every file of an analysis, and compare it with what was written.
 
@@ -54,15 +70,13 @@ def verify(output: str | Path) -> dict[str, str]:
         If there is no record of a complete run.
     """
     output = Path(output)
-    manifest = completed(output)
-    if manifest is None or manifest.summary is None:
-        raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
+    manifest, summary = record_of(output)
     found = faults(output, manifest.prepared, deep=True)
     for unit in manifest.units:
         found |= faults(output, unit.get("files", {}), deep=True)
-    n_lost = manifest.summary["n_units"] - len(manifest.units)
+    n_lost = summary["n_units"] - len(manifest.units)
     if n_lost:
-        found[MANIFEST] = f"lacks {n_lost} of {manifest.summary['n_units']} units"
+        found[MANIFEST] = f"lacks {n_lost} of {summary['n_units']} units"
     return found
 
 
