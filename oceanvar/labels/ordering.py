@@ -10,14 +10,9 @@ import xarray as xr
 
 from oceanvar.errors import GridMismatchError
 from oceanvar.labels.axes import DAYS, DEGREES, Axis, kind_of
-from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, TIME, numbers
+from oceanvar.labels.circles import MAX_JUMP, ONE_PLACE, begins_rightly, check_distinct, is_cut, unrolled
+from oceanvar.labels.coordinates import LONGITUDE, MAX_UNEVEN, TIME, numbers
 from oceanvar.labels.units import conversion
-
-MAX_JUMP = 1.5
-"""Greatest ratio of neighbouring steps of a grid that is stretched; where it is more, points are missing."""
-
-ONE_PLACE = 0.01
-"""Share of a step below which two points are one, in two precisions."""
 
 MOST_FILLED = 20
 """Times that are filled for each that is given, at most: more is a wrong date."""
@@ -25,6 +20,9 @@ MOST_FILLED = 20
 
 ROUNDED = 1e-3
 """Share of a step by which that of a long series may differ before it is another step, not a rounded one."""
+
+STANDARD = frozenset({"standard", "gregorian", "proleptic_gregorian"})
+"""Calendars that are one for the dates of today."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +90,15 @@ def ordered(coordinate: xr.DataArray, axis: Axis | None, gaps: str, what: str) -
     GridMismatchError
         If values are missing or occur twice, or steps are uneven or not those of the axis.
     """
+    kind, unit = kind_of(coordinate)
+    if axis is not None and _is_as_learned(coordinate, axis, kind, unit):
+        return None
     name = f"coordinate {coordinate.name!r} of {what}"
     _check_countable(coordinate, name)
-    kind, unit = kind_of(coordinate)
-    n_missing = int(np.count_nonzero(pd.isnull(coordinate.values)))
+    is_finite = np.isfinite if coordinate.dtype.kind == "f" else pd.notnull
+    n_missing = int(np.count_nonzero(~is_finite(coordinate.values)))
     if n_missing:
-        raise GridMismatchError(f"{name} is missing at {n_missing} points: drop them")
+        raise GridMismatchError(f"{name} is missing or infinite at {n_missing} points: drop them")
     if axis is not None and axis.calendar and coordinate.dtype.kind in "MO":
         _check_calendar(coordinate, axis, name)
     axis = _in_unit(axis, coordinate, name, unit)
@@ -170,6 +171,26 @@ def taken(ds: xr.Dataset, dim: str, order: Order) -> xr.Dataset:
     return ds
 
 
+def _is_as_learned(coordinate: xr.DataArray, axis: Axis, kind: str, unit: str) -> bool:
+    """Whether points lie evenly at the step of an axis, so that nothing else is left to ask: one look for most data.
+
+    What does not pass here may still be right, and is looked at in full.
+    """
+    is_date, own = coordinate.dtype.kind == "M", str(coordinate.attrs.get("units", "deg")).lower()
+    if (kind, unit) != (axis.kind, axis.unit) or coordinate.size < 2 or is_date != (kind == TIME):
+        return False
+    if not (is_date or coordinate.dtype.kind == "f") or (
+        unit == DEGREES and not own.startswith(("deg", "°"))
+    ):
+        return False
+    if is_date and axis.calendar not in STANDARD:
+        return False
+    given = _counted(coordinate)
+    off = given - axis.step * np.arange(len(given))
+    is_even = np.ptp(off) <= min(MAX_UNEVEN, axis.tolerance / 2) * abs(axis.step)
+    return bool(is_even) and (kind != LONGITUDE or begins_rightly(given, abs(axis.step)))
+
+
 def _counted(coordinate: xr.DataArray) -> np.ndarray:
     """Days since the first for times, else numbers; of dates without the labels that xarray would carry along."""
     values = coordinate.values
@@ -179,19 +200,19 @@ def _counted(coordinate: xr.DataArray) -> np.ndarray:
 
 
 def rolled(ds: xr.Dataset, dim: str, n: int) -> xr.Dataset:
-    """Everything that lies along a dimension n points further, its labels too; a lazy whole row stays one block."""
+    """Everything that lies along a dimension n points further, but its labels; a lazy whole row stays one block."""
     found = {}
     for name, each in ds.variables.items():
-        if dim not in each.dims:
+        if name == dim or dim not in each.dims:
             continue
         axis = each.get_axis_num(dim)
         if each.chunks is not None and len(each.chunks[axis]) == 1:
             found[name] = each.copy(data=each.data.map_blocks(np.roll, n, axis=axis, dtype=each.dtype))
         else:
             found[name] = each.roll({dim: n})
-    return ds.assign({name: each for name, each in found.items() if name not in ds.coords}).assign_coords(
-        {name: each for name, each in found.items() if name in ds.coords}
-    )
+    coords = {name: found.pop(name) for name in ds.coords if name in found}
+    moved = ds.assign(found)
+    return moved.assign_coords(coords) if coords else moved
 
 
 def _check_countable(coordinate: xr.DataArray, name: str) -> None:
@@ -232,9 +253,8 @@ def _check_no_date(coordinate: xr.DataArray, name: str) -> None:
 
 
 def _check_calendar(coordinate: xr.DataArray, axis: Axis, name: str) -> None:
-    standard = {"standard", "gregorian", "proleptic_gregorian"}
     calendar = str(coordinate.dt.calendar)
-    if calendar != axis.calendar and not {calendar, axis.calendar} <= standard:
+    if calendar != axis.calendar and not {calendar, axis.calendar} <= STANDARD:
         raise GridMismatchError(
             f"{name} is of the calendar {calendar!r}, and the model learned on {axis.calendar!r}: use "
             "convert_calendar"
@@ -245,65 +265,13 @@ def _sorted(given: np.ndarray, is_longitude: bool, name: str) -> tuple[np.ndarra
     """Strictly monotonic values, in the given direction where they are that already."""
     steps = np.diff(given)
     is_monotonic = (steps > 0).all() or (steps < 0).all()
-    if is_monotonic and not (is_longitude and _is_cut(given)):
+    if is_monotonic and not (is_longitude and is_cut(given)):
         return np.arange(len(given)), given, []
     if is_longitude:
-        return _unrolled(given, name)
+        return unrolled(given, name)
     index = np.argsort(given, kind="stable")
-    _check_distinct(np.diff(given[index]), given[index], name)
+    check_distinct(np.diff(given[index]), given[index], name)
     return index, given[index], ["was not in order, and was sorted"]
-
-
-def _is_cut(given: np.ndarray) -> bool:
-    """Whether monotonic longitudes are a circle cut elsewhere, or leave out more in their midst than outside."""
-    steps = np.abs(np.diff(given))
-    if not len(steps):
-        return False
-    usual, left_out = float(np.median(steps)), CIRCLE - float(np.ptp(given))
-    if left_out <= ONE_PLACE * usual:
-        return True
-    if usual / MAX_JUMP <= left_out <= MAX_JUMP * usual:
-        return _beginning(given, usual) not in (0, len(given) - 1)
-    return steps.max() > max(MAX_JUMP * usual, left_out)
-
-
-def _beginning(given: np.ndarray, step: float) -> int:
-    """Where a circle begins: at the first longitude from 180 degrees west on, wherever a file cuts it.
-
-    Patches are counted from there, so that the map does not depend on the cut.
-    """
-    return int(np.argmin(np.mod(given + CIRCLE / 2 + ONE_PLACE * step, CIRCLE)))
-
-
-def _unrolled(given: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Longitudes that count on beyond the seam, from behind the widest gap of the circle."""
-    turned = np.mod(given - given.min(), CIRCLE)
-    index = np.argsort(turned, kind="stable")
-    circle = np.append(turned[index], turned[index][0] + CIRCLE)
-    gaps = np.diff(circle)
-    _check_distinct(np.where(gaps < ONE_PLACE * np.median(gaps), 0.0, gaps), given[index], name)
-    widest, usual, n = int(np.argmax(gaps)), float(np.median(gaps)), len(index)
-    # A region begins behind what it leaves out, even where it was given in two parts that follow each other.
-    is_region = gaps[widest] > MAX_JUMP * usual
-    first = widest + 1 if is_region else int(np.argmax(index == _beginning(given, usual)))
-    index = np.roll(index, -first)
-    values = given[index[0]] + np.mod(turned[index] - turned[index[0]], CIRCLE)
-    if np.array_equal(index, np.arange(n)):
-        return index, values, []  # Counting on behind the seam moves no data, and is taken back.
-    if not is_region and np.array_equal(np.roll(index, index[0]), np.arange(n)):
-        # Labels of one kind, so that files that were cut elsewhere are on one grid.
-        values = values - CIRCLE * round((values[0] + CIRCLE / 2) / CIRCLE)
-        return index, values, [f"goes all around, and was rolled to begin at {values[0]:g}"]
-    return index, values, ["was not in order, and was sorted"]
-
-
-def _check_distinct(steps: np.ndarray, values: np.ndarray, name: str) -> None:
-    twice = steps <= 1e-9 * max(1.0, float(np.abs(values).max()))
-    if twice.any():
-        raise GridMismatchError(
-            f"{name} has {int(twice.sum())} point(s) twice, {values[np.argmax(twice)]:g} the first (in days since "
-            "the first one, if it is a time; 0 and 360 degrees are one place): use drop_duplicates, or choose"
-        )
 
 
 def _check_steps(values: np.ndarray, axis: Axis | None, name: str, unit: str) -> None:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.labels.alignment import reordered
-from oceanvar.labels.axes import kind_of
+from oceanvar.labels.axes import Axis, kind_of
 from oceanvar.labels.coordinates import NAMES
 from oceanvar.labels.ordering import extended, n_before, ordered, rolled, taken
 from oceanvar.labels.spacings import Spacing, is_turned, spacings
@@ -93,10 +93,12 @@ def mended(
     result = _out_of_logarithms(result, space, what)
     result = _converted(result, space, what)
     result = _transformed(result, space)
+    curved = _spacings(result.ds, space)
     for dim in space.dims if dims is None else dims:
         if dim in result.ds.dims and dim in result.ds.coords:
-            result = _ordered(result, space, dim, gaps, what, relabel=dims is None)
-    return _turned_as_learned(result, space, what) if space.axes else result
+            axis = None if dim in curved else space.axes.get(dim)
+            result = _ordered(result, dim, axis, gaps, what, relabel=dims is None)
+    return _turned_as_learned(result, space, what) if curved else result
 
 
 def lengthened(given: Mended, space: StateSpace, dim: str, what: str) -> Mended:
@@ -372,11 +374,11 @@ def _spacings(ds: xr.Dataset, space: StateSpace) -> dict[str, Spacing]:
     return spacings(ds[fields], space.dims) if fields else {}
 
 
-def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, relabel: bool) -> Mended:
+def _ordered(given: Mended, dim: str, axis: Axis | None, gaps: str, what: str, relabel: bool) -> Mended:
     """Put the points of a dimension into the order and steps of the state space."""
-    before = given.ds[dim].variable
-    axis = None if dim in _spacings(given.ds, space) else space.axes.get(dim)
-    order = ordered(given.ds[dim], axis, gaps, what)
+    coordinate = given.ds[dim]
+    before = coordinate.variable
+    order = ordered(coordinate, axis, gaps, what)
     if order is None or (order.keeps_places and not relabel):
         return given
     ds = taken(given.ds, dim, order)
@@ -384,9 +386,9 @@ def _ordered(given: Mended, space: StateSpace, dim: str, gaps: str, what: str, r
     def back(analysis: xr.Dataset) -> xr.Dataset:
         if order.n_missing:
             return analysis
-        labelled = analysis.assign_coords({dim: before[order.index]})
         if order.n_rolled:
-            return rolled(labelled, dim, order.n_rolled)
+            return rolled(analysis, dim, order.n_rolled).assign_coords({dim: before})
+        labelled = analysis.assign_coords({dim: before[order.index]})
         return labelled.isel({dim: slice(None, None, -1)}) if order.is_reversed else labelled
 
     return given.then(ds, order.told, back)
