@@ -1,7 +1,9 @@
 """Where the sea is: from masks as files have them, from coordinates, from the data."""
 
+import functools
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -121,10 +123,7 @@ def sea_at(ds: xr.Dataset) -> xr.DataArray:
     MissingVariableError
         If the data have no latitude and longitude.
     """
-    try:
-        from roaring_landmask import RoaringLandmask
-    except ImportError as error:
-        raise ConfigError("mask='land' needs coasts: pip install 'oceanvar[land]'") from error
+    coasts = _coasts()
     places = angles(ds)
     if set(places) != {LATITUDE, LONGITUDE}:
         raise MissingVariableError(
@@ -134,8 +133,18 @@ def sea_at(ds: xr.Dataset) -> xr.DataArray:
         places[LATITUDE].reset_coords(drop=True), places[LONGITUDE].reset_coords(drop=True)
     )
     turned = half_turned(east.values.ravel().astype(float))
-    land = RoaringLandmask.new().contains_many(turned, north.values.ravel().astype(float))
+    land = coasts.contains_many(turned, north.values.ravel().astype(float))
     return north.copy(data=~np.asarray(land).reshape(north.shape)).rename("sea")
+
+
+@functools.cache
+def _coasts() -> Any:
+    """All coasts, which take seconds to read."""
+    try:
+        from roaring_landmask import RoaringLandmask
+    except ImportError as error:
+        raise ConfigError("mask='land' needs coasts: pip install 'oceanvar[land]'") from error
+    return RoaringLandmask.new()
 
 
 def sea_observed(ds: xr.Dataset, names: Iterable[str], dims: Iterable[str]) -> xr.DataArray:

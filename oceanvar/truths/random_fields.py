@@ -106,7 +106,7 @@ def _is_angle(coordinate: xr.DataArray) -> bool:
 
 
 def _component(axes: Sequence[_Axis], scales: GaussianScales, rng: np.random.Generator) -> np.ndarray:
-    """Filter white noise on a periodic grid, larger than asked for by some lengths, and cut."""
+    """One field with scales that are drawn."""
     horizontal = rng.random()
     lengths = []
     for axis in axes:
@@ -114,9 +114,29 @@ def _component(axes: Sequence[_Axis], scales: GaussianScales, rng: np.random.Gen
         share = horizontal if axis.is_angle else rng.random()
         lengths.append(low * (high / low) ** share / axis.step)
     std = scales.std[0] * (scales.std[1] / scales.std[0]) ** rng.random()
+    return std * gaussian_field([axis.size for axis in axes], lengths, rng)
+
+
+def gaussian_field(shape: Sequence[int], lengths: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Draw one Gaussian random field of variance 1 with the covariance exp(-sum d_i^2 / (2 L_i^2)).
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Points along each axis.
+    lengths : sequence of float
+        L along each of them, points.
+    rng : Generator
+        Source of the noise.
+
+    Returns
+    -------
+    ndarray
+        Float32, of the shape.
+    """
     padded = [
-        fft.next_fast_len(axis.size + int(np.ceil(N_LENGTHS_APART * length)), real=True)
-        for axis, length in zip(axes, lengths, strict=True)
+        fft.next_fast_len(n + int(np.ceil(N_LENGTHS_APART * length)), real=True)
+        for n, length in zip(shape, lengths, strict=True)
     ]
     spectrum = fft.rfftn(rng.standard_normal(padded, dtype=np.float32))
     for number, (n, length) in enumerate(zip(padded, lengths, strict=True)):
@@ -127,5 +147,5 @@ def _component(axes: Sequence[_Axis], scales: GaussianScales, rng: np.random.Gen
         weight = np.where((frequency == 0) | (frequency == 0.5), 1.0, 2.0) if last else np.ones(n)
         gain /= np.sqrt((weight * gain**2).sum() / n)
         spectrum *= gain.astype(np.float32).reshape(-1, *[1] * (len(padded) - 1 - number))
-    field = fft.irfftn(spectrum, padded)
-    return (std * field[tuple(slice(axis.size) for axis in axes)]).astype(np.float32)
+    field: np.ndarray = fft.irfftn(spectrum, padded)[tuple(map(slice, shape))]
+    return field.astype(np.float32)
