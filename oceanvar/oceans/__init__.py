@@ -1,0 +1,5 @@
+"""Seas to learn from: drawn truths, coasts, observing systems and errors."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

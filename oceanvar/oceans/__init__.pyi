@@ -1,0 +1,2 @@
+from .fields import Flows as Flows
+from .seas import Seas as Seas
