@@ -40,7 +40,7 @@ from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations, Reader
-from oceanvar.variational.posterior import diagnosed
+from oceanvar.variational.posterior import assessed, diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.shapes import broadcast
 from oceanvar.variational.verdicts import Verdict
@@ -156,23 +156,29 @@ class VarNet:
         Returns
         -------
         ndarray
-            ``(B, 2 V + 1, T, *S)``: the analysis, its standard deviation (Laplace's approximation), and 2 J /
-            n_obs, the same at all points of a patch; see `oceanvar.variational.posterior`.
+            ``(B, 2 V + 1, T, *S)``: the analysis, its standard deviation (Laplace's approximation, or as the start
+            has learned it), and 2 J / n_obs, the same at all points of a patch; see `oceanvar.variational.posterior`.
 
         Raises
         ------
         ConfigError
-            If the cost is not one of weak-constraint 4D-Var: only its weights are error variances.
+            If the cost is not one of weak-constraint 4D-Var, whose weights are error variances, and the start has not
+            learned how large its errors are.
         """
         self.check_diagnosable()
         state, obs = self._solve(values, background, device, precision, tracks)
-        with torch.no_grad():
-            obs = replace(obs, background=self.assimilator.first_guess(obs))
-        cost = self.assimilator.cost
-        variance, scores = diagnosed(cost, state, obs)
+        variance, scores = self._diagnosed(state, obs)
         spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
         fit = broadcast(scores, state).expand_as(state[:, :1]).cpu().numpy()
         return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
+
+    @torch.no_grad()
+    def _diagnosed(self, state: torch.Tensor, obs: Observations) -> tuple[torch.Tensor, torch.Tensor]:
+        """Variance of the error of an analysis, and its misfit for each observation."""
+        cost, start = self.assimilator.cost, self.assimilator.start
+        if cost.is_calibrated:
+            return diagnosed(cost, state, replace(obs, background=self.assimilator.first_guess(obs)))
+        return assessed(start.assessed(obs), state, obs.values[STATE])
 
     def _solve(
         self,
@@ -228,12 +234,12 @@ class VarNet:
         Raises
         ------
         ConfigError
-            If its weights are no error variances.
+            If its weights are no error variances, and none were learned.
         """
-        if not self.assimilator.cost.is_calibrated:
+        if not (self.assimilator.cost.is_calibrated or self.assimilator.start.knows_errors):
             raise ConfigError(
-                "diagnostics need a cost whose weights are error variances (weak_constraint_cost); the weights "
-                "of this model's cost are learned"
+                "diagnostics need a cost whose weights are error variances (weak_constraint_cost), or a start that has "
+                "learned its errors (RefinedInterpolation); the weights of this model's cost are learned"
             )
 
     @torch.no_grad()

@@ -47,12 +47,14 @@ from .solvers.newton import GaussNewton as GaussNewton
 from .solvers.schedules import Annealed as Annealed
 from .solvers.schedules import Sequential as Sequential
 from .solvers.schedules import WithCost as WithCost
+from .starts.adaptive import AdaptiveInterpolation as AdaptiveInterpolation
 from .starts.base import AbstractStart as AbstractStart
 from .starts.climatological import ClimateMean as ClimateMean
 from .starts.climatological import ClimatologicalStart as ClimatologicalStart
 from .starts.interpolated import InterpolatedStart as InterpolatedStart
 from .starts.learned import CovariateStart as CovariateStart
 from .starts.learned import LearnedStart as LearnedStart
+from .starts.refined import RefinedInterpolation as RefinedInterpolation
 from .terms.backgrounds import BackgroundTerm as BackgroundTerm
 from .terms.base import AbstractTerm as AbstractTerm
 from .terms.dynamics import DynamicsTerm as DynamicsTerm

@@ -8,6 +8,7 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.linearizations import Linearization
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import from_time, per_window
+from oceanvar.variational.starts.base import Assessment
 
 
 @torch.no_grad()
@@ -94,3 +95,13 @@ def diagnosed(cost: VariationalCost, state: Tensor, obs: Observations) -> tuple[
     """`posterior_variance` and `health` of an analysis from one evaluation of its cost."""
     point = cost.at(state, obs)
     return _variance(point), _per_observation(point.value, cost, state, obs)
+
+
+def assessed(assessment: Assessment, state: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance of the error as a start has learned it, and the weighted mean square misfit to observations ``(B,)``.
+
+    The misfit is below 1 where observations were fitted: it has the degrees of freedom that they left.
+    """
+    n_observed = per_window(assessment.weights > 0).clamp(min=1)
+    misfit = per_window(assessment.weights * (values - state).square()) / n_observed
+    return assessment.variance, misfit

@@ -17,6 +17,7 @@ from oceanvar.maps import Identity
 from oceanvar.network import VarNet
 from oceanvar.state import StateSpace
 from oceanvar.variational import (
+    AdaptiveInterpolation,
     Assimilator,
     ForecastControl,
     GradientDescent,
@@ -38,6 +39,7 @@ ARGUMENTS = {
     "factors": [2],
     "first": Identity(),
     "inner": Identity(),
+    "interpolation": AdaptiveInterpolation(n_hidden=2),
     "jitter": 0.1,
     "kernel": [3],
     "later": Identity(),

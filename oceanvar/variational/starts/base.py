@@ -1,10 +1,26 @@
 """What every first guess is."""
 
 import abc
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from oceanvar.variational.observations import Observations, Reader
+
+
+class Assessment(NamedTuple):
+    """How far a first guess is from the truth and from its observations, as it says itself.
+
+    Attributes
+    ----------
+    variance : Tensor
+        Of its error ``(B, V, T, *S)``, normalised units squared.
+    weights : Tensor
+        Inverse error variances of the observations ``(B, V, T, *S)``, 0 where there are none.
+    """
+
+    variance: Tensor
+    weights: Tensor
 
 
 class AbstractStart(Reader, nn.Module, abc.ABC):
@@ -14,6 +30,15 @@ class AbstractStart(Reader, nn.Module, abc.ABC):
     def uses_observations(self) -> bool:
         """Whether observed values enter, as against covariates alone."""
         return True
+
+    @property
+    def knows_errors(self) -> bool:
+        """Whether `assessed` says how large the error of the first guess is."""
+        return False
+
+    def assessed(self, obs: Observations) -> Assessment:
+        """Assess the first guess made from some observations."""
+        raise NotImplementedError(f"{type(self).__name__} does not know its errors")
 
     @abc.abstractmethod
     def forward(self, obs: Observations) -> Tensor:

@@ -1,0 +1,91 @@
+"""A network's correction of an interpolation, and how large the error is that is left."""
+
+import torch
+from torch import Tensor
+
+from oceanvar.maps.base import AbstractMap
+from oceanvar.registry import registered
+from oceanvar.variational.observations import Observations, Reads
+from oceanvar.variational.shapes import broadcast, per_window
+from oceanvar.variational.starts.adaptive import AdaptiveInterpolation, Interpolated
+from oceanvar.variational.starts.base import AbstractStart, Assessment
+
+N_FIELDS = 5
+"""Fields that a network sees: the interpolation, its innovations, how well and how densely was observed, numbers."""
+
+
+@registered
+class RefinedInterpolation(AbstractStart):
+    """Adaptive interpolation and a network's correction of it, with the standard deviation of the error.
+
+    All that the network sees and gives departs from the mean of the observations of the window, in their standard
+    deviations, so that the first guess follows them exactly when they are multiplied, or a constant is added.
+
+    Parameters
+    ----------
+    interpolation : AdaptiveInterpolation
+        What is corrected.
+    network : AbstractMap
+        Map from ``(B, 5, T, *S)`` to ``(B, 2, T, *S)``: from the interpolation, the innovations, the share of the
+        signal in what was observed, the logarithm of how much was observed nearby, and numbers of the window (one a
+        time: the logarithms of its lengths in steps and of its variances), to the correction and the logarithm of the
+        error variance.
+    spread : float
+        Factor on the standard deviation, found on withheld data.
+    """
+
+    def __init__(self, interpolation: AdaptiveInterpolation, network: AbstractMap, spread: float = 1.0):
+        super().__init__()
+        self.interpolation = interpolation
+        self.network = network
+        self.spread = spread
+
+    @property
+    def reads(self) -> Reads:
+        """Observations of the state."""
+        return self.interpolation.reads
+
+    def forward(self, obs: Observations) -> Tensor:
+        """First guess ``(B, V, T, *S)``."""
+        return self._refined(obs)[0]
+
+    @property
+    def knows_errors(self) -> bool:
+        """True."""
+        return True
+
+    def assessed(self, obs: Observations) -> Assessment:
+        """Variance of the error, as the network has learned it, and weights of the observations, as inferred."""
+        return self._refined(obs)[1]
+
+    def _refined(self, obs: Observations) -> tuple[Tensor, Assessment]:
+        shape = obs.values[self.interpolation.name].shape
+        found = self.interpolation.interpolate(obs)
+        correction, logs = self.network(seen_of(found)).to(found.departures.dtype).unbind(1)
+        scale = broadcast(found.variance, correction)
+        analysis = broadcast(found.mean, correction) + scale.sqrt() * (found.departures + correction)
+        variance = self.spread**2 * scale * logs.clamp(-12, 4).exp()
+        weights = found.covariance.weights / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+        return analysis.view(shape), Assessment(variance.view(shape), weights.view(shape))
+
+
+def seen_of(found: Interpolated) -> Tensor:
+    """What the network sees of an interpolation: `N_FIELDS` fields ``(B, 5, *axes)``, whatever its amplitude."""
+    signal = found.covariance.weights
+    nearby = found.covariance.nearby().clamp(min=0).log1p() / 5
+    return torch.stack(
+        (found.departures, found.innovations, signal / (1 + signal), nearby, _numbers(found)), dim=1
+    )
+
+
+def _numbers(found: Interpolated) -> Tensor:
+    """Numbers of each window, laid along time over and over, as a network that folds times into channels reads them."""
+    covariance, fields = found.covariance, found.departures
+    n_observed = per_window(covariance.weights > 0).clamp(min=1)
+    errors = n_observed / per_window(covariance.weights).clamp(min=torch.finfo(fields.dtype).tiny)
+    numbers = (
+        torch.cat((covariance.lengths.flatten(1), covariance.variances, errors[:, None]), dim=1).log() / 3
+    )
+    n_times = fields.shape[1]
+    repeated = numbers.repeat(1, -(-n_times // numbers.shape[1]))[:, :n_times]
+    return repeated.view(*repeated.shape, *[1] * (fields.ndim - 2)).expand_as(fields)
