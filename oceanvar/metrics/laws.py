@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from oceanvar.errors import ConfigError, GridMismatchError, ScoreError
 from oceanvar.labels.alignment import check_same_grid, on_grid
-from oceanvar.metrics.errors import quotient
+from oceanvar.metrics.errors import quotient, require_same_units
 
 MEMBER = "member"
 """Dimension of an ensemble."""
@@ -164,7 +164,11 @@ def law_of(analysis: xr.DataArray, truth: xr.DataArray, std: xr.DataArray | None
         If the error is stated twice or not at all, or there is only one member.
     GridMismatchError
         If dimensions, sizes or coordinates differ.
+    UnitsMismatchError
+        If units differ.
     """
+    for each in (analysis, truth if std is None else std):
+        require_same_units(each, truth)
     bare = truth.reset_coords(drop=True).drop_attrs(deep=False).rename(None).astype(np.float64)
     if is_ensemble(analysis, truth) == (std is not None):
         stated = "twice" if std is not None else "nowhere"

@@ -50,6 +50,8 @@ def crps(analysis: xr.DataArray, truth: xr.DataArray, std: xr.DataArray | None =
         If the error is stated twice or not at all, or there is only one member.
     GridMismatchError
         If the grids differ.
+    UnitsMismatchError
+        If the units differ.
     ScoreError
         If a standard deviation is not positive; of lazy data when it is computed.
     """
@@ -110,7 +112,7 @@ def score_uncertainty(
 
     Raises
     ------
-    ConfigError, GridMismatchError, ScoreError
+    ConfigError, GridMismatchError, UnitsMismatchError, ScoreError
         As of `crps`, or when no cell is left to score, or a block has not at least one point.
     MissingVariableError
         When the truth lacks a dimension of `blocks`.
@@ -192,7 +194,7 @@ def pit_histogram(
 
     Raises
     ------
-    ConfigError, GridMismatchError, ScoreError, MissingVariableError
+    ConfigError, GridMismatchError, UnitsMismatchError, ScoreError, MissingVariableError
         As of `score_uncertainty`.
     """
     if n_bins < 2:
@@ -256,7 +258,7 @@ def spread_skill(
 
     Raises
     ------
-    ConfigError, GridMismatchError, ScoreError, MissingVariableError
+    ConfigError, GridMismatchError, UnitsMismatchError, ScoreError, MissingVariableError
         As of `score_uncertainty`.
 
     Notes
@@ -317,7 +319,7 @@ def _known_blocks(truth: xr.DataArray, blocks: Blocks | None, known: np.ndarray)
             "0 cells are left to score: analysis, truth and stated error never have a value in the same cell"
         )
     reduced_dims(truth, tuple(blocks or ()))
-    number = xr.zeros_like(truth, dtype=int).drop_vars(list(truth.coords))
+    number = xr.DataArray(np.zeros(truth.shape, int), dims=truth.dims)
     for dim, length in (blocks or {}).items():
         if not (isinstance(length, int | np.integer) and length >= 1):
             raise ConfigError(

@@ -10,10 +10,10 @@ import dask
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, MissingVariableError, ScoreError, UnitsMismatchError
+from oceanvar.errors import ConfigError, MissingVariableError, ScoreError
 from oceanvar.labels.alignment import on_grid
 from oceanvar.labels.coordinates import MapDims, map_dims
-from oceanvar.metrics.errors import ErrorSums, quotient, reduced_dims
+from oceanvar.metrics.errors import ErrorSums, quotient, reduced_dims, require_same_units
 from oceanvar.metrics.laws import (
     MEMBER,
     STATED_SCORES,
@@ -94,8 +94,8 @@ def score(
     ----------
     analysis, truth : xarray.Dataset or xarray.DataArray
         Every variable of the analysis is scored; the truth has the same variables on the same grid. Beside a variable
-        the analysis may hold ``<variable>_std``, the standard deviation of its error, or it is an ensemble along
-        ``member``, whose mean is scored like any analysis.
+        the analysis may hold ``<variable>_std``, the standard deviation of its error, and ``health``, which is no
+        variable to score; or it is an ensemble along ``member``, whose mean is scored like any analysis.
     obs : xarray.Dataset or xarray.DataArray, optional
         Observations on the same grid, NaN where nothing was observed.
     crop : mapping of str to int, optional
@@ -163,7 +163,7 @@ def _aligned(
     inputs: dict[str, _Inputs] = {}
     for name in scored.data_vars:
         reference = _variable(true, name, "truth", f"score analysis.drop_vars({name!r})")
-        _require_same_units(scored[name], reference)
+        require_same_units(scored[name], reference)
         seen = None
         if observed is not None:
             seen = _variable(observed, name, "observations", "add it, all NaN if it was never observed")
@@ -183,9 +183,7 @@ def _inputs(
     mean = analysis.mean(MEMBER, skipna=False) if many else analysis
     mean = _cropped(on_grid(mean, truth, "analysis and truth"), crop)
     truth = _cropped(truth, crop)
-    if std is not None:
-        _require_same_units(std, truth)
-        std = _cropped(std, crop)
+    std = None if std is None else _cropped(std, crop)
     law = law_of(_cropped(analysis, crop), truth, std) if many or std is not None else None
     return _Inputs(mean, truth, obs, law)
 
@@ -200,15 +198,6 @@ def _variable(data: xr.Dataset, name: Hashable, owner: str, cure: str) -> xr.Dat
             f"variable {name!r} is not in the {owner} (variables: {list(data.data_vars)}): {cure}"
         )
     return data[name]
-
-
-def _require_same_units(analysis: xr.DataArray, truth: xr.DataArray) -> None:
-    ours, theirs = analysis.attrs.get("units"), truth.attrs.get("units")
-    if ours is not None and theirs is not None and ours != theirs:
-        raise UnitsMismatchError(
-            f"variable {analysis.name!r} is in {ours!r} in the analysis and in {theirs!r} in the truth: "
-            "convert one"
-        )
 
 
 def _cropped(field: xr.DataArray, crop: Mapping[str, int]) -> xr.DataArray:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from oceanvar.errors import MissingVariableError
 from oceanvar.labels.coordinates import is_time
-from oceanvar.metrics.laws import LEVELS, error_bars, is_ensemble, without_error_bars
+from oceanvar.metrics.laws import LEVELS, MEMBER, error_bars, is_ensemble, without_error_bars
 from oceanvar.metrics.probabilistic import Blocks, pit_histogram, score_uncertainty, spread_skill
 from oceanvar.plots.canvas import axis_label, new_figure
 
@@ -53,7 +53,7 @@ def reliability(
     ------
     MissingVariableError
         When no variable of the analysis states its error, or the truth lacks one that does.
-    ConfigError, GridMismatchError, ScoreError
+    ConfigError, GridMismatchError, UnitsMismatchError, ScoreError
         As of `oceanvar.metrics.score_uncertainty`.
     """
     pairs = _pairs(analysis, truth)
@@ -81,13 +81,14 @@ def _pairs(analysis: xr.Dataset | xr.DataArray, truth: xr.Dataset | xr.DataArray
         one.rename(label).to_dataset() if isinstance(one, xr.DataArray) else one for one in (analysis, truth)
     )
     bars, fields = error_bars(given, true), without_error_bars(given, true)
-    missing = [name for name in fields.data_vars if name in bars and name not in true]
+    stating = [name for name, field in fields.items() if name in bars or MEMBER in field.dims]
+    missing = [name for name in stating if name not in true]
     if missing:
         raise MissingVariableError(f"variable {missing[0]!r} is not in the truth (variables: {list(true)})")
     pairs = [
         (fields[name].compute(), true[name].compute(), bars[name].compute() if name in bars else None)
-        for name in fields.data_vars
-        if name in true and (name in bars or is_ensemble(fields[name], true[name]))
+        for name in stating
+        if name in bars or is_ensemble(fields[name], true[name])
     ]
     if not pairs:
         raise MissingVariableError(

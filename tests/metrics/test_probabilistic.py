@@ -7,7 +7,13 @@ import xarray as xr
 from scipy.integrate import quad
 from scipy.special import ndtr, ndtri
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, ScoreError
+from oceanvar.errors import (
+    ConfigError,
+    GridMismatchError,
+    MissingVariableError,
+    ScoreError,
+    UnitsMismatchError,
+)
 from oceanvar.metrics import crps, log_score, pit_histogram, score_uncertainty, spread_skill
 from tests.counters import CountingScheduler
 
@@ -326,7 +332,7 @@ def test_blocks_are_drawn_whole_and_divide_several_dimensions():
 def test_blocks_without_a_value_are_none():
     truth = series(40, 2, 0.5, 0)
     std = xr.ones_like(truth)
-    longer = [one.pad(time=(0, 20)) for one in (0 * truth, truth, std)]
+    longer = [one.pad(time=(20, 0)) for one in (0 * truth, truth, std)]
     for function in (score_uncertainty, pit_histogram, spread_skill):
         found = function(*longer, blocks={"time": 5})
         xr.testing.assert_identical(found, function(0 * truth, truth, std, blocks={"time": 5}))
@@ -394,6 +400,13 @@ def test_mistakes():
         crps(many, truth[:1])
     with pytest.raises(GridMismatchError, match="standard deviation and truth differ in size"):
         crps(truth, truth, std[:1])
+    metric = truth.assign_attrs(units="m")
+    for given in (
+        (metric.assign_attrs(units="cm"), metric, std),
+        (metric, metric, std.assign_attrs(units="cm")),
+    ):
+        with pytest.raises(UnitsMismatchError, match="is in 'cm' in the analysis and in 'm' in the truth"):
+            score_uncertainty(*given)
     with pytest.raises(ScoreError, match="0 cells are left"):
         score_uncertainty(truth, truth, std * np.nan)
     with pytest.raises(MissingVariableError, match="no dimension 'time'"):

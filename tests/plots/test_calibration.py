@@ -118,5 +118,10 @@ def test_what_states_no_error_is_refused(case):
         reliability(analysis.ssh, truth)
     with pytest.raises(MissingVariableError, match="'ssh' is not in the truth"):
         reliability(analysis, truth.to_dataset(name="adt"))
+    members = xr.Dataset({"sla": analysis.ssh.expand_dims(member=3)})
+    with pytest.raises(MissingVariableError, match="'sla' is not in the truth"):
+        reliability(analysis.merge(members), truth)
+    with pytest.raises(MissingVariableError, match="states its error"):
+        reliability(members, members)
     with pytest.raises(ConfigError, match="stated twice"):
         reliability(analysis.assign(ssh=analysis.ssh.expand_dims(member=3)), truth)
