@@ -86,6 +86,7 @@ def test_an_ensemble_has_a_bar_for_each_rank(case):
     left, _ = figure.axes
     expected = pit_histogram(members, truth)
     np.testing.assert_allclose([bar.get_height() for bar in left.patches], expected["density"])
+    assert [bar.get_width() for bar in left.patches] == pytest.approx([1 / 7] * 7)
     assert left.get_xlabel() == "rank of the truth in the ensemble"
     assert titles(left).startswith("truths in the 50 % intervals: ")
     two = render(reliability(members.isel(member=[0, 1]), truth))
