@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from oceanvar.errors import MissingVariableError
+from oceanvar.errors import ConfigError, MissingVariableError
 
 if TYPE_CHECKING:
     from oceanvar.labels.samples import Tracks
@@ -87,6 +87,7 @@ class DatasetAccessor(_Interpolated):
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
 
         Tracks come as `oceanvar.observing.as_samples` takes them; the variable is the one that both have, by its name.
+        ``<variable>_std`` beside it is the standard deviation of its error, which is scored too.
         """
         from oceanvar.labels.samples import over_samples, value_names
 
@@ -97,7 +98,8 @@ class DatasetAccessor(_Interpolated):
                 f"analysis and tracks need one variable in common, and have {shared} of {list(self._obj)} and "
                 f"{named}: select or rename one"
             )
-        return _scored(self._obj[shared[0]], tracks, str(shared[0]), options)
+        name = str(shared[0])
+        return _scored(self._obj[name], tracks, name, options, self._obj.get(f"{name}_std"))
 
 
 @xr.register_dataarray_accessor("varnet")
@@ -124,13 +126,30 @@ class DataArrayAccessor(_Interpolated):
     plot_time_site = _Verb("oceanvar.plots.panels", "plot_time_site")
 
 
-def _scored(field: xr.DataArray, tracks: "Tracks", name: str, options: dict[str, Any]) -> xr.Dataset:
-    """Scores of a field beside one variable of tracks, each sample once."""
+def _scored(
+    field: xr.DataArray,
+    tracks: "Tracks",
+    name: str,
+    options: dict[str, Any],
+    std: xr.DataArray | None = None,
+) -> xr.Dataset:
+    """Scores of a field, and of its error, beside one variable of tracks, each sample once."""
     from oceanvar.labels.samples import located, over_samples
     from oceanvar.metrics.along_track import score_along_track
     from oceanvar.observing.tracks import sample_field
 
     samples = located(over_samples(tracks), [name])
-    units = {key: field.attrs[key] for key in ("units",) if key in field.attrs}
-    estimate = xr.DataArray(sample_field(field, samples).values, dims="sample", attrs=units)
-    return score_along_track(estimate, samples[name], **options)
+
+    def sampled(one: xr.DataArray) -> xr.DataArray:
+        found = sample_field(one, samples)
+        if found.ndim != 1:
+            extra = [dim for dim in found.dims if dim not in samples.dims]
+            raise ConfigError(
+                f"the analysis has the dimensions {extra} beside those of a map: select along them, or give an "
+                "ensemble as its mean and, as <variable>_std, its standard deviation"
+            )
+        units = {key: one.attrs[key] for key in ("units",) if key in one.attrs}
+        return xr.DataArray(found.values, dims="sample", attrs=units)
+
+    stated = {} if std is None else {"std": sampled(std)}
+    return score_along_track(sampled(field), samples[name], **{**stated, **options})

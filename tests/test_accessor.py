@@ -72,6 +72,25 @@ def test_scores_along_tracks():
     xr.testing.assert_allclose(in_cm.varnet.score_tracks(in_m, min_points=5)["mu"], expected["mu"])
 
 
+def test_stated_errors_are_sampled_along_tracks_too():
+    obs, tracks = sea_level(observed=1.0).to_dataset(), samples().assign_attrs(units="m")
+    obs["ssh_std"] = 0.05 + abs(obs["ssh"])
+    std = sample_field(obs["ssh_std"], tracks)
+    estimate = sample_field(obs["ssh"], tracks)
+    for noise in (0.0, 0.02):
+        expected = score_along_track(estimate.values, tracks, std=std.values, noise_std=noise, min_points=5)
+        found = obs.varnet.score_tracks(tracks, noise_std=noise, min_points=5)
+        xr.testing.assert_identical(found, expected)
+    assert "crps" in found
+    in_cm = obs.assign(ssh_std=(100 * obs["ssh_std"]).assign_attrs(units="cm"))
+    xr.testing.assert_allclose(in_cm.varnet.score_tracks(tracks, noise_std=noise, min_points=5), found)
+    with pytest.raises(ConfigError, match="give std too"):
+        obs[["ssh"]].varnet.score_tracks(tracks, noise_std=0.02)
+    for analysis in (obs[["ssh"]].expand_dims(member=2), obs["ssh"].expand_dims(member=2)):
+        with pytest.raises(ConfigError, match=r"dimensions \['member'\] beside those of a map"):
+            analysis.varnet.score_tracks(tracks)
+
+
 VERBS = {
     "assimilate": "oceanvar.mapping.assimilate",
     "fit": "oceanvar.fitting.fit",

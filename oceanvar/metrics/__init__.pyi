@@ -3,6 +3,11 @@ from .intervals import bootstrap_difference as bootstrap_difference
 from .intervals import bootstrap_interval as bootstrap_interval
 from .intervals import bootstrap_ratio as bootstrap_ratio
 from .intervals import bootstrap_sums as bootstrap_sums
+from .probabilistic import crps as crps
+from .probabilistic import log_score as log_score
+from .probabilistic import pit_histogram as pit_histogram
+from .probabilistic import score_uncertainty as score_uncertainty
+from .probabilistic import spread_skill as spread_skill
 from .scores import score as score
 from .spectra import error_spectra as error_spectra
 from .spectra import psd_score as psd_score

@@ -15,9 +15,11 @@ from oceanvar.errors import ConfigError, MissingVariableError, ScoreError
 from oceanvar.labels.alignment import on_grid
 from oceanvar.labels.coordinates import is_time, numbers
 from oceanvar.labels.passes import numbered
-from oceanvar.labels.units import conversion
+from oceanvar.labels.units import Conversion, conversion
 from oceanvar.labels.values import usable
 from oceanvar.metrics.intervals import bootstrap_sums
+from oceanvar.metrics.laws import GaussianLaw
+from oceanvar.metrics.probabilistic import scored_units
 from oceanvar.metrics.spectra import RESOLVED
 
 GROUND_SPEED = 6.77
@@ -39,12 +41,15 @@ class _Samples(NamedTuple):
     seconds: np.ndarray
     days: np.ndarray
     passes: np.ndarray
+    std: np.ndarray
 
 
 def score_along_track(
     estimate: xr.DataArray | ArrayLike,
     observed: xr.DataArray,
     *,
+    std: xr.DataArray | ArrayLike | None = None,
+    noise_std: ArrayLike = 0.0,
     passes: str = "track",
     min_points: int = 10,
     segment_km: float = 1000.0,
@@ -64,6 +69,12 @@ def score_along_track(
     observed : DataArray
         What was measured, over one dimension, with a time: dates, or numbers in days. Samples where either is
         NaN are left out, and values that are none (`oceanvar.labels.values.usable`).
+    std : DataArray or array (n,), optional
+        Standard deviation of the error of `estimate`, in its units or its own. `ds.varnet.score_tracks` samples that
+        in ``<variable>_std``. Samples where it is NaN have no part in the scores of it.
+    noise_std : float or array (n,)
+        Standard deviation of the independent errors of `observed`, in its units: its square is added to the
+        variance that is stated. With the default, what was measured counts as the truth.
     passes : str
         Name of the coordinate that numbers the passes. With it, no segment runs from one pass into another; nor from
         one satellite to another where there is a coordinate ``satellite``. Else gaps alone divide the samples.
@@ -91,18 +102,20 @@ def score_along_track(
         segments are resolved, the smallest wavelength where everything is, and NaN without segments. Each has its
         ``_interval`` over ``bound``, NaN of fewer than two days or stretches. Also ``psd_error`` and
         ``psd_observed`` (one-sided, Hann, mean removed) over ``wavelength``, ``n_points``, ``n_days``,
-        ``n_segments`` and ``n_stretches``.
+        ``n_segments`` and ``n_stretches``. With `std` also ``crps``, ``error_over_stated``, ``coverage_50``,
+        ``coverage_90``, ``coverage_95`` with their intervals, for which days are drawn, and ``n_points_stated``, as
+        of `oceanvar.metrics.score_uncertainty`.
 
     Raises
     ------
     ScoreError
-        When no day has enough points, or the spacing cannot be known.
+        When no day has enough points, the spacing cannot be known, or a standard deviation is not positive.
     GridMismatchError
         When the two are not on the same samples.
     MissingVariableError
         When `observed` has no time.
     ConfigError
-        When it is no DataArray of one dimension, or a number is not positive.
+        When it is no DataArray of one dimension, a number is not positive, or `noise_std` is given without `std`.
     UnitsMismatchError
         When the units of the two measure different things.
 
@@ -122,12 +135,14 @@ def score_along_track(
             f"need samples along one dimension (given {list(observed.dims)}), and positive min_points, segment_km "
             f"and max_gap_seconds (given {min_points}, {segment_km}, {max_gap_seconds})"
         )
-    samples = _samples(estimate, observed, passes)
+    samples = _samples(estimate, observed, passes, _stated(observed, estimate, std, noise_std))
     bootstrap = level, n_resamples, seed
     by_day = _day_scores(samples, min_points, bootstrap)
     spectra = _spectral_scores(samples, segment_km, spacing_km, max_gap_seconds, bootstrap)
     table = xr.merge([by_day, spectra]).assign(n_points=len(samples.observed))
     units = observed.attrs.get("units")
+    if std is not None:
+        table = table.merge(_stated_scores(samples, units, bootstrap))
     for name in ("psd_error", "psd_observed"):
         table[name].attrs["units"] = f"({units})^2 km" if units else "km"
     return table
@@ -149,24 +164,17 @@ def first_crossing(score: np.ndarray, wavelengths: np.ndarray) -> np.ndarray:
     return np.where(below.any(axis=-1), crossing, wavelengths[-1])
 
 
-def _samples(estimate: xr.DataArray | ArrayLike, observed: xr.DataArray, passes: str) -> _Samples:
+def _samples(
+    estimate: xr.DataArray | ArrayLike, observed: xr.DataArray, passes: str, std: np.ndarray
+) -> _Samples:
     bare = usable(observed, "the samples").astype(np.float64)
-    if isinstance(estimate, xr.DataArray):
-        estimate = on_grid(
-            _in_units_of(observed, estimate).reset_coords(drop=True),
-            bare.reset_coords(drop=True),
-            "estimate and observed",
-        )
-    found = np.asarray(estimate, dtype=np.float64)
-    if found.shape != observed.shape:
-        raise ScoreError(
-            f"{found.shape} estimates do not go with {observed.shape} samples: give one for each"
-        )
+    way = _to_units_of(observed, estimate, "the estimate")
+    found = _at_samples(estimate, observed, "estimate") * way.factor + way.offset
     times = [one for one in observed.coords.values() if is_time(one) and one.dims == observed.dims]
     if not times:
         raise MissingVariableError(f"samples need a time, and have only {sorted(map(str, observed.coords))}")
     known = np.isfinite(found) & np.isfinite(bare.values) & times[0].notnull().values
-    time, found, values = times[0][known], found[known], bare.values[known]
+    time, found, values, std = times[0][known], found[known], bare.values[known], std[known]
     start = time.dt.floor("D") if time.dtype.kind in "mMO" else np.floor(time)
     seconds = numbers(time).values * SECONDS_A_DAY if known.any() else np.zeros(0)
     names = [name for name in dict.fromkeys((passes, "satellite")) if name in observed.coords]
@@ -174,15 +182,64 @@ def _samples(estimate: xr.DataArray | ArrayLike, observed: xr.DataArray, passes:
     track = numbered(columns) if columns else np.zeros(len(found), int)
     day = np.unique(start, return_inverse=True)[1]
     order = np.lexsort((seconds, track))
-    return _Samples(found[order], values[order], seconds[order], day[order], track[order])
+    return _Samples(found[order], values[order], seconds[order], day[order], track[order], std[order])
 
 
-def _in_units_of(observed: xr.DataArray, estimate: xr.DataArray) -> xr.DataArray:
-    given, wanted = estimate.attrs.get("units"), observed.attrs.get("units")
+def _stated(
+    observed: xr.DataArray,
+    estimate: xr.DataArray | ArrayLike,
+    std: xr.DataArray | ArrayLike | None,
+    noise_std: ArrayLike,
+) -> np.ndarray:
+    """Standard deviation of observed - estimate that is stated at each sample; NaN where there is none."""
+    noise = np.asarray(noise_std, dtype=np.float64)
+    if noise.shape not in ((), observed.shape) or (noise < 0).any() or np.isinf(noise).any():
+        raise ConfigError(
+            f"noise_std is a standard deviation, one or one for each of {observed.size} samples, and not {noise_std!r}"
+        )
+    if std is None:
+        if noise.any():
+            raise ConfigError("noise_std is added to the error that is stated, and none is: give std too")
+        return np.full(observed.shape, np.nan)
+    units = [one for one in (std, estimate) if isinstance(one, xr.DataArray) and "units" in one.attrs]
+    way = _to_units_of(observed, units[0] if units else std, "its standard deviation")
+    # The offset of temperatures does not belong to a difference of them.
+    found = _at_samples(std, observed, "std") * way.factor
+    if (found < 0).any():
+        raise ScoreError(f"std is a standard deviation, and is {np.nanmin(found):.4g} at one of the samples")
+    return np.hypot(found, noise)
+
+
+def _at_samples(field: xr.DataArray | ArrayLike, observed: xr.DataArray, name: str) -> np.ndarray:
+    """One number for each sample."""
+    if isinstance(field, xr.DataArray):
+        alone, where = field.reset_coords(drop=True), observed.reset_coords(drop=True)
+        field = on_grid(alone, where, f"{name} and observed")
+    found = np.asarray(field, dtype=np.float64)
+    if found.shape != observed.shape:
+        raise ScoreError(
+            f"{name} of shape {found.shape} does not go with {observed.shape} samples: give one for each"
+        )
+    return found
+
+
+def _to_units_of(observed: xr.DataArray, field: xr.DataArray | ArrayLike, what: str) -> Conversion:
+    given = field.attrs.get("units") if isinstance(field, xr.DataArray) else None
+    wanted = observed.attrs.get("units")
     if not (isinstance(given, str) and isinstance(wanted, str)):
-        return estimate
-    way = conversion(given, wanted, "the estimate")
-    return estimate * way.factor + way.offset
+        return Conversion(1.0, 0.0)
+    return conversion(given, wanted, what)
+
+
+def _stated_scores(samples: _Samples, units: str | None, bootstrap: tuple[float, int, int]) -> xr.Dataset:
+    departure, std = (
+        xr.DataArray(one, dims="sample") for one in (samples.observed - samples.estimate, samples.std)
+    )
+    cells = GaussianLaw(departure, std).cells()
+    if not cells["n"].any():
+        raise ScoreError(f"0 of {len(samples.observed)} samples have a stated error: check the NaN of std")
+    sums = {name: ("unit", np.bincount(samples.days, each.values)) for name, each in cells.items()}
+    return scored_units(xr.Dataset(sums), units, bootstrap)
 
 
 def _day_scores(samples: _Samples, min_points: int, bootstrap: tuple[float, int, int]) -> xr.Dataset:

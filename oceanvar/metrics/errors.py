@@ -11,7 +11,13 @@ from typing import Self
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, ScoreError
+from oceanvar.errors import (
+    ConfigError,
+    GridMismatchError,
+    MissingVariableError,
+    ScoreError,
+    UnitsMismatchError,
+)
 from oceanvar.labels.alignment import check_broadcasts, on_grid
 
 # A variance below this part of the mean square is rounding of the two sums it is the difference of.
@@ -187,6 +193,22 @@ def reduced_dims(field: xr.DataArray, dims: str | Collection[Hashable] | None) -
             f"variable {field.name!r} has no dimension {absent[0]!r}: choose from {list(field.dims)}"
         )
     return names
+
+
+def require_same_units(analysis: xr.DataArray, truth: xr.DataArray) -> None:
+    """Demand that both have the same units, as far as they have any.
+
+    Raises
+    ------
+    UnitsMismatchError
+        If they have different ones.
+    """
+    ours, theirs = analysis.attrs.get("units"), truth.attrs.get("units")
+    if ours is not None and theirs is not None and ours != theirs:
+        raise UnitsMismatchError(
+            f"variable {analysis.name!r} is in {ours!r} in the analysis and in {theirs!r} in the truth: "
+            "convert one"
+        )
 
 
 def _values(sums: ErrorSums) -> list[xr.DataArray]:

@@ -4,15 +4,26 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Collection, Hashable, Mapping
+from typing import NamedTuple
 
 import dask
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, MissingVariableError, ScoreError, UnitsMismatchError
+from oceanvar.errors import ConfigError, MissingVariableError, ScoreError
 from oceanvar.labels.alignment import on_grid
 from oceanvar.labels.coordinates import MapDims, map_dims
-from oceanvar.metrics.errors import ErrorSums, quotient, reduced_dims
+from oceanvar.metrics.errors import ErrorSums, quotient, reduced_dims, require_same_units
+from oceanvar.metrics.laws import (
+    MEMBER,
+    STATED_SCORES,
+    AbstractLaw,
+    error_bars,
+    is_ensemble,
+    law_of,
+    scores_of_sums,
+    without_error_bars,
+)
 from oceanvar.metrics.spectra import error_spectra, resolved_scales, score_of_spectra
 
 Fields = xr.Dataset | xr.DataArray
@@ -29,11 +40,21 @@ _DEFINITIONS: dict[str, tuple[str, str | None]] = {
     "i_score_variance": ("mean square error where unobserved / variance of the truth everywhere", "1"),
     "n_points": ("number of scored cells", "1"),
     "n_points_unobserved": ("number of scored cells without an observation", "1"),
+    **STATED_SCORES,
     "mu": ("1 - rms(analysis - truth) / rms(truth) over space and time", "1"),
     "sigma": ("standard deviation over time of 1 - rms(analysis - truth) / rms(truth) over space", "1"),
     "lambda_x": ("smallest wavelength on the 0.5 contour of the spectral score", "degrees"),
     "lambda_t": ("smallest period on the 0.5 contour of the spectral score", "days"),
 }
+
+
+class _Inputs(NamedTuple):
+    """One variable on the truth's grid, cropped; an ensemble as its mean."""
+
+    analysis: xr.DataArray
+    truth: xr.DataArray
+    obs: xr.DataArray | None
+    law: AbstractLaw | None  # of the truth, where the analysis states its error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +63,18 @@ class _Parts:
 
     sums: ErrorSums
     unobserved: ErrorSums | None
+    stated: xr.Dataset | None
     spectra: xr.Dataset | None
     axes: MapDims | None
     problem: str  # why a map has no spectra
 
     def __add__(self, other: "_Parts") -> "_Parts":
-        unobserved = None
+        unobserved, stated = None, None
         if self.unobserved is not None and other.unobserved is not None:
             unobserved = self.unobserved + other.unobserved
-        return _Parts(self.sums + other.sums, unobserved, None, self.axes, "")
+        if self.stated is not None and other.stated is not None:
+            stated = self.stated + other.stated
+        return _Parts(self.sums + other.sums, unobserved, stated, None, self.axes, "")
 
 
 def score(
@@ -69,7 +93,9 @@ def score(
     Parameters
     ----------
     analysis, truth : xarray.Dataset or xarray.DataArray
-        Every variable of the analysis is scored; the truth has the same variables on the same grid.
+        Every variable of the analysis is scored; the truth has the same variables on the same grid. Beside a variable
+        the analysis may hold ``<variable>_std``, the standard deviation of its error, and ``health``, which is no
+        variable to score; or it is an ensemble along ``member``, whose mean is scored like any analysis.
     obs : xarray.Dataset or xarray.DataArray, optional
         Observations on the same grid, NaN where nothing was observed.
     crop : mapping of str to int, optional
@@ -85,7 +111,9 @@ def score(
         ``"all"`` pools their cells. Where a score does not exist for a variable it is NaN.
 
         For any variable: `rmse`, `bias`, `correlation`, `r_score`, `r_score_variance`, `n_points`; with
-        `obs`: `i_score`, `i_score_variance`, `n_points_unobserved`. For variables with time, latitude and
+        `obs`: `i_score`, `i_score_variance`, `n_points_unobserved`; with a stated error: `crps`,
+        `error_over_stated`, `coverage_50`, `coverage_90`, `coverage_95`, `n_points_stated`, as of
+        `oceanvar.metrics.score_uncertainty`. For variables with time, latitude and
         longitude, all three reduced: `mu`, `sigma`, and `lambda_x`, `lambda_t` if no cell is NaN and
         the grid is even (else the attribute `comment` says why not).
 
@@ -94,13 +122,13 @@ def score(
     GridMismatchError
         If the grids differ.
     ScoreError
-        If no cell is left to score.
+        If no cell is left to score, or a standard deviation is not positive.
     MissingVariableError
         If the truth or the observations lack a variable, or a variable lacks a dimension of `dims` or `crop`.
     UnitsMismatchError
         If analysis and truth have different units.
     ConfigError
-        If `crop` leaves nothing.
+        If `crop` leaves nothing, or an error is stated twice.
 
     Notes
     -----
@@ -109,38 +137,55 @@ def score(
     are those of the 2020a SSH mapping challenge; the mean of the truth is not removed, so an offset of the
     truth inflates `mu`.
     """
-    trios = _aligned(analysis, truth, obs, crop or {})
-    (parts,) = dask.compute({name: _parts(*trio, dims) for name, trio in trios.items()})
+    inputs = _aligned(analysis, truth, obs, crop or {})
+    (parts,) = dask.compute({name: _parts(each, dims) for name, each in inputs.items()})
     _require_points(parts)
-    kinds = {name: (trio[1].attrs.get("units", ""), frozenset(trio[1].dims)) for name, trio in trios.items()}
+    kinds = {
+        name: (each.truth.attrs.get("units", ""), frozenset(each.truth.dims)) for name, each in inputs.items()
+    }
     if len(parts) > 1 and len(set(kinds.values())) == 1:
         parts[POOLED] = functools.reduce(operator.add, parts.values())
     units = ", ".join(dict.fromkeys(units for units, _ in kinds.values()))
     return _table({name: _scores(part) for name, part in parts.items()}, units, _comment(parts))
 
 
-Trio = tuple[xr.DataArray, xr.DataArray, xr.DataArray | None]
-
-
-def _aligned(analysis: Fields, truth: Fields, obs: Fields | None, crop: Mapping[str, int]) -> dict[str, Trio]:
-    """Analysis, truth and observations of each variable of the analysis, on the truth's grid, cropped."""
+def _aligned(
+    analysis: Fields, truth: Fields, obs: Fields | None, crop: Mapping[str, int]
+) -> dict[str, _Inputs]:
+    """Each variable of the analysis but the error bars."""
     arrays = [field for field in (truth, analysis) if isinstance(field, xr.DataArray)]
     label = next((array.name for array in arrays if array.name is not None), "field")
-    scored, true = _as_dataset(analysis, label), _as_dataset(truth, label)
+    given, true = _as_dataset(analysis, label), _as_dataset(truth, label)
+    scored, bars = without_error_bars(given, true), error_bars(given, true)
     observed = None if obs is None else _as_dataset(obs, label)
     if not scored.data_vars:
         raise MissingVariableError("the analysis has no variables: give at least one to score")
-    trios: dict[str, Trio] = {}
+    inputs: dict[str, _Inputs] = {}
     for name in scored.data_vars:
         reference = _variable(true, name, "truth", f"score analysis.drop_vars({name!r})")
-        _require_same_units(scored[name], reference)
+        require_same_units(scored[name], reference)
         seen = None
         if observed is not None:
             seen = _variable(observed, name, "observations", "add it, all NaN if it was never observed")
             seen = _cropped(on_grid(seen, reference, "observations and truth"), crop)
-        field = on_grid(scored[name], reference, "analysis and truth")
-        trios[str(name)] = _cropped(field, crop), _cropped(reference, crop), seen
-    return trios
+        inputs[str(name)] = _inputs(scored[name], reference, seen, bars.get(name), crop)
+    return inputs
+
+
+def _inputs(
+    analysis: xr.DataArray,
+    truth: xr.DataArray,
+    obs: xr.DataArray | None,
+    std: xr.DataArray | None,
+    crop: Mapping[str, int],
+) -> _Inputs:
+    many = is_ensemble(analysis, truth)
+    mean = analysis.mean(MEMBER, skipna=False) if many else analysis
+    mean = _cropped(on_grid(mean, truth, "analysis and truth"), crop)
+    truth = _cropped(truth, crop)
+    std = None if std is None else _cropped(std, crop)
+    law = law_of(_cropped(analysis, crop), truth, std) if many or std is not None else None
+    return _Inputs(mean, truth, obs, law)
 
 
 def _as_dataset(data: Fields, label: Hashable) -> xr.Dataset:
@@ -153,15 +198,6 @@ def _variable(data: xr.Dataset, name: Hashable, owner: str, cure: str) -> xr.Dat
             f"variable {name!r} is not in the {owner} (variables: {list(data.data_vars)}): {cure}"
         )
     return data[name]
-
-
-def _require_same_units(analysis: xr.DataArray, truth: xr.DataArray) -> None:
-    ours, theirs = analysis.attrs.get("units"), truth.attrs.get("units")
-    if ours is not None and theirs is not None and ours != theirs:
-        raise UnitsMismatchError(
-            f"variable {analysis.name!r} is in {ours!r} in the analysis and in {theirs!r} in the truth: "
-            "convert one"
-        )
 
 
 def _cropped(field: xr.DataArray, crop: Mapping[str, int]) -> xr.DataArray:
@@ -178,12 +214,8 @@ def _cropped(field: xr.DataArray, crop: Mapping[str, int]) -> xr.DataArray:
     )
 
 
-def _parts(
-    analysis: xr.DataArray,
-    truth: xr.DataArray,
-    obs: xr.DataArray | None,
-    dims: str | Collection[Hashable] | None,
-) -> _Parts:
+def _parts(inputs: _Inputs, dims: str | Collection[Hashable] | None) -> _Parts:
+    analysis, truth, obs, law = inputs
     reduced = reduced_dims(truth, dims)
     axes = map_dims(truth)
     if axes is not None and not set(axes) <= set(reduced):
@@ -197,7 +229,9 @@ def _parts(
             spectra = error_spectra(analysis, truth, axes, average)
         except ScoreError as error:  # a grid without spectra still has all other scores
             problem = str(error)
-    return _Parts(ErrorSums.from_arrays(analysis, truth, None, over), unobserved, spectra, axes, problem)
+    sums = ErrorSums.from_arrays(analysis, truth, None, over)
+    stated = None if law is None else law.cells().sum(reduced)
+    return _Parts(sums, unobserved, stated, spectra, axes, problem)
 
 
 def _require_points(parts: Mapping[str, _Parts]) -> None:
@@ -206,6 +240,11 @@ def _require_points(parts: Mapping[str, _Parts]) -> None:
             raise ScoreError(
                 f"variable {name!r} has 0 cells to score: the analysis and the truth never have a value in "
                 "the same cell; check the NaN of both"
+            )
+        if part.stated is not None and not part.stated["n"].any():
+            raise ScoreError(
+                f"variable {name!r} has 0 cells with a stated error among those to score: check the NaN of the error, "
+                "or leave it out"
             )
     counts = [part.unobserved.n for part in parts.values() if part.unobserved is not None]
     if counts and not any(n.any() for n in counts):
@@ -227,6 +266,8 @@ def _scores(part: _Parts) -> dict[str, xr.DataArray]:
         scores["i_score"] = quotient(mse, total.truth_mean_square)
         scores["i_score_variance"] = quotient(mse, total.truth_variance)
         scores["n_points_unobserved"] = part.unobserved.n
+    if part.stated is not None:
+        scores |= scores_of_sums(part.stated)
     if part.axes is not None:
         at_times = part.sums.rms_score
         scores["mu"] = total.rms_score

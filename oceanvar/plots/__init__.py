@@ -1,4 +1,4 @@
-"""Pictures of fields, trainings and spectra."""
+"""Pictures of fields, trainings, spectra and stated errors."""
 
 import lazy_loader
 

@@ -1,3 +1,4 @@
+from .calibration import reliability as reliability
 from .curves import plot_history as plot_history
 from .curves import plot_score as plot_score
 from .curves import plot_spectra as plot_spectra

@@ -13,7 +13,7 @@ from oceanvar.errors import (
     ScoreError,
     UnitsMismatchError,
 )
-from oceanvar.metrics import score_along_track
+from oceanvar.metrics import score_along_track, score_uncertainty
 from oceanvar.metrics.along_track import GROUND_SPEED, first_crossing
 
 STEP = 0.9434
@@ -213,6 +213,111 @@ def test_fills_and_missing_times_are_not_scored():
     with pytest.warns(MendedWarning, match="1 of 400 values of 'ssh' of the samples"):
         found = score(observed.values, odd)
     xr.testing.assert_identical(found, score(observed.values, missing))
+
+
+# ---- stated errors
+
+
+def stated(n=400, seed=0):
+    """Samples over four days: what is measured, an estimate, and the standard deviation that it states."""
+    rng = np.random.default_rng(seed)
+    std = np.exp(0.3 * rng.standard_normal(n))
+    truth = rng.standard_normal(n)
+    observed = track(truth, np.sort(rng.uniform(0, 4 * 86_400, n)), track=rng.integers(0, 3, n))
+    return observed, observed.copy(data=truth + std * rng.standard_normal(n)), observed.copy(data=std)
+
+
+def test_stated_errors_are_scored_with_days_drawn_for_the_interval():
+    observed, estimate, std = stated()
+    found = score_along_track(estimate, observed, std=std, n_resamples=500)
+    days = observed.time.dt.floor("D").values
+    # As many samples in every block, so that days are blocks: the longest day, with NaN behind the others.
+    of_day = [np.flatnonzero(days == day) for day in np.unique(days)]
+    size = max(map(len, of_day))
+    blocks = [
+        xr.DataArray(
+            np.concatenate(
+                [np.pad(one.values[at], (0, size - len(at)), constant_values=np.nan) for at in of_day]
+            ),
+            dims="i",
+        )
+        for one in (estimate, observed, std)
+    ]
+    expected = score_uncertainty(*blocks, blocks={"i": size}, n_resamples=500)
+    assert int(found["n_points_stated"]) == int(found["n_points"]) == 400
+    for name in expected.data_vars:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+    assert found["crps"].attrs["units"] == "m"
+    plain = score_along_track(estimate, observed, n_resamples=500)
+    xr.testing.assert_identical(found.drop_vars(list(expected)), plain)
+
+
+def test_errors_of_the_measurement_add_to_those_that_are_stated():
+    observed, estimate, std = stated(20_000)
+    noise = np.linspace(0.5, 2, 20_000)
+    noisy = observed + noise * np.random.default_rng(1).standard_normal(20_000)
+    found = score_along_track(estimate, noisy, std=std, noise_std=noise, n_resamples=20)
+    for name, value in {
+        "error_over_stated": 1,
+        "coverage_50": 0.5,
+        "coverage_90": 0.9,
+        "coverage_95": 0.95,
+    }.items():
+        assert float(found[name]) == pytest.approx(value, abs=0.015)
+    total = np.hypot(std, noise)
+    np.testing.assert_allclose(found["crps"], score_uncertainty(estimate, noisy, total)["crps"])
+    assert float(score_along_track(estimate, noisy, std=std, n_resamples=20)["coverage_90"]) < 0.75
+
+
+def test_stated_errors_have_the_units_of_the_estimate_or_their_own():
+    observed, estimate, std = stated()
+    expected = score_along_track(estimate, observed, std=std, noise_std=0.3, n_resamples=20)
+    for spread in (
+        100 * std.values,
+        (100 * std).assign_attrs(units="cm"),
+        (1000 * std).assign_attrs(units="mm"),
+    ):
+        found = score_along_track(
+            (100 * estimate).assign_attrs(units="cm"), observed, std=spread, noise_std=0.3, n_resamples=20
+        )
+        xr.testing.assert_allclose(found, expected)
+    warm = observed.assign_attrs(units="kelvin")
+    cold = (estimate - 273.15).assign_attrs(units="degree_Celsius")
+    found = score_along_track(cold, warm, std=std.drop_attrs(), noise_std=0.3, n_resamples=20)
+    for name in ("crps", "error_over_stated", "coverage_90"):
+        np.testing.assert_allclose(found[name], expected[name])
+
+
+def test_samples_without_a_stated_error_have_no_part_in_its_scores():
+    observed, estimate, std = stated()
+    std[:150], observed[300:310] = np.nan, np.nan
+    found = score_along_track(estimate, observed, std=std, n_resamples=20)
+    assert (int(found["n_points"]), int(found["n_points_stated"])) == (390, 240)
+    kept = np.r_[150:300, 310:400]
+    alone = score_along_track(estimate[kept], observed[kept], std=std[kept], n_resamples=20)
+    for name in ("crps", "crps_interval", "error_over_stated", "coverage_90", "coverage_90_interval"):
+        np.testing.assert_allclose(found[name], alone[name])
+
+
+def test_mistakes_of_stated_errors():
+    observed, estimate, std = stated()
+    with pytest.raises(ConfigError, match="give std too"):
+        score_along_track(estimate, observed, noise_std=0.1)
+    for noise in (-0.1, np.inf, np.ones(3)):
+        with pytest.raises(ConfigError, match="one for each of 400 samples"):
+            score_along_track(estimate, observed, std=std, noise_std=noise)
+    with pytest.raises(ScoreError, match="std of shape .399,. does not go"):
+        score_along_track(estimate, observed, std=std.values[1:])
+    with pytest.raises(GridMismatchError, match="std and observed"):
+        score_along_track(estimate, observed, std=std[1:])
+    with pytest.raises(ScoreError, match="is -1 at one"):
+        score_along_track(estimate, observed, std=std.where(std.track > 0, -1.0), noise_std=3.0)
+    with pytest.raises(ScoreError, match="no positive numbers, 0 for one"):
+        score_along_track(estimate, observed, std=0 * std)
+    with pytest.raises(ScoreError, match="0 of 400 samples have a stated error"):
+        score_along_track(estimate, observed, std=np.nan * std)
+    with pytest.raises(UnitsMismatchError, match="its standard deviation is in 'K'"):
+        score_along_track(estimate, observed, std=std.assign_attrs(units="K"))
 
 
 def test_mistakes():

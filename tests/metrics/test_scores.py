@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError, ScoreError, UnitsMismatchError
-from oceanvar.metrics import score
+from oceanvar.metrics import score, score_uncertainty
 from tests.counters import CountingScheduler
 from tests.labelled_fields import field, line
 
@@ -135,3 +135,96 @@ def test_dask_arrays_are_scored_in_one_pass_with_the_same_result() -> None:
     assert scheduler.n_calls == 1
     assert not dask.is_dask_collection(lazy)
     xr.testing.assert_allclose(lazy, score(analysis, truth, obs), rtol=1e-10)
+
+
+STATED = ["crps", "error_over_stated", "coverage_50", "coverage_90", "coverage_95", "n_points_stated"]
+
+
+def stating(seed: int = 0, sizes: tuple[int, int, int] = (12, 4, 20)) -> tuple[xr.Dataset, xr.Dataset]:
+    """An analysis with its error bar, and a truth that it is right about."""
+    analysis, std = field(seed, sizes), np.exp(0.3 * field(seed + 10, sizes)).assign_attrs(units="m")
+    truth = (analysis + std * field(seed + 20, sizes)).assign_attrs(units="m")
+    return xr.Dataset({"ssh": analysis, "ssh_std": std}), truth.to_dataset(name="ssh")
+
+
+def test_a_stated_error_is_scored_beside_the_analysis() -> None:
+    analysis, truth = stating()
+    analysis["ssh_std"][:2] = np.nan
+    scores = score(analysis, truth)
+    assert list(scores.variable.values) == ["ssh"]
+    expected = score_uncertainty(analysis.ssh, truth.ssh, analysis.ssh_std)
+    for name in STATED:
+        np.testing.assert_allclose(scores[name], [expected[name]])
+        assert scores[name].attrs == expected[name].attrs
+    assert scores.crps.attrs["units"] == "m"
+    assert (scores.n_points_stated.item(), scores.n_points.item()) == (800, 960)
+    assert scores.n_points_stated.dtype == scores.n_points.dtype
+    xr.testing.assert_identical(scores.drop_vars(STATED), score(analysis[["ssh"]], truth))
+    # the health beside it is a diagnostic; both are variables like any other where the truth has them too
+    xr.testing.assert_identical(score(analysis.assign(health=analysis.ssh), truth), scores)
+    both = [each.assign(health=each.ssh) for each in (analysis, truth)]
+    assert list(score(*both).variable.values) == ["ssh", "health", "all"]
+    plain = score(analysis, truth.assign(ssh_std=analysis.ssh_std + 1))
+    assert list(plain.variable.values) == ["ssh", "ssh_std", "all"]
+    assert not set(STATED) & set(plain)
+    with pytest.raises(MissingVariableError, match="'health' is not in the truth"):
+        score(analysis[["ssh"]].assign(health=analysis.ssh), truth)
+
+
+def test_stated_errors_of_several_variables_kept_dimensions_and_crop() -> None:
+    one, true = stating(0)
+    other, also = stating(1)
+    analysis = one.assign(sla=3 * other.ssh, sla_std=3 * other.ssh_std)
+    truth = true.assign(sla=3 * also.ssh)
+    scores = score(analysis, truth, crop={"time": 2}, dims=["latitude", "longitude"])
+    assert list(scores.variable.values) == ["ssh", "sla", "all"]
+    assert scores.crps.dims == ("variable", "time")
+    inner = [each.isel(time=5) for each in (analysis, truth)]
+    for name, at in (("ssh", 0), ("sla", 1)):
+        alone = score_uncertainty(inner[0][name], inner[1][name], inner[0][f"{name}_std"])
+        for key in STATED:
+            np.testing.assert_allclose(scores[key].isel(variable=at, time=3), alone[key])
+    pooled = scores.isel(variable=2)
+    np.testing.assert_allclose(pooled.crps, scores.crps[:2].mean("variable"))
+    squares = [((analysis[name] - truth[name]) ** 2).isel(time=5).sum() for name in ("ssh", "sla")]
+    stated = [(analysis[f"{name}_std"] ** 2).isel(time=5).sum() for name in ("ssh", "sla")]
+    np.testing.assert_allclose(pooled.error_over_stated[3], np.sqrt(sum(squares) / sum(stated)))
+    partly = score(analysis.drop_vars("sla_std"), truth)
+    np.testing.assert_array_equal(np.isnan(partly.crps), [False, True, True])
+
+
+def test_an_ensemble_is_scored_as_its_mean_and_as_an_ensemble() -> None:
+    analysis, truth = stating()
+    noise = np.random.default_rng(0).standard_normal((20, *truth.ssh.shape))
+    members = analysis.ssh + analysis.ssh_std * xr.DataArray(noise, dims=["member", *truth.ssh.dims])
+    members[3, 0, 0, 0] = np.nan
+    scores = score(members.to_dataset(name="ssh"), truth)
+    expected = score_uncertainty(members, truth.ssh)
+    assert "coverage_95" not in scores
+    for name in (one for one in STATED if one in expected):
+        np.testing.assert_allclose(scores[name], [expected[name]])
+    of_mean = score(members.mean("member", skipna=False), truth.ssh)
+    xr.testing.assert_identical(scores.drop_vars(STATED, errors="ignore"), of_mean)
+    # where the truth has members, they are fields like any other
+    assert not set(STATED) & set(score(members, xr.concat([truth.ssh] * 20, "member")))
+    with pytest.raises(ConfigError, match="stated twice"):
+        score(analysis.assign(ssh=members), truth)
+
+
+def test_stated_errors_that_cannot_be_scored() -> None:
+    analysis, truth = stating()
+    with pytest.raises(ScoreError, match="'ssh' has 0 cells with a stated error"):
+        score(analysis.assign(ssh_std=analysis.ssh_std * np.nan), truth)
+    with pytest.raises(ScoreError, match="960 standard deviations are no positive numbers"):
+        score(analysis.assign(ssh_std=0 * analysis.ssh_std), truth)
+    with pytest.raises(UnitsMismatchError, match="'ssh_std' is in 'cm'"):
+        score(analysis.assign(ssh_std=analysis.ssh_std.assign_attrs(units="cm")), truth)
+
+
+def test_stated_errors_of_dask_arrays_are_scored_in_the_same_pass() -> None:
+    analysis, truth = stating()
+    scheduler = CountingScheduler()
+    with dask.config.set(scheduler=scheduler):
+        lazy = score(analysis.chunk(time=5), truth.chunk(longitude=7))
+    assert scheduler.n_calls == 1
+    xr.testing.assert_allclose(lazy, score(analysis, truth), rtol=1e-10)
