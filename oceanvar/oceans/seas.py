@@ -27,15 +27,13 @@ LEAST_NOISE, MOST_NOISE = 0.005, 0.06
 STEPS, DAYS = (1 / 20, 1 / 4), (0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0)
 """Of the grid, degrees, and of time."""
 
-LEAST_SCALE = 0.7
+LEAST_SCALE = 1.2
 """Deformation radius in steps of the grid, at least: below it eddies fall between its points."""
 
 FEWEST = 40
 """Observed values of a sea, at least."""
 
 N_ATTEMPTS = 50
-FLOW_PERIOD = 30.0
-"""Deformation radius in km of the simulations at which a day of theirs is a day."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ class Seas:
         if kind < 0.7:
             # Simulations are 11 km a point at a deformation radius of 32 km or so.
             stretch = [float(np.clip(2.8 / each, *STRETCH)) for each in scale]
-            pace = float(np.clip(time_step * FLOW_PERIOD / radius * rng.uniform(0.5, 1.5), *PACE))
+            pace = float(np.clip(time_step * rng.uniform(0.4, 1.3), *PACE))
             field += self.flows.cut(self.shape, (stretch[0], stretch[1]), pace, rng)
         if kind > 0.55:
             share = 1.0 if kind >= 0.7 else rng.uniform(0.2, 0.8)

@@ -34,7 +34,7 @@ def test_what_is_drawn_is_what_the_fields_hold():
         assert 0.3 < attrs["amplitude"] / float((sea["ssh"] - attrs["offset"]).std()) < 3
         steps = np.diff(sea["latitude"]).mean() * 111.2, np.diff(sea["time"]).mean() / np.timedelta64(1, "D")
         assert steps == pytest.approx((attrs["step"], attrs["time_step"]), rel=1e-3)
-        assert attrs["deformation_radius"] / attrs["step"] > 0.69
+        assert attrs["deformation_radius"] / attrs["step"] > 1.19
 
 
 def test_kinds_differ():

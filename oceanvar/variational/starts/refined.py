@@ -13,6 +13,12 @@ from oceanvar.variational.starts.base import AbstractStart, Assessment
 N_FIELDS = 5
 """Fields that a network sees: the interpolation, its innovations, how well and how densely was observed, numbers."""
 
+CORRECTION = 0.3
+"""Usual error of an interpolation, in standard deviations of the observations: the unit of the network's correction."""
+
+MOST = 15.0
+"""Largest normalised innovation that a network sees: outliers are further away."""
+
 
 @registered
 class RefinedInterpolation(AbstractStart):
@@ -26,10 +32,10 @@ class RefinedInterpolation(AbstractStart):
     interpolation : AdaptiveInterpolation
         What is corrected.
     network : AbstractMap
-        Map from ``(B, 5, T, *S)`` to ``(B, 2, T, *S)``: from the interpolation, the innovations, the share of the
-        signal in what was observed, the logarithm of how much was observed nearby, and numbers of the window (one a
-        time: the logarithms of its lengths in steps and of its variances), to the correction and the logarithm of the
-        error variance.
+        Map from ``(B, 5, T, *S)`` to ``(B, 2, T, *S)``: from the interpolation, the innovations over their errors, the
+        share of the signal in what was observed, the logarithm of how much was observed nearby, and numbers of the
+        window (one a time: the logarithms of its lengths in steps and of its variances), to the correction and the
+        logarithm of the error variance.
     spread : float
         Factor on the standard deviation, found on withheld data.
     """
@@ -63,19 +69,24 @@ class RefinedInterpolation(AbstractStart):
         found = self.interpolation.interpolate(obs)
         correction, logs = self.network(seen_of(found)).to(found.departures.dtype).unbind(1)
         scale = broadcast(found.variance, correction)
-        analysis = broadcast(found.mean, correction) + scale.sqrt() * (found.departures + correction)
-        variance = self.spread**2 * scale * logs.clamp(-12, 4).exp()
+        departures = found.departures + CORRECTION * correction
+        analysis = broadcast(found.mean, correction) + scale.sqrt() * departures
+        variance = self.spread**2 * scale * log_variance(logs).exp()
         weights = found.covariance.weights / scale.clamp(min=torch.finfo(scale.dtype).tiny)
         return analysis.view(shape), Assessment(variance.view(shape), weights.view(shape))
+
+
+def log_variance(output: Tensor) -> Tensor:
+    """Logarithm of the error variance, in variances of the observations, from what the network gives."""
+    return (3 * output - 3).clamp(-12, 4)
 
 
 def seen_of(found: Interpolated) -> Tensor:
     """What the network sees of an interpolation: `N_FIELDS` fields ``(B, 5, *axes)``, whatever its amplitude."""
     signal = found.covariance.weights
+    normalised = (found.innovations * signal.sqrt() / 2).clamp(-MOST, MOST)
     nearby = found.covariance.nearby().clamp(min=0).log1p() / 5
-    return torch.stack(
-        (found.departures, found.innovations, signal / (1 + signal), nearby, _numbers(found)), dim=1
-    )
+    return torch.stack((found.departures, normalised, signal / (1 + signal), nearby, _numbers(found)), dim=1)
 
 
 def _numbers(found: Interpolated) -> Tensor:
@@ -83,9 +94,7 @@ def _numbers(found: Interpolated) -> Tensor:
     covariance, fields = found.covariance, found.departures
     n_observed = per_window(covariance.weights > 0).clamp(min=1)
     errors = n_observed / per_window(covariance.weights).clamp(min=torch.finfo(fields.dtype).tiny)
-    numbers = (
-        torch.cat((covariance.lengths.flatten(1), covariance.variances, errors[:, None]), dim=1).log() / 3
-    )
+    numbers = torch.cat((covariance.lengths.flatten(1), covariance.variances, errors[:, None]), dim=1).log()
     n_times = fields.shape[1]
     repeated = numbers.repeat(1, -(-n_times // numbers.shape[1]))[:, :n_times]
     return repeated.view(*repeated.shape, *[1] * (fields.ndim - 2)).expand_as(fields)
