@@ -18,6 +18,7 @@ from .layers import SiLU as SiLU
 from .layers import Upsample as Upsample
 from .padding import FoldSteps as FoldSteps
 from .padding import FoldTime as FoldTime
+from .padding import InStretches as InStretches
 from .padding import PadToMultiple as PadToMultiple
 from .padding import TimeByTime as TimeByTime
 from .spreads import ByDistance as ByDistance

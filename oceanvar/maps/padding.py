@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushforward
@@ -207,3 +207,46 @@ class TimeByTime(AbstractComposition):
     @staticmethod
     def _together(x: Tensor, n_times: int) -> Tensor:
         return outside(x).unflatten(0, (-1, n_times)).movedim(1, 2)
+
+
+@registered
+@final
+class InStretches(AbstractMap):
+    """Let a map see stretches of times with those around them, one like the other, whatever the length of a window.
+
+    Beyond the window a field is 0.
+
+    Parameters
+    ----------
+    inner : AbstractMap
+        Map from ``(N, C, n_around + n_times + n_around, *S)`` to ``(N, C', ...)`` of the same times, of which those in
+        the middle are taken.
+    n_times : int
+        Times of a stretch.
+    n_around : int
+        Times that are seen before and after it.
+    """
+
+    def __init__(self, inner: AbstractMap, n_times: int, n_around: int):
+        super().__init__()
+        self.inner = inner
+        self.n_times = n_times
+        self.n_around = n_around
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value for ``(B, C, T, *S)``."""
+        n_all = x.shape[2]
+        n_stretches = -(-n_all // self.n_times)
+        after = self.n_around + n_stretches * self.n_times - n_all
+        padded = functional.pad(x, (*[0, 0] * (x.ndim - 3), self.n_around, after))
+        seen = self.n_times + 2 * self.n_around
+        stretches = [padded[:, :, first : first + seen] for first in range(0, n_all, self.n_times)]
+        value = self.inner(torch.stack(stretches, dim=1).flatten(0, 1))
+        middle = value[:, :, self.n_around : self.n_around + self.n_times].unflatten(0, (-1, n_stretches))
+        return middle.movedim(1, 2).flatten(2, 3)[:, :, :n_all]
+
+
+def fixes_times(modules: Sequence[nn.Module]) -> bool:
+    """Whether any of some modules, parts of one another, takes windows of one length only."""
+    free = {id(part) for each in modules if isinstance(each, InStretches) for part in each.modules()}
+    return any(isinstance(each, FoldTime) and id(each) not in free for each in modules)

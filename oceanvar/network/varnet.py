@@ -21,7 +21,7 @@ from oceanvar.errors import (
 )
 from oceanvar.files.writing import written_aside
 from oceanvar.maps.dense import Flattened
-from oceanvar.maps.padding import FoldTime
+from oceanvar.maps.padding import fixes_times
 from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.network.files import (
@@ -211,7 +211,7 @@ class VarNet:
         modules = list(self.assimilator.modules())
         if any(isinstance(each, Flattened | EOFPrior) for each in modules):
             return self.state_space.dims
-        return self.state_space.dims[:1] if any(isinstance(each, FoldTime) for each in modules) else ()
+        return self.state_space.dims[:1] if fixes_times(modules) else ()
 
     def check_patch(self, space: StateSpace) -> None:
         """Demand patches of a size that the weights fit.

@@ -49,6 +49,7 @@ ARGUMENTS = {
     "maps": (Identity(), Identity()),
     "multiples": [2],
     "n": 1,
+    "n_around": 1,
     "n_channels": 2,
     "n_components": 2,
     "n_features": 2,

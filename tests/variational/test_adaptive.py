@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from oceanvar.maps import AbstractMap
+from oceanvar.maps import AbstractMap, Conv, FoldTime, InStretches
+from oceanvar.maps.padding import fixes_times
 from oceanvar.variational import Observations
 from oceanvar.variational.starts.adaptive import AdaptiveInterpolation
 from oceanvar.variational.starts.lag_covariances import lag_products, lag_statistics, n_statistics
@@ -102,6 +103,24 @@ def test_a_first_guess_follows_a_factor_a_constant_and_a_turn(share):
     torch.testing.assert_close(made.assessed(scaled).weights, error.weights / 1600)
     turned = made(Observations.from_nan(values.flip(2, 4)))
     torch.testing.assert_close(turned.flip(2, 4), guess)
+
+
+@pytest.mark.parametrize("n_times", [4, 5, 7, 12])
+def test_stretches_are_solved_alike_whatever_the_window(n_times):
+    """Each time sees those around it, zeros beyond the window, and a network that knows its place in the stretch."""
+    network = InStretches(FoldTime(Conv(5, 5, [1])), 3, 1)
+    torch.nn.init.zeros_(network.inner.inner.weight)
+    for time in range(1, 4):
+        network.inner.inner.weight.data[time, time - 1, 0] = 1.0
+        network.inner.inner.weight.data[time, time, 0] = 10.0 * time
+    x = torch.arange(1.0, n_times + 1)[None, None, :, None].expand(2, 1, -1, 4)
+    expected = (
+        torch.cat((torch.zeros(1), torch.arange(1.0, n_times)))
+        + 10 * (torch.arange(n_times) % 3 + 1) * x[0, 0, :, 0]
+    )
+    torch.testing.assert_close(network(x), expected[None, None, :, None].expand(2, 1, -1, 4))
+    assert not fixes_times(list(network.modules()))
+    assert fixes_times(list(network.inner.modules()))
 
 
 def test_windows_do_not_depend_on_their_neighbours():

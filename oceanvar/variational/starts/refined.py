@@ -34,8 +34,7 @@ class RefinedInterpolation(AbstractStart):
     network : AbstractMap
         Map from ``(B, 5, T, *S)`` to ``(B, 2, T, *S)``: from the interpolation, the innovations over their errors, the
         share of the signal in what was observed, the logarithm of how much was observed nearby, and numbers of the
-        window (one a time: the logarithms of its lengths in steps and of its variances), to the correction and the
-        logarithm of the error variance.
+        window, to the correction and the logarithm of the error variance.
     spread : float
         Factor on the standard deviation, found on withheld data.
     """
@@ -90,11 +89,16 @@ def seen_of(found: Interpolated) -> Tensor:
 
 
 def _numbers(found: Interpolated) -> Tensor:
-    """Numbers of each window, laid along time over and over, as a network that folds times into channels reads them."""
+    """Numbers of each window, one a time, over and over: a network that folds as many times into channels reads them.
+
+    They are the logarithms of the lengths of eddies, and of the variances of larger scales and of errors over theirs.
+    """
     covariance, fields = found.covariance, found.departures
     n_observed = per_window(covariance.weights > 0).clamp(min=1)
     errors = n_observed / per_window(covariance.weights).clamp(min=torch.finfo(fields.dtype).tiny)
-    numbers = torch.cat((covariance.lengths.flatten(1), covariance.variances, errors[:, None]), dim=1).log()
+    eddies, larger = covariance.variances.unbind(1)
+    ratios = torch.stack((larger / eddies, errors / eddies), dim=1)
+    numbers = torch.cat((covariance.lengths[:, 0], ratios), dim=1).log() / 2
     n_times = fields.shape[1]
     repeated = numbers.repeat(1, -(-n_times // numbers.shape[1]))[:, :n_times]
     return repeated.view(*repeated.shape, *[1] * (fields.ndim - 2)).expand_as(fields)
