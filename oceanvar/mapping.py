@@ -232,6 +232,7 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         warnings.warn(told, MendedWarning, stacklevel=_CALLER)
     ds = given.ds
     space.check_inputs(ds, "the observations")
+    space = space.within(ds.sizes, {*options.patch, *model.fixed_dims})
     space = space.economical(ds.sizes, {*options.patch, *options.overlap}, points_at_once(options.device))
     if background is not None:
         guess = mended(background, space, {}, "refuse", "the background")

@@ -215,7 +215,7 @@ def test_errors_say_what_is_wrong_and_what_to_do(model, obs):
     with pytest.raises(MissingVariableError, match="lacks dimension 'lat'"):
         obs.rename(lat="row").varnet.assimilate(model)
     with pytest.raises(PatchError, match="patch size 6 exceeds dimension 'lat' of size 5"):
-        obs.isel(lat=slice(5)).varnet.assimilate(model)
+        obs.isel(lat=slice(5)).varnet.assimilate(model, patch={"lat": 6})
     with pytest.raises(PatchError, match="'depth'"):
         obs.varnet.assimilate(model, patch={"depth": 3})
     obs["ssh"].attrs["units"] = "K"
@@ -226,3 +226,10 @@ def test_errors_say_what_is_wrong_and_what_to_do(model, obs):
         assimilate(obs, model, precision="float16")
     with pytest.raises(oceanvar.OceanVarError, match="no model file 'nowhere'"):
         obs.varnet.assimilate("nowhere")
+
+
+def test_a_grid_smaller_than_a_patch_is_one_patch(model, obs):
+    """A model that takes patches of any size is given what there is, no advice to choose that size by hand."""
+    small = obs.isel(lat=slice(5), lon=slice(4))
+    chosen = small.varnet.assimilate(model, patch={"lat": 5, "lon": 4}, overlap={"lat": 0, "lon": 0})
+    assert_same_field(small.varnet.assimilate(model), chosen)

@@ -339,6 +339,12 @@ class StateSpace:
         pairs = (zip(each.variables, each.scales, strict=True) for each in on_grid)
         return {name: self.plausible(scale) for each in pairs for name, scale in each}
 
+    def within(self, sizes: Mapping[Any, int], chosen: Collection[str]) -> "StateSpace":
+        """The same with patches that are no larger than a grid, but for the dimensions that are chosen."""
+        small = {dim: sizes[dim] for dim in self.dims if dim not in chosen and sizes[dim] < self.patch[dim]}
+        overlap = {dim: min(self.overlap.get(dim, 0), n - 1) for dim, n in small.items()}
+        return replace(self, patch={**self.patch, **small}, overlap={**self.overlap, **overlap})
+
     def economical(self, sizes: Mapping[Any, int], chosen: Collection[str], most_points: int) -> "StateSpace":
         """The same with the patches and overlaps that cost least on a grid, where their error is known.
 
