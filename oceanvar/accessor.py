@@ -81,6 +81,7 @@ class DatasetAccessor(_Interpolated):
 
     assimilate = _Verb("oceanvar.mapping", "assimilate")
     fit = _Verb("oceanvar.fitting", "fit")
+    trust = _Verb("oceanvar.trusting", "trust")
     design = _Verb("oceanvar.designing", "design")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
