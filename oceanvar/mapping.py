@@ -364,7 +364,7 @@ def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarN
 
 
 def _std_attrs(name: str, analysis: xr.DataArray) -> dict[str, str]:
-    attrs = {"long_name": f"standard deviation of the error of {name}, Laplace's approximation"}
+    attrs = {"long_name": f"standard deviation of the error of {name}"}
     if "standard_name" in analysis.attrs:
         attrs["standard_name"] = f"{analysis.attrs['standard_name']} standard_error"
     return attrs | {"units": analysis.attrs["units"]} if "units" in analysis.attrs else attrs

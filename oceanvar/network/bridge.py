@@ -92,7 +92,9 @@ def _weighted(
         variance = np.array(instrument.variance)
     if variance is not None:
         _, std = space.scales(np.float64, instrument.scales, values.ndim - 2)
-        relative = torch.from_numpy(np.asarray(std**2 / variance)).to(dtype).expand_as(weights)
+        with np.errstate(divide="ignore"):  # no variance where nothing was observed
+            ratio = np.asarray(std**2 / variance)
+        relative = torch.from_numpy(ratio).to(dtype).expand_as(weights)
         if (relative < 0)[observed].any() or relative[observed].isinf().any():
             raise ConfigError(
                 f"the error variance {instrument.variance!r} of {name!r} is not positive everywhere"
