@@ -2,13 +2,16 @@
 
     python -m scripts.seas train --out runs/seas --minutes 70
     python -m scripts.seas score --out runs/seas --package oceanvar/models
+    python -m scripts.seas months --oceans runs/ocean
+    python -m scripts.seas mediterranean
 
 Seas are drawn by `oceanvar.oceans.Seas`, kept on disk and mirrored in training. First a small network learns to infer
 the covariance of each window from its observations, through the iterations of the interpolation that follows. Then,
 with that held, a U-Net learns what the interpolation misses in stretches of days, and how large the error is that is
 left. Runs go on where they were broken off. The factor on error bars is found on the seas of validation. `score` sets
 the interpolation and the whole model beside optimal interpolation whose lengths are the best of thirty pairs for each
-sea, judged by the truth; with `--package` it writes the model ``seas`` and its card.
+sea, judged by the truth; with `--package` it writes the model ``seas`` and its card. `months` and `mediterranean` score
+the packaged model, as it is, on the months of `scripts.ocean` and on real passes.
 """
 
 import dataclasses
@@ -30,6 +33,7 @@ from oceanvar.variational import (
 )
 from scripts.keeping import claim
 from scripts.seas.data import SCALES, TEST_SEED, TRAINING_SEED, VALIDATION_SEED, Scale, drawn, interpolations
+from scripts.seas.elsewhere import mediterranean, months
 from scripts.seas.scores import score
 from scripts.seas.training import as_model, calibrated, learn_covariance, learn_refinement, validated
 
@@ -53,6 +57,12 @@ def trained(
     print(f"refined: {validated(network, checked)}", flush=True)
     spread = calibrated(lambda factor: as_model(start, network, scale, factor), validation)
     return as_model(start, network, scale, spread), start
+
+
+def both(model: oceanvar.VarNet, start: AdaptiveInterpolation) -> dict[str, oceanvar.VarNet]:
+    """Interpolation by itself, and the whole model."""
+    alone = Assimilator(VariationalCost(ObservationTerm()), GradientDescent(1.0), 0, start)
+    return {INTERPOLATED: oceanvar.VarNet(alone, model.state_space), REFINED: model}
 
 
 def package(model: oceanvar.VarNet, result: dict[str, Any], folder: Path, minutes: float, seed: int) -> None:
@@ -83,8 +93,15 @@ def package(model: oceanvar.VarNet, result: dict[str, Any], folder: Path, minute
 
 
 @click.command()
-@click.argument("step", type=click.Choice(["train", "score"]))
+@click.argument("step", type=click.Choice(["train", "score", "months", "mediterranean"]))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/seas"), show_default=True)
+@click.option(
+    "--oceans",
+    type=click.Path(path_type=Path),
+    default=Path("runs/ocean"),
+    show_default=True,
+    help="Of `scripts.ocean`.",
+)
 @click.option("--scale", "name", type=click.Choice(list(SCALES)), default="full", show_default=True)
 @click.option(
     "--minutes",
@@ -99,19 +116,29 @@ def package(model: oceanvar.VarNet, result: dict[str, Any], folder: Path, minute
     "--package", "folder", type=click.Path(path_type=Path, exists=True), help="Folder of the model."
 )
 def main(
-    step: str, out: Path, name: str, minutes: float, seed: int, n_threads: int, folder: Path | None
+    step: str,
+    out: Path,
+    oceans: Path,
+    name: str,
+    minutes: float,
+    seed: int,
+    n_threads: int,
+    folder: Path | None,
 ) -> None:
-    """Train on seas that are drawn, or score what was trained and package it."""
+    """Train on seas that are drawn, score what was trained and package it, or score the packaged model elsewhere."""
     torch.set_num_threads(n_threads)
+    if step in ("months", "mediterranean"):
+        model = oceanvar.load("seas")
+        models = both(model, model.assimilator.start.interpolation)
+        print(json.dumps(months(oceans, models) if step == "months" else mediterranean(models), indent=1))
+        return
     scale = SCALES[name]
     claim(out, {"scale": dataclasses.asdict(scale), "seed": seed})
     model, start = trained(out, scale, minutes, seed)
     if step == "train":
         model.save(out / "seas.varnet")
         return
-    alone = Assimilator(VariationalCost(ObservationTerm()), GradientDescent(1.0), 0, start)
-    models = {INTERPOLATED: oceanvar.VarNet(alone, model.state_space), REFINED: model}
-    result = score(models, drawn(out / "test", scale, TEST_SEED))
+    result = score(both(model, start), drawn(out / "test", scale, TEST_SEED))
     (out / "scores.json").write_text(json.dumps(result, indent=1))
     print(json.dumps(result, indent=1))
     if folder is not None:
