@@ -13,7 +13,7 @@ FEW_PAIRS = 20.0
 
 
 def lag_products(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of products of observed values, and numbers of pairs, by the absolute lag along each axis.
+    """Sums of products of observed values, and numbers of pairs, by absolute lags up to the last bin.
 
     Parameters
     ----------
@@ -25,19 +25,32 @@ def lag_products(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     Returns
     -------
     products, pairs : Tensor
-        ``(B, *axes)``: entry (i, j, ...) is of all pairs of points i steps apart along the first axis, j along the
+        ``(B, *lags)``: entry (i, j, ...) is of all pairs of points i steps apart along the first axis, j along the
         second one, and so on, in any direction.
     """
-    sizes = values.shape[1:]
     axes = tuple(range(1, values.ndim))
-    doubled = [2 * n for n in sizes]
-    spectrum = torch.fft.rfftn(torch.cat((values, mask)), s=doubled, dim=axes)
-    found = torch.fft.irfftn(spectrum.real.square() + spectrum.imag.square(), s=doubled, dim=axes)
-    for axis, n in zip(axes, sizes, strict=True):
-        ahead, back = found.narrow(axis, 0, n), found.narrow(axis, n + 1, n - 1).flip(axis)
+    n_lags = [min(n, EDGES[-1]) for n in values.shape[1:]]
+    # Beyond the window and the longest lag there is nothing that a product could wrap around to.
+    padded = [_quick(n + lags) for n, lags in zip(values.shape[1:], n_lags, strict=True)]
+    spectrum = torch.fft.rfftn(torch.cat((values, mask)), s=padded, dim=axes)
+    found = torch.fft.irfftn(spectrum.real.square() + spectrum.imag.square(), s=padded, dim=axes)
+    for axis, n in zip(axes, n_lags, strict=True):
+        ahead, back = (
+            found.narrow(axis, 0, n),
+            found.narrow(axis, found.shape[axis] - n + 1, n - 1).flip(axis),
+        )
         found = torch.cat((ahead.narrow(axis, 0, 1), ahead.narrow(axis, 1, n - 1) + back), dim=axis)
     products, pairs = found.chunk(2)
     return products, pairs.round()
+
+
+def _quick(n: int) -> int:
+    """Smallest size from n on that a Fourier transform takes quickly: a product of 2, 3 and 5."""
+    left = n
+    for factor in (2, 3, 5):
+        while left % factor == 0:
+            left //= factor
+    return n if left == 1 else _quick(n + 1)
 
 
 def lag_statistics(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
