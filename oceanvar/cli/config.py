@@ -44,7 +44,7 @@ def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, prog
     config : Path
         File with the sections data, model, state and training; paths in it count from its folder.
     out : Path
-        Model file. Checkpoints go to a folder beside it.
+        Model file, written whenever an epoch is the best so far. Checkpoints go to a folder beside it.
     resume, overwrite : bool
         Continue a run that was broken off, or start anew where there is one.
     progress : bool
@@ -68,13 +68,15 @@ def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, prog
     folder, data = config.parent, job["data"]
     try:
         model = _model(job, folder)
-        truth, observations = _pair(data, folder, model.state_space, "data")
+        model.provenance["config"] = job
+        truth, observations = _learned_from(data, folder, model.state_space)
         history = fit(
             truth,
             model,
             observations,
             noise_std=data.get("noise_std", 0.0),
-            validation=_validation(data.get("validation", 0.1), folder, model.state_space),
+            validation=_validation(data.get("validation"), folder, model.state_space),
+            save=out,
             checkpoint=checkpoint,
             resume=resume,
             progress=progress,
@@ -82,8 +84,6 @@ def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, prog
         )
     except TypeError as error:
         raise ConfigError(f"a value in {str(config)!r} is of the wrong type: {error}") from error
-    model.provenance["config"] = job
-    model.save(out)
     return history
 
 
@@ -103,7 +103,7 @@ def _read(config: Path) -> dict[str, Table]:
         if not isinstance(job.setdefault(name, {}), dict):
             raise ConfigError(f"{name!r} must be a section, [{name}], not {job[name]!r}")
         check_keys(job[name], known, f"key of section [{name}]")
-    _require(job["data"], ("truth", "observations"), "section [data]")
+    _require(job["data"], ("observations",), "section [data]")
     return job
 
 
@@ -148,6 +148,25 @@ def _model(job: dict[str, Table], folder: Path) -> VarNet:
     _require(state, ("dims", "patch"), "section [state]")
     space = StateSpace(variables=tuple(job["data"]["variables"]), **state)
     return fourdvarnet(space, **{"seed": job["training"].get("seed", 0), **options})
+
+
+def _learned_from(data: Table, folder: Path, space: StateSpace) -> tuple[xr.Dataset, Any]:
+    """Truth and observations, or observations alone and what is withheld of them."""
+    if "truth" in data:
+        unused = [key for key in ("withhold",) if key in data]
+        if unused:
+            raise ConfigError(
+                "withhold in section [data] is for observations alone, and there is a truth: leave one out"
+            )
+        return _pair(data, folder, space, "data")
+    given = data["observations"]
+    if isinstance(given, dict):
+        raise ConfigError(
+            "the sampler in section [data] has no truth to observe: give truth, or files of observations"
+        )
+    rules = data.get("withhold")
+    observations = _open(given, folder, space, data.get("in_memory", True))
+    return observations, None if rules is None else Withhold(_sampler(rules, folder, RULES, observations))
 
 
 def _pair(table: Table, folder: Path, space: StateSpace, where: str) -> tuple[xr.Dataset, Any]:
