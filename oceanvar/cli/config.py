@@ -20,6 +20,7 @@ from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import VarNet, load
 from oceanvar.observing.clouds import MovingClouds
 from oceanvar.observing.samplers import (
+    AbstractRule,
     AbstractSampler,
     EveryNthStep,
     RandomComponents,
@@ -28,6 +29,7 @@ from oceanvar.observing.samplers import (
 )
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import FILE_EPOCH, read_tracks
+from oceanvar.observing.withholding import WholePasses, WithheldBlocks, Withhold
 from oceanvar.options import check_keys
 from oceanvar.state.spaces import StateSpace
 from oceanvar.training.losses import LossWeights
@@ -93,7 +95,7 @@ def _read(config: Path) -> dict[str, Table]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{str(config)!r} is not TOML: {error}") from error
     sections: dict[str, Iterable[str]] = {
-        "data": ("truth", "variables", "observations", "noise_std", "validation", "in_memory"),
+        "data": ("truth", "variables", "observations", "withhold", "noise_std", "validation", "in_memory"),
         "model": ("start", *_keywords(fourdvarnet, ("space", "operators"))),
         "state": ("dims", "patch", "overlap", "periodic"),
         "training": (*(each.name for each in fields(TrainingSettings)), "n_samples"),
@@ -152,21 +154,19 @@ def _model(job: dict[str, Table], folder: Path) -> VarNet:
 
 def _learned_from(data: Table, folder: Path, space: StateSpace) -> tuple[xr.Dataset, Any]:
     """Truth and observations, or observations alone and what is withheld of them."""
+    given, rule = data["observations"], data.get("withhold")
     if "truth" in data:
-        unused = [key for key in ("withhold",) if key in data]
-        if unused:
+        if rule is not None:
             raise ConfigError(
-                "withhold in section [data] is for observations alone, and there is a truth: leave one out"
+                "withhold in section [data] is for observations alone, without truth: leave one of them out"
             )
         return _pair(data, folder, space, "data")
-    given = data["observations"]
     if isinstance(given, dict):
         raise ConfigError(
-            "the sampler in section [data] has no truth to observe: give truth, or files of observations"
+            "a sampler in section [data] observes a truth, and there is none: give files of either"
         )
-    rules = data.get("withhold")
     observations = _open(given, folder, space, data.get("in_memory", True))
-    return observations, None if rules is None else Withhold(_sampler(rules, folder, RULES, observations))
+    return observations, None if rule is None else Withhold(_rule(rule, folder, RULES, "withhold"))
 
 
 def _pair(table: Table, folder: Path, space: StateSpace, where: str) -> tuple[xr.Dataset, Any]:
@@ -174,7 +174,7 @@ def _pair(table: Table, folder: Path, space: StateSpace, where: str) -> tuple[xr
     _require(table, ("truth", "observations"), where)
     given, in_memory = table["observations"], table.get("in_memory", True)
     truth = _open(table["truth"], folder, space, in_memory)
-    return truth, _sampler(given, folder) if isinstance(given, dict) else _open(
+    return truth, _rule(given, folder, SAMPLERS, "observations") if isinstance(given, dict) else _open(
         given, folder, space, in_memory
     )
 
@@ -187,6 +187,9 @@ def _open(paths: str | list[str], folder: Path, space: StateSpace, in_memory: bo
 
 
 def _validation(given: Any, folder: Path, space: StateSpace) -> Any:
+    if isinstance(given, dict) and "share" in given:
+        check_keys(given, _keywords(WithheldBlocks), "key of validation")
+        return WithheldBlocks(**given)
     if isinstance(given, dict):
         check_keys(given, ("truth", "observations", "in_memory"), "key of validation")
         return _pair(given, folder, space, "validation")
@@ -246,12 +249,16 @@ SAMPLERS: dict[str, Callable[..., AbstractSampler]] = {
 """Rules of observation that a file may name, with the functions that make them."""
 
 
-def _sampler(table: Table, folder: Path) -> AbstractSampler:
+RULES: dict[str, Callable[..., AbstractRule]] = {**SAMPLERS, "WholePasses": WholePasses}
+"""Rules by which a file may have observations withheld."""
+
+
+def _rule(table: Table, folder: Path, known: Mapping[str, Callable[..., Any]], where: str) -> Any:
     options = dict(table)
-    _require(options, ("sampler",), "observations")
+    _require(options, ("sampler",), where)
     name = options.pop("sampler")
-    check_keys([name], SAMPLERS, "sampler")
-    check_keys(options, _keywords(SAMPLERS[name]), f"option of the sampler {name}")
+    check_keys([name], known, "sampler")
+    check_keys(options, _keywords(known[name]), f"option of the sampler {name}")
     if "path" in options:
         options["path"] = str(folder / options["path"])
-    return SAMPLERS[name](**options)
+    return known[name](**options)

@@ -144,7 +144,7 @@ def _duration(budget: object) -> timedelta:
     try:
         # Pandas takes a number without unit for nanoseconds.
         has_unit = isinstance(budget, timedelta) or any(each.isalpha() or each == ":" for each in str(budget))
-        seconds = pd.Timedelta(budget).total_seconds() if has_unit else 0.0  # type: ignore[arg-type]
+        seconds = pd.Timedelta(budget).total_seconds() if has_unit else 0.0
     except (ValueError, TypeError):
         seconds = 0.0
     if not seconds > 0:
