@@ -149,7 +149,8 @@ def fit(
     validation = _withheld(validation, labelled, mask)
     (learning, withheld), divisions = split(truth, given, space, validation, rule)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
-    space = model.state_space.normalised_by(learning[0], beside)
+    # An error that was measured before is not that of what comes out now.
+    space = replace(model.state_space.normalised_by(learning[0], beside), error_std={})
     model.normalise(space)
     training = WindowSource(learning[0], space, learning[1], noise_std, along_track, divisions[0])
     checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track, divisions[1])

@@ -83,6 +83,7 @@ def test_a_packaged_model_is_trained_on_by_its_name(tmp_path):
     history = obs.varnet.fit("lorenz96", validation=obs, save=tmp_path / "mine.varnet", **settings)
     assert history.sizes["epoch"] == 1
     assert oceanvar.load(tmp_path / "mine.varnet").digest != before
+    assert oceanvar.load(tmp_path / "mine.varnet").state_space.error_std == {}
     assert oceanvar.load("lorenz96").digest == before
 
 
