@@ -5,28 +5,35 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from oceanvar.errors import ConfigError, MendedWarning, PatchError
+from oceanvar.errors import ConfigError, MendedWarning, StoreError
 from oceanvar.labels.masks import sea_of
 from oceanvar.labels.samples import Tracks
 from oceanvar.labels.values import check_no_fills
 from oceanvar.network.border_errors import measure_borders
 from oceanvar.network.handles import resolve_device
 from oceanvar.network.training_windows import TrainingWindows
-from oceanvar.network.varnet import VarNet
-from oceanvar.observing.samplers import AbstractSampler
+from oceanvar.network.varnet import VarNet, load
+from oceanvar.observing.samplers import AbstractRule, AbstractSampler
 from oceanvar.observing.track_samplers import AbstractTrackSampler
+from oceanvar.observing.withholding import AsMissing, WithheldBlocks
 from oceanvar.options import check_keys
+from oceanvar.state.divisions import Division, split
 from oceanvar.state.inputs import like, mended
 from oceanvar.state.spaces import StateSpace
 from oceanvar.state.windows import WindowSource
 from oceanvar.training.loop import train
+from oceanvar.training.losses import LossWeights
 from oceanvar.training.settings import TrainingSettings
+
+MOST_EPOCHS = 1_000_000
+"""Epochs of a run that its budget ends."""
 
 _CALLER = 4
 """Frames from a warning up to the user's call of the accessor."""
@@ -34,41 +41,49 @@ _CALLER = 4
 
 def fit(
     truth: xr.Dataset,
-    model: VarNet,
-    observations: xr.Dataset | AbstractSampler,
+    model: VarNet | str | Path,
+    observations: xr.Dataset | AbstractRule | None = None,
     *,
     noise_std: float | Mapping[str, float] = 0.0,
-    validation: float | xr.Dataset | tuple[xr.Dataset, xr.Dataset] = 0.1,
+    validation: float | WithheldBlocks | xr.Dataset | tuple[xr.Dataset, xr.Dataset] | None = None,
     along_track: Mapping[str, Tracks | AbstractTrackSampler] | None = None,
     mask: xr.DataArray | None = None,
     n_samples: int | None = None,
     n_validation: int = 64,
+    save: str | Path | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
     **settings: Any,
 ) -> xr.Dataset:
-    """Train `model` in place to map observations to the truth.
+    """Train `model` in place to map observations to the truth, or to observations that were withheld from it.
 
     Parameters
     ----------
     truth : Dataset
-        True fields, in memory or lazy (larger than memory is fine): windows are read as they are drawn.
-    model : VarNet
-        Model to train. Its normalisation comes from `truth` unless its state space has one.
-    observations : Dataset or AbstractSampler
+        True fields, or all there is: observations on a grid with NaN where nothing was observed. In memory or lazy
+        (larger than memory is fine): windows are read as they are drawn.
+    model : VarNet, str or path-like
+        Model to train. Its normalisation comes from `truth` unless its state space has one. With the name of a
+        packaged model or a file a copy is trained on, and written to `save`.
+    observations : Dataset, AbstractSampler, Withhold or AbstractRule, optional
         Given observations on the grid of `truth` with NaN where nothing was observed, or a sampler
         with which every window of every epoch is observed afresh. Covariates and further gridded instruments
         of the model are variables of the observations, or of `truth` with a sampler.
+        With ``Withhold(rule)``, or nothing, `truth` are observations: in each window of each epoch a part of them is
+        withheld, and the misfit of the analysis of the rest to that part is all that is learned from, weighted by
+        the inverse of the error variance where the model's state space states one (an instrument called "state").
+        Default: withheld as data are missing, `oceanvar.observing.AsMissing`.
     noise_std : float or mapping of str to float
         Noise of sampled observations, in the variables' units.
-    validation : float, Dataset or (Dataset, Dataset)
-        Share of the time axis withheld at its end, or other true fields (with their observations if
-        `observations` is a Dataset). Losses on them choose the weights that are kept.
+    validation : float, WithheldBlocks, Dataset or (Dataset, Dataset), optional
+        Share of the time axis withheld at its end, or blocks that training never sees, or other true fields (with
+        their observations if `observations` is a Dataset). Losses on them choose the weights that are kept. Default:
+        0.1; without truth, ``WithheldBlocks(0.1)`` unless instruments sample along tracks, which blocks do not cut.
     along_track : mapping of str to Dataset, DataArray, sequence of these or AbstractTrackSampler, optional
         For a model with along-track instruments, the samples of each over the whole of `truth` and of the
         validation fields, or a sampler of tracks with which every window of every epoch is observed afresh,
-        with `noise_std`.
+        with `noise_std`. Given samples are never withheld.
     mask : DataArray, optional
         Where there is sea: elsewhere nothing is learned or observed, whatever the fields hold there (0 on land,
         say). Booleans, or a mask as files have it, see `oceanvar.labels.masks.sea_of`.
@@ -76,6 +91,9 @@ def fit(
         Windows per epoch. Default: as many as patches cover the truth.
     n_validation : int
         Windows of the validation loss, at most as many as patches cover the withheld fields.
+    save : path-like, optional
+        Model file, by custom ``name.varnet``, written whenever an epoch is the best so far, and at the end: training
+        may be stopped at any time.
     checkpoint : path-like, optional
         Folder for ``last.ckpt`` and ``best.ckpt``.
     resume : bool
@@ -83,32 +101,36 @@ def fit(
     progress : bool
         Show a bar with loss and time left.
     **settings
-        Fields of `oceanvar.training.settings.TrainingSettings`: n_epochs, batch_size, seed...
+        Fields of `oceanvar.training.settings.TrainingSettings`: n_epochs, batch_size, budget, seed... With a budget
+        and no n_epochs, there are as many epochs as it has time for.
 
     Returns
     -------
     Dataset
-        History over ``epoch``: loss and validation_loss (mean square errors in normalised units),
-        learning_rate, n_steps, seconds.
+        History over ``epoch``: loss and validation_loss (mean square errors in normalised units), for each variable
+        the root mean square error of validation in its units as ``<variable>_error``, learning_rate, n_steps,
+        seconds. Without truth these errors are misfits to the withheld data, with the noise of these.
 
     Raises
     ------
     ConfigError
         For an unknown setting, a withheld stretch shorter than a patch, observations that are neither fields nor a
-        sampler, or a truth with fill values that nobody declared.
+        rule, a truth with fill values that nobody declared, a named model that is not to be saved, or what needs
+        a truth where there is none.
     MissingVariableError, UnitsMismatchError, GridMismatchError
         Where fields are not what the model expects and cannot be mended.
+    StoreError
+        If there is no such model, or no folder to save it in.
 
     Warns
     -----
     MendedWarning
         Where they were mended.
     """
-    if not isinstance(model, VarNet):
-        raise ConfigError(f"training changes a model in place, and {model!r} is none: oceanvar.load it first")
-    check_keys(settings, [each.name for each in fields(TrainingSettings)], "training setting")
-    choices = TrainingSettings(**settings)
-    resolve_device(choices.device)
+    model, path = _trainee(model, save)
+    withheld_only = observations is None or _is_withholding(observations)
+    given: Any = observations
+    choices = _choices(settings, withheld_only)
     space = model.state_space
     _check_mask(mask)
     truth = _expected(truth, space, mask, "the truth")
@@ -117,14 +139,21 @@ def fit(
             check_no_fills(truth[name], f"{name!r} of the truth")
     # What lies beside the truth is brought to its units and directions.
     labelled = space.labelled_by(truth)
-    observations = _given(observations, labelled, mask, "the observations")
+    rule: AbstractRule | None = None
+    if withheld_only:
+        _check_without_truth(noise_std, along_track)
+        rule, given = given or AsMissing.of(truth[[*space.variables]], space.dims[0]), truth
+    given = _given(given, labelled, mask, "the observations")
+    if validation is None:
+        validation = WithheldBlocks() if withheld_only and not space.tracked else 0.1
     validation = _withheld(validation, labelled, mask)
-    learning, withheld = _split(truth, observations, model, validation)
+    (learning, withheld), divisions = split(truth, given, space, validation, rule)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
-    space = model.state_space.normalised_by(learning[0], beside)
+    # An error that was measured before is not that of what comes out now.
+    space = replace(model.state_space.normalised_by(learning[0], beside), error_std={})
     model.normalise(space)
-    training = WindowSource(learning[0], space, learning[1], noise_std, along_track)
-    checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track)
+    training = WindowSource(learning[0], space, learning[1], noise_std, along_track, divisions[0])
+    checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track, divisions[1])
     size, seed = choices.batch_size, choices.seed
     n_checks = min(checking.n_windows, n_validation)
     windows = TrainingWindows(training, space, n_samples or training.n_windows, size, seed)
@@ -137,30 +166,100 @@ def fit(
         None if checkpoint is None else Path(checkpoint),
         resume,
         progress,
+        None if path is None else partial(_save, model, path, choices),
     )
-    # A window that is solved costs a third of one that is learned from: a tenth of the time of training at most.
-    most_solves = 0.3 * windows.n_samples * len(records)
-    errors = _error_std(model, withheld_windows)
-    borders = measure_borders(model, checking, seed + 2, most_solves)
-    model.state_space = replace(space, error_std=errors, borders=borders)
-    history = _history(records)
-    model.provenance["training"] = {
+    model.provenance["training"] = _provenance(records, choices)
+    if divisions[1] == Division():
+        # A window that is solved costs a third of one that is learned from: a tenth of the time of training at most.
+        most_solves = 0.3 * windows.n_samples * len(records)
+        errors = _error_std(model, withheld_windows)
+        borders = measure_borders(model, checking, seed + 2, most_solves)
+        model.state_space = replace(space, error_std=errors, borders=borders)
+    if path is not None:
+        model.save(path)
+    return _history(records, space)
+
+
+def _trainee(model: Any, save: Any) -> tuple[VarNet, Path | None]:
+    """Model to train, loaded where it is named, and the file to write it to."""
+    path = None if save is None else Path(save)
+    if path is not None and not path.absolute().parent.is_dir():
+        raise StoreError(f"there is no folder {str(path.absolute().parent)!r} to save the model in: make it")
+    if isinstance(model, str | Path):
+        if path is None:
+            raise ConfigError(
+                f"{str(model)!r} is loaded and trained on, and would be lost: give save='mine.varnet', or train "
+                "model = oceanvar.load(...) in place"
+            )
+        model = load(model)
+    if not isinstance(model, VarNet):
+        raise ConfigError(
+            f"{model!r} is no model to train: give a VarNet, as fourdvarnet(space) makes one, the name of a packaged "
+            "model, or a model file"
+        )
+    return model, path
+
+
+def _is_withholding(observations: Any) -> bool:
+    """Whether a rule can only divide what was observed: a sampler observes a truth."""
+    return isinstance(observations, AbstractRule) and not isinstance(observations, AbstractSampler)
+
+
+def _choices(settings: dict[str, Any], withheld_only: bool) -> TrainingSettings:
+    """Checked settings, with the defaults of a budget and of observations alone."""
+    check_keys(settings, [each.name for each in fields(TrainingSettings)], "training setting")
+    settings = dict(settings)
+    if settings.get("budget") is not None:
+        settings.setdefault("n_epochs", MOST_EPOCHS)
+    if withheld_only:
+        settings.setdefault("weights", LossWeights(truth_projection=0.0, analysis_projection=0.0))
+    choices = TrainingSettings(**settings)
+    resolve_device(choices.device)
+    if withheld_only and (choices.weights.truth_projection or choices.weights.forecasts):
+        raise ConfigError(
+            f"{choices.weights} ask for complete true fields, and there are observations alone: leave out "
+            "truth_projection and forecasts, or give truth and observations"
+        )
+    return choices
+
+
+def _check_without_truth(noise_std: Any, along_track: Any) -> None:
+    """Refuse what observes a truth, where there is none."""
+    drawn = sorted(k for k, each in (along_track or {}).items() if isinstance(each, AbstractTrackSampler))
+    if noise_std or drawn:
+        what = f"noise_std={noise_std}" if noise_std else f"the samplers of {drawn}"
+        raise ConfigError(
+            f"{what} would observe a truth, and only observations are given: leave it out, or give truth and a sampler"
+        )
+
+
+def _provenance(records: list[dict[str, Any]], choices: TrainingSettings) -> dict[str, Any]:
+    """What the model file says of the training, so far."""
+    # Of the epochs that the kept weights come from, see `oceanvar.training.loop`.
+    losses = [each["validation_loss"] for each in records if each["n_steps"] == records[-1]["n_steps"]]
+    return {
         "date": datetime.now(UTC).date().isoformat(),
         "n_epochs": len(records),
-        # Of the epochs that the kept weights come from, see `oceanvar.training.loop`.
-        "best_validation_loss": float(
-            history["validation_loss"].where(history["n_steps"] == history["n_steps"][-1]).min()
-        ),
+        "best_validation_loss": min(losses),
         "settings": str(choices),
     }
-    return history
+
+
+def _save(model: VarNet, path: Path, choices: TrainingSettings, records: list[dict[str, Any]]) -> None:
+    """Write the model as it is in training, with the iterations that it has learned to make."""
+    n_steps = model.assimilator.n_steps
+    model.assimilator.n_steps = records[-1]["n_steps"]
+    try:
+        replace(model, provenance={**model.provenance, "training": _provenance(records, choices)}).save(path)
+    finally:
+        model.assimilator.n_steps = n_steps
 
 
 def _given(data: Any, space: StateSpace, mask: xr.DataArray | None, what: str) -> Any:
     """A sampler as it is, fields as the model expects them."""
     if isinstance(data, AbstractSampler):
         return data
-    if isinstance(data, type) and issubclass(data, AbstractSampler):
+    if isinstance(data, type) and issubclass(data, AbstractRule):
         raise ConfigError(f"{what} are the class {data.__name__}: give one of its kind, {data.__name__}(...)")
     if not isinstance(data, xr.Dataset | xr.DataArray):
         raise ConfigError(f"{what} are {data!r}: give fields, or a sampler as RandomFraction(0.1)")
@@ -168,8 +267,8 @@ def _given(data: Any, space: StateSpace, mask: xr.DataArray | None, what: str) -
 
 
 def _withheld(validation: Any, space: StateSpace, mask: xr.DataArray | None) -> Any:
-    """A share of the truth as it is, fields as the model expects them."""
-    if isinstance(validation, float | int):
+    """A share of the truth or blocks as they are, fields as the model expects them."""
+    if isinstance(validation, float | int | WithheldBlocks):
         return validation
     if not isinstance(validation, tuple):
         return _expected(validation, space, mask, "the validation")
@@ -229,39 +328,10 @@ def _expected(data: Any, space: StateSpace, mask: xr.DataArray | None, what: str
     return ds.assign({name: ds[name].where(sea) for name in space.variables if name in ds})
 
 
-Pair = tuple[xr.Dataset, xr.Dataset | AbstractSampler]
-
-
-def _split(
-    truth: xr.Dataset, observations: xr.Dataset | AbstractSampler, model: VarNet, validation: Any
-) -> tuple[Pair, Pair]:
-    """Divide into what is learned from and what is withheld."""
-    if isinstance(validation, tuple):
-        return (truth, observations), validation
-    if isinstance(validation, xr.Dataset):
-        if isinstance(observations, xr.Dataset):
-            raise ConfigError("give the validation observations too: validation=(truth, observations)")
-        return (truth, observations), (validation, observations)
-    space = model.state_space
-    space.check(truth, "the truth")
-    time, n_times = space.dims[0], truth.sizes[space.dims[0]]
-    n_withheld = max(round(validation * n_times), space.patch[time])
-    if n_times - n_withheld < space.patch[time]:
-        raise PatchError(
-            f"{n_times} steps of {time!r} cannot be divided into training and validation of at least "
-            f"{space.patch[time]} steps (one patch) each: give validation=other_truth"
-        )
-
-    def part(ds: Any, steps: slice) -> Any:
-        return ds.isel({time: steps}) if isinstance(ds, xr.Dataset) else ds
-
-    first, last = slice(0, n_times - n_withheld), slice(n_times - n_withheld, None)
-    return (part(truth, first), part(observations, first)), (part(truth, last), part(observations, last))
-
-
-def _history(records: list[dict[str, float]]) -> xr.Dataset:
+def _history(records: list[dict[str, Any]], space: StateSpace) -> xr.Dataset:
+    names = [name for name in records[0] if name != "errors"]
     history = xr.Dataset(
-        {name: ("epoch", [record[name] for record in records]) for name in records[0]},
+        {name: ("epoch", [record[name] for record in records]) for name in names},
         coords={"epoch": range(1, len(records) + 1)},
     )
     for name, text in {
@@ -272,4 +342,10 @@ def _history(records: list[dict[str, float]]) -> xr.Dataset:
         "seconds": "time of the epoch",
     }.items():
         history[name].attrs = {"long_name": text, "units": "s" if name == "seconds" else "1"}
+    errors = np.array([record["errors"] for record in records])
+    if errors.size:
+        for name, each in zip(space.variables, (errors * space.scales(n_axes=0)[1]).T, strict=True):
+            attrs = {"long_name": f"root mean square error of {name} on withheld windows"}
+            units = {"units": space.units[name]} if name in space.units else {}
+            history[f"{name}_error"] = ("epoch", each, attrs | units)
     return history

@@ -209,9 +209,11 @@ def train(config: Path, out: Path | None, resume: bool, overwrite: bool, quiet: 
     """Train a model as the TOML file CONFIG says.
 
     Sections: [data] truth, variables, observations (files or a sampler), noise_std (in units of the
-    variables), validation; [model] options of a 4DVarNet, or start = a model to go on from; [state] dims,
-    patch, overlap (in points), periodic; [training] n_epochs, batch_size, learning_rate and so on. Paths
-    count from the folder of CONFIG. Checkpoints go to a folder beside the model, NAME.checkpoints.
+    variables), validation, or observations alone and what to withhold of them; [model] options of a
+    4DVarNet, or start = a model to go on from; [state] dims, patch, overlap (in points), periodic;
+    [training] n_epochs, budget ("20min"), batch_size, learning_rate and so on. Paths count from the folder
+    of CONFIG. The model is written whenever an epoch is the best so far, so that training may be stopped at
+    any time; checkpoints go to a folder beside it, NAME.checkpoints.
     """
     from oceanvar.cli.config import train_from_file
 

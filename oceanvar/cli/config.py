@@ -20,6 +20,7 @@ from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import VarNet, load
 from oceanvar.observing.clouds import MovingClouds
 from oceanvar.observing.samplers import (
+    AbstractRule,
     AbstractSampler,
     EveryNthStep,
     RandomComponents,
@@ -28,6 +29,7 @@ from oceanvar.observing.samplers import (
 )
 from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
 from oceanvar.observing.tracks import FILE_EPOCH, read_tracks
+from oceanvar.observing.withholding import WholePasses, WithheldBlocks, Withhold
 from oceanvar.options import check_keys
 from oceanvar.state.spaces import StateSpace
 from oceanvar.training.losses import LossWeights
@@ -44,7 +46,7 @@ def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, prog
     config : Path
         File with the sections data, model, state and training; paths in it count from its folder.
     out : Path
-        Model file. Checkpoints go to a folder beside it.
+        Model file, written whenever an epoch is the best so far. Checkpoints go to a folder beside it.
     resume, overwrite : bool
         Continue a run that was broken off, or start anew where there is one.
     progress : bool
@@ -68,13 +70,15 @@ def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, prog
     folder, data = config.parent, job["data"]
     try:
         model = _model(job, folder)
-        truth, observations = _pair(data, folder, model.state_space, "data")
+        model.provenance["config"] = job
+        truth, observations = _learned_from(data, folder, model.state_space)
         history = fit(
             truth,
             model,
             observations,
             noise_std=data.get("noise_std", 0.0),
-            validation=_validation(data.get("validation", 0.1), folder, model.state_space),
+            validation=_validation(data.get("validation"), folder, model.state_space),
+            save=out,
             checkpoint=checkpoint,
             resume=resume,
             progress=progress,
@@ -82,8 +86,6 @@ def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, prog
         )
     except TypeError as error:
         raise ConfigError(f"a value in {str(config)!r} is of the wrong type: {error}") from error
-    model.provenance["config"] = job
-    model.save(out)
     return history
 
 
@@ -93,7 +95,7 @@ def _read(config: Path) -> dict[str, Table]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{str(config)!r} is not TOML: {error}") from error
     sections: dict[str, Iterable[str]] = {
-        "data": ("truth", "variables", "observations", "noise_std", "validation", "in_memory"),
+        "data": ("truth", "variables", "observations", "withhold", "noise_std", "validation", "in_memory"),
         "model": ("start", *_keywords(fourdvarnet, ("space", "operators"))),
         "state": ("dims", "patch", "overlap", "periodic"),
         "training": (*(each.name for each in fields(TrainingSettings)), "n_samples"),
@@ -103,7 +105,7 @@ def _read(config: Path) -> dict[str, Table]:
         if not isinstance(job.setdefault(name, {}), dict):
             raise ConfigError(f"{name!r} must be a section, [{name}], not {job[name]!r}")
         check_keys(job[name], known, f"key of section [{name}]")
-    _require(job["data"], ("truth", "observations"), "section [data]")
+    _require(job["data"], ("observations",), "section [data]")
     return job
 
 
@@ -150,12 +152,29 @@ def _model(job: dict[str, Table], folder: Path) -> VarNet:
     return fourdvarnet(space, **{"seed": job["training"].get("seed", 0), **options})
 
 
+def _learned_from(data: Table, folder: Path, space: StateSpace) -> tuple[xr.Dataset, Any]:
+    """Truth and observations, or observations alone and what is withheld of them."""
+    given, rule = data["observations"], data.get("withhold")
+    if "truth" in data:
+        if rule is not None:
+            raise ConfigError(
+                "withhold in section [data] is for observations alone, without truth: leave one of them out"
+            )
+        return _pair(data, folder, space, "data")
+    if isinstance(given, dict):
+        raise ConfigError(
+            "a sampler in section [data] observes a truth, and there is none: give files of either"
+        )
+    observations = _open(given, folder, space, data.get("in_memory", True))
+    return observations, None if rule is None else Withhold(_rule(rule, folder, RULES, "withhold"))
+
+
 def _pair(table: Table, folder: Path, space: StateSpace, where: str) -> tuple[xr.Dataset, Any]:
     """Truth and observations: files, or a sampler."""
     _require(table, ("truth", "observations"), where)
     given, in_memory = table["observations"], table.get("in_memory", True)
     truth = _open(table["truth"], folder, space, in_memory)
-    return truth, _sampler(given, folder) if isinstance(given, dict) else _open(
+    return truth, _rule(given, folder, SAMPLERS, "observations") if isinstance(given, dict) else _open(
         given, folder, space, in_memory
     )
 
@@ -168,6 +187,9 @@ def _open(paths: str | list[str], folder: Path, space: StateSpace, in_memory: bo
 
 
 def _validation(given: Any, folder: Path, space: StateSpace) -> Any:
+    if isinstance(given, dict) and "share" in given:
+        check_keys(given, _keywords(WithheldBlocks), "key of validation")
+        return WithheldBlocks(**given)
     if isinstance(given, dict):
         check_keys(given, ("truth", "observations", "in_memory"), "key of validation")
         return _pair(given, folder, space, "validation")
@@ -227,12 +249,16 @@ SAMPLERS: dict[str, Callable[..., AbstractSampler]] = {
 """Rules of observation that a file may name, with the functions that make them."""
 
 
-def _sampler(table: Table, folder: Path) -> AbstractSampler:
+RULES: dict[str, Callable[..., AbstractRule]] = {**SAMPLERS, "WholePasses": WholePasses}
+"""Rules by which a file may have observations withheld."""
+
+
+def _rule(table: Table, folder: Path, known: Mapping[str, Callable[..., Any]], where: str) -> Any:
     options = dict(table)
-    _require(options, ("sampler",), "observations")
+    _require(options, ("sampler",), where)
     name = options.pop("sampler")
-    check_keys([name], SAMPLERS, "sampler")
-    check_keys(options, _keywords(SAMPLERS[name]), f"option of the sampler {name}")
+    check_keys([name], known, "sampler")
+    check_keys(options, _keywords(known[name]), f"option of the sampler {name}")
     if "path" in options:
         options["path"] = str(folder / options["path"])
-    return SAMPLERS[name](**options)
+    return known[name](**options)

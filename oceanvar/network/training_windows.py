@@ -7,7 +7,7 @@ import torch
 
 from oceanvar.network.bridge import to_observations, to_tensor
 from oceanvar.state.samples import TrackPatches
-from oceanvar.state.spaces import StateSpace
+from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.state.windows import WindowSource
 from oceanvar.training.losses import Sample
 
@@ -67,7 +67,11 @@ class TrainingWindows:
             windows = [self.source.draw(np.random.default_rng([self.seed, epoch, i])) for i in numbers]
             truth = np.stack([window.truth for window in windows])
             values = np.stack([window.inputs for window in windows])
-            yield to_sample(truth, values, self.space, self.source.tracks(windows))
+            tracks = self.source.tracks(windows)
+            if self.source.division.rule is None:
+                yield to_sample(truth, values, self.space, tracks)
+            else:
+                yield to_withheld_sample(truth, values, self.space, tracks)
 
 
 def to_sample(
@@ -81,3 +85,19 @@ def to_sample(
     known = torch.isfinite(target)
     obs = to_observations(values, space, tracks=tracks)
     return Sample(torch.where(known, target, 0.0), known.to(target.dtype), obs)
+
+
+def to_withheld_sample(
+    withheld: np.ndarray,
+    values: np.ndarray,
+    space: StateSpace,
+    tracks: Mapping[str, TrackPatches] | None = None,
+) -> Sample:
+    """Turn withheld observations ``(B, V, T, *S)`` and the inputs for them into a training sample.
+
+    They count as they do when they are assimilated: over their error variance, where the state space states one.
+    """
+    goal = to_observations(
+        np.concatenate((withheld, values[:, space.n_variables :]), axis=1), space, tracks=tracks
+    )
+    return Sample(goal.values[STATE], goal.weights[STATE], to_observations(values, space, tracks=tracks))

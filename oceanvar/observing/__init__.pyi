@@ -8,6 +8,7 @@ from .orbits import Orbit as Orbit
 from .readers.along_track import open_tracks as open_tracks
 from .readers.flags import NoneOf as NoneOf
 from .readers.images import open_images as open_images
+from .samplers import AbstractRule as AbstractRule
 from .samplers import AbstractSampler as AbstractSampler
 from .samplers import EveryNthStep as EveryNthStep
 from .samplers import Fixed as Fixed
@@ -29,3 +30,8 @@ from .tracks import read_tracks as read_tracks
 from .tracks import sample_field as sample_field
 from .tracks import withhold_passes as withhold_passes
 from .twins import observe as observe
+from .withholding import AsMissing as AsMissing
+from .withholding import CloudsOf as CloudsOf
+from .withholding import WholePasses as WholePasses
+from .withholding import WithheldBlocks as WithheldBlocks
+from .withholding import Withhold as Withhold

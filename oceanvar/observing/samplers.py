@@ -10,8 +10,45 @@ import numpy as np
 from oceanvar.errors import ConfigError, MissingVariableError
 
 
-class AbstractSampler(abc.ABC):
-    """A rule that decides which cells of a window are observed."""
+class AbstractRule(abc.ABC):
+    """A rule that looks at what was observed in a window, and leaves a part of it."""
+
+    @abc.abstractmethod
+    def kept(
+        self,
+        observed: np.ndarray,
+        sizes: Mapping[str, int],
+        coords: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Part of the observed cells of one window that the rule leaves.
+
+        Parameters
+        ----------
+        observed : ndarray of bool
+            Shape ``tuple(sizes.values())``; True where something was observed.
+        sizes, coords, rng
+            As for `AbstractSampler.mask`.
+
+        Returns
+        -------
+        ndarray of bool
+            Of the same shape; True nowhere but where `observed` is.
+        """
+
+
+class AbstractSampler(AbstractRule):
+    """A rule that decides which cells of a window are observed, whatever was observed there before."""
+
+    def kept(
+        self,
+        observed: np.ndarray,
+        sizes: Mapping[str, int],
+        coords: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Observed cells that the sampler would have observed too."""
+        return observed & self.mask(sizes, coords, rng)
 
     @abc.abstractmethod
     def mask(
@@ -208,8 +245,8 @@ class OneOf(AbstractSampler):
 
     Parameters
     ----------
-    samplers : sequence of AbstractSampler
-        The rules, each as likely as the others.
+    samplers : sequence of AbstractRule
+        The rules, each as likely as the others; all of them samplers, unless they withhold what was observed.
 
     Raises
     ------
@@ -217,17 +254,41 @@ class OneOf(AbstractSampler):
         If there is none.
     """
 
-    samplers: Sequence[AbstractSampler]
+    samplers: Sequence[AbstractRule]
 
     def __post_init__(self) -> None:
         if not self.samplers:
             raise ConfigError("OneOf needs at least one sampler")
 
+    def kept(
+        self,
+        observed: np.ndarray,
+        sizes: Mapping[str, int],
+        coords: Mapping[str, np.ndarray],
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """What a rule drawn at random leaves of the observed cells."""
+        return self._drawn(rng).kept(observed, sizes, coords, rng)
+
     def mask(
         self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
-        """Observed cells of one window, by a rule drawn at random."""
-        return self.samplers[int(rng.integers(len(self.samplers)))].mask(sizes, coords, rng)
+        """Observed cells of one window, by a rule drawn at random.
+
+        Raises
+        ------
+        ConfigError
+            If the rule can only withhold what others have observed.
+        """
+        drawn = self._drawn(rng)
+        if not isinstance(drawn, AbstractSampler):
+            raise ConfigError(
+                f"{drawn} withholds what was observed and observes nothing by itself: use a sampler"
+            )
+        return drawn.mask(sizes, coords, rng)
+
+    def _drawn(self, rng: np.random.Generator) -> AbstractRule:
+        return self.samplers[int(rng.integers(len(self.samplers)))]
 
 
 @final

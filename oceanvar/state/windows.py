@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from oceanvar.labels.samples import Tracks
 from oceanvar.observing.samplers import AbstractSampler
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.patching.grids import Origin, PatchGrid
+from oceanvar.state.divisions import Division
 from oceanvar.state.drawn_samples import TrackDraws
 from oceanvar.state.samples import Samples, TrackCutter, TrackPatches, padded, track_cutter
 from oceanvar.state.spaces import StateSpace
@@ -26,8 +27,8 @@ N_ATTEMPTS = 200
 class Window(NamedTuple):
     """A window for training.
 
-    Truth ``(V, *patch)`` and inputs ``(C, *patch)``, NaN where unknown, the samples drawn along tracks by
-    instrument, and its start.
+    Truth ``(V, *patch)`` to learn from and inputs ``(C, *patch)`` to assimilate, NaN where unknown, the samples drawn
+    along tracks by instrument, and its start.
     """
 
     truth: np.ndarray
@@ -53,6 +54,8 @@ class WindowSource:
         Standard deviation of the noise added to sampled observations, in the variables' units.
     along_track : mapping of str to Dataset, DataArray, sequence of these or AbstractTrackSampler, optional
         For each along-track instrument of `space` its samples, or a rule by which it samples every window afresh.
+    division : Division
+        What of a window is withheld: with a rule, `truth` are the given observations themselves.
 
     Covariates and gridded instruments besides the state's variables are read from the given observations, or
     from `truth` where these are sampled.
@@ -63,6 +66,7 @@ class WindowSource:
     observations: xr.Dataset | AbstractSampler
     noise_std: float | Mapping[str, float] = 0.0
     along_track: Mapping[str, Tracks | AbstractTrackSampler] | None = None
+    division: Division = field(default_factory=Division)
 
     def __post_init__(self) -> None:
         self.space.check(self.truth, "the truth")
@@ -102,19 +106,26 @@ class WindowSource:
         Raises
         ------
         PatchError
-            If no place with a finite truth was found.
+            If no place with anything to learn from was found.
         """
         for _ in range(N_ATTEMPTS):
             place = self._place(rng)
             truth = self._truth.read(place)
-            if np.isfinite(truth).any():
+            if not np.isfinite(truth).any():
+                continue
+            coords = {dim: values[place[dim]] for dim, values in self._coords.items()}
+            inputs = self._observe(truth, place, coords, rng)
+            goal, inputs = self.division.divided(truth, inputs, self.space, place, coords, rng)
+            if np.isfinite(goal).any():
                 origin = tuple(int(place[dim][0]) for dim in self.space.dims)
-                coords = {dim: values[place[dim]] for dim, values in self._coords.items()}
-                inputs = self._observe(truth, place, coords, rng)
-                return Window(truth, inputs, self._draws(truth, coords, rng), origin)
+                return Window(goal, inputs, self._draws(truth, coords, rng), origin)
+        windows = f"none of {N_ATTEMPTS} random windows of {dict(self.space.patch)} points holds"
+        if self.division == Division():
+            raise PatchError(f"{windows} a finite value of the truth")
+        what = "validation blocks" if self.division.validates else f"{self.division.rule or 'the rest'}"
         raise PatchError(
-            f"none of {N_ATTEMPTS} random windows of {dict(self.space.patch)} points "
-            "holds a finite value of the truth"
+            f"{windows} an observation in what is withheld by {what}: give another rule (Withhold), other "
+            "validation=WithheldBlocks(...), or more data"
         )
 
     def _place(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,11 +17,14 @@ from tqdm import tqdm
 
 from oceanvar.errors import DivergenceError
 from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
-from oceanvar.training.losses import LossWeights, Sample, training_loss
+from oceanvar.training.losses import LossWeights, Sample, training_loss, validation_sums
 from oceanvar.training.settings import FABRIC_PRECISIONS, SCHEDULES, TrainingSettings
 from oceanvar.variational.assimilators import Assimilator
 
-Record = dict[str, float]
+Record = dict[str, Any]
+
+OnBetter = Callable[[list[Record]], None]
+"""What is done with the records after each epoch whose weights are the best so far."""
 
 
 class Samples(Protocol):
@@ -44,15 +48,16 @@ class _Whole:
 
 
 class _Objective(nn.Module):
-    """The loss as a module, so that a wrapper for several processes sees one forward call."""
+    """Loss and error as a module, so that a wrapper for several processes sees one call; validation sums in `eval`."""
 
     def __init__(self, assimilator: Assimilator, weights: LossWeights):
         super().__init__()
         self.assimilator = assimilator
         self.weights = weights
 
-    def forward(self, batch: _Whole, n_steps: int) -> tuple[Tensor, Tensor]:
-        return training_loss(self.assimilator, batch.sample, self.weights, n_steps)
+    def forward(self, batch: _Whole, n_steps: int) -> tuple[Tensor, Tensor] | Tensor:
+        asked = training_loss if self.training else validation_sums
+        return asked(self.assimilator, batch.sample, self.weights, n_steps)
 
 
 def train(
@@ -63,6 +68,7 @@ def train(
     folder: Path | None = None,
     resume: bool = False,
     progress: bool = False,
+    on_better: OnBetter | None = None,
 ) -> list[Record]:
     """Train an assimilator in place; it ends with the weights of the best validation loss.
 
@@ -82,11 +88,15 @@ def train(
         Continue from ``last.ckpt`` where there is one; the weights end as those of an unbroken run.
     progress : bool
         Show a bar with loss and time left.
+    on_better : callable, optional
+        Called with the records after each epoch whose weights are the best so far, while the assimilator has them; by
+        the first process only.
 
     Returns
     -------
     list of dict
-        One record per epoch.
+        One record per epoch: loss, validation_loss, errors (root mean square errors of validation, by variable,
+        normalised units), learning_rate, n_steps, seconds.
     """
     kind, _, number = settings.device.partition(":")
     fabric = Fabric(
@@ -104,6 +114,7 @@ def train(
         folder=folder,
         resume=resume,
         progress=progress,
+        on_better=on_better,
     )
     weights, records = (
         job(fabric) if settings.n_processes == 1 else fabric.launch(partial(_one_of_several, job))
@@ -130,6 +141,7 @@ def _run(
     folder: Path | None,
     resume: bool,
     progress: bool,
+    on_better: OnBetter | None,
 ) -> tuple[dict[str, np.ndarray], list[Record]]:
     optimizer = _optimizer(assimilator, settings)
     model, optimizer = fabric.setup(_Objective(assimilator, settings.weights), optimizer)
@@ -145,8 +157,11 @@ def _run(
     for epoch in bar:
         if _is_over(records, settings):
             break
-        record = _epoch(fabric, model, optimizer, training, settings, epoch)
-        record["validation_loss"] = _validate(fabric, model, validation, record["n_steps"])
+        began = time.perf_counter()
+        record = _epoch(fabric, model, optimizer, training, settings, records)
+        record |= _validate(fabric, model, validation, record["n_steps"])
+        # The same in all processes: the learning rate may depend on it.
+        record["seconds"] = _mean(fabric, [torch.tensor(time.perf_counter() - began, device=fabric.device)])
         if not math.isfinite(record["loss"]):
             raise DivergenceError(
                 f"the training loss became {record['loss']} in epoch {epoch}: "
@@ -155,6 +170,8 @@ def _run(
         records.append(record)
         if validation is None or record["validation_loss"] <= _lowest(records):
             best = _weights(assimilator)
+            if on_better is not None and fabric.global_rank == 0:
+                on_better(records)
         bar.set_postfix(loss=f"{record['loss']:.3g}", validation=f"{record['validation_loss']:.3g}")
         if folder is not None and fabric.global_rank == 0:
             _checkpoint(folder, assimilator, optimizer, records, best, settings)
@@ -182,17 +199,17 @@ def _epoch(
     optimizer: Any,
     training: Samples,
     settings: TrainingSettings,
-    epoch: int,
+    records: list[Record],
 ) -> Record:
     model.train()
-    began = time.perf_counter()
+    epoch = len(records)
+    begin, end = settings.progress(epoch, [each["seconds"] for each in records])
     n_steps = settings.solver_steps(epoch, model.assimilator.n_steps)
     n_batches = training.n_batches(fabric.world_size)
     losses = []
     for i, sample in enumerate(training.batches(epoch, fabric.global_rank, fabric.world_size)):
-        done = epoch * n_batches + i
-        rate = settings.learning_rate * min(1.0, (done + 1) / settings.n_warmup)
-        rate *= SCHEDULES[settings.schedule](done / (settings.n_epochs * n_batches))
+        rate = settings.learning_rate * min(1.0, (epoch * n_batches + i + 1) / settings.n_warmup)
+        rate *= SCHEDULES[settings.schedule](begin + (end - begin) * i / n_batches)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         optimizer.zero_grad()
@@ -201,22 +218,20 @@ def _epoch(
         fabric.clip_gradients(model, optimizer, max_norm=settings.clip, error_if_nonfinite=False)
         optimizer.step()
         losses.append(error)
-    return {
-        "loss": _mean(fabric, losses),
-        "learning_rate": rate,
-        "n_steps": n_steps,
-        "seconds": time.perf_counter() - began,
-    }
+    return {"loss": _mean(fabric, losses), "learning_rate": rate, "n_steps": n_steps}
 
 
-def _validate(fabric: Fabric, model: Any, validation: Samples | None, n_steps: float) -> float:
-    """Mean square error on the validation windows, normalised units; NaN without validation."""
+def _validate(fabric: Fabric, model: Any, validation: Samples | None, n_steps: int) -> Record:
+    """Mean square error on the validation windows, and its root for each variable; NaN without validation."""
     if validation is None:
-        return math.nan
+        return {"validation_loss": math.nan, "errors": []}
     model.eval()
     with torch.no_grad():
         batches = validation.batches(0, fabric.global_rank, fabric.world_size)
-        return _mean(fabric, [model(_to(sample, fabric.device), int(n_steps))[1] for sample in batches])
+        sums = sum(model(_to(sample, fabric.device), n_steps) for sample in batches)
+    squares, weights = fabric.all_reduce(sums, reduce_op="sum").tolist()  # type: ignore[union-attr]
+    means = [square / weight if weight else math.nan for square, weight in zip(squares, weights, strict=True)]
+    return {"validation_loss": means[0], "errors": [math.sqrt(each) for each in means[1:]]}
 
 
 def _to(sample: Sample, device: torch.device) -> _Whole:
@@ -240,7 +255,9 @@ def _lowest(records: list[Record]) -> float:
 
 
 def _is_over(records: list[Record], settings: TrainingSettings) -> bool:
-    """Early stopping: no better validation loss for `patience` epochs with the final number of iterations."""
+    """Whether the budget is spent, or no validation loss got better for `patience` epochs with the final iterations."""
+    if settings.is_spent([each["seconds"] for each in records]):
+        return True
     if settings.patience is None or not records:
         return False
     losses = _losses(records, settings.solver_steps(settings.n_epochs - 1, int(records[-1]["n_steps"])))
@@ -257,7 +274,8 @@ def _weights(assimilator: Assimilator) -> dict[str, Tensor]:
 
 
 def _fingerprint(settings: TrainingSettings) -> str:
-    return str(settings)
+    """What a resumed run must share; one that its budget has ended may go on with more."""
+    return str(replace(settings, budget=None))
 
 
 def _checkpoint(

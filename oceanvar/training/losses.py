@@ -19,7 +19,8 @@ OF_STATE = "state"
 class Sample(NamedTuple):
     """A batch of training windows.
 
-    `truth` is ``(B, V, T, *S)``, normalised, 0 where `known` is 0 (land, gaps of the truth).
+    `truth` is ``(B, V, T, *S)``, normalised, 0 where `known` is 0 (land, gaps of the truth). Elsewhere `known` is 1, or
+    the weight of what is known with errors: 1 / (error variance).
     """
 
     truth: Tensor
@@ -95,6 +96,26 @@ def training_loss(
     return loss, error.detach()
 
 
+def validation_sums(assimilator: Assimilator, sample: Sample, weights: LossWeights, n_steps: int) -> Tensor:
+    """Sums from which errors over many batches follow.
+
+    Returns
+    -------
+    Tensor
+        ``(2, 1 + V)``: squares and their weights, of the error that is the loss of validation, then of that of each
+        variable, where every known point has the weight 1. ``(2, 1)`` where nothing is assimilated in training.
+    """
+    if not weights.are_of_analyses:
+        error = training_loss(assimilator, sample, weights, n_steps)[1].double()
+        return torch.stack((error, torch.ones_like(error)))[:, None]
+    obs, _ = _sampled(assimilator, sample.obs)
+    squares = (assimilator(obs, n_steps) - sample.truth).square().double()
+    known = sample.known.double()
+    others = [axis for axis in range(squares.ndim) if axis != 1]
+    each = torch.stack(((squares * (known > 0)).sum(others), (known > 0).sum(others)))
+    return torch.cat((torch.stack(((squares * known).sum(), known.sum()))[:, None], each), dim=1)
+
+
 def _loss_of_truth(assimilator: Assimilator, sample: Sample, weights: LossWeights) -> Tensor:
     """Part of the loss that asks of the priors what they make of true states."""
     loss = sample.truth.new_zeros(())
@@ -133,5 +154,5 @@ def _projection(term: PriorTerm, state: Tensor, sample: Sample) -> Tensor:
 
 
 def mean_square(x: Tensor, known: Tensor) -> Tensor:
-    """Mean of squares over the known points of a batch."""
-    return (x.square() * known).sum() / torch.clamp(known.sum(), min=1)
+    """Weighted mean of squares over the known points of a batch; 0 where there are none."""
+    return (x.square() * known).sum() / known.sum().clamp(min=torch.finfo(known.dtype).tiny)

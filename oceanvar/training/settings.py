@@ -1,8 +1,11 @@
 """Choices of a training run."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+
+import pandas as pd
 
 from oceanvar.errors import ConfigError
 from oceanvar.options import check_choice, check_device
@@ -32,7 +35,7 @@ class TrainingSettings:
     Parameters
     ----------
     n_epochs : int
-        Passes through the training samples.
+        Passes through the training samples; with a budget, at most.
     batch_size : int
         Windows per step (per process).
     learning_rate : float
@@ -50,6 +53,9 @@ class TrainingSettings:
     patience : int, optional
         Stop after this many epochs with the final number of iterations without a better validation loss.
         Default: never.
+    budget : str or timedelta, optional
+        Time that training may take, as pandas writes it: "20min", "1.5h". No epoch begins that would end later, by
+        the time that the one before took, and the learning rate has fallen by then. Default: no limit.
     weights : LossWeights
         Weights of the parts of the loss.
     precision : {"float32", "bfloat16"}
@@ -76,6 +82,7 @@ class TrainingSettings:
     n_steps: Mapping[int, int] = field(default_factory=dict)
     clip: float = 1.0
     patience: int | None = None
+    budget: str | timedelta | None = None
     weights: LossWeights = field(default_factory=LossWeights)
     precision: str = "float32"
     device: str = "auto"
@@ -93,6 +100,8 @@ class TrainingSettings:
             _check_whole(name, getattr(self, name), least)
         if self.patience is not None:
             _check_whole("patience", self.patience, 1)
+        if self.budget is not None:
+            object.__setattr__(self, "budget", _duration(self.budget))
         for name in ("learning_rate", "clip"):
             _check_number(name, getattr(self, name), above=0.0)
         _check_number("prior_rate", self.prior_rate)
@@ -108,10 +117,41 @@ class TrainingSettings:
         if self.n_processes > 1 and ":" in self.device:
             raise ConfigError(f"{self.n_processes} processes cannot share {self.device!r}: use device='cuda'")
 
+    def is_spent(self, seconds: Sequence[float]) -> bool:
+        """Whether one more epoch exceeds the budget, after epochs that took so long."""
+        limit = self._limit
+        return limit is not None and bool(seconds) and sum(seconds) + seconds[-1] > limit
+
+    def progress(self, epoch: int, seconds: Sequence[float]) -> tuple[float, float]:
+        """Progress of the schedule at the beginning and the end of an epoch, after epochs that took so long."""
+        begin, end, limit = epoch / self.n_epochs, (epoch + 1) / self.n_epochs, self._limit
+        if limit is None:
+            return begin, end
+        spent, coming = sum(seconds), seconds[-1] if seconds else 0.0
+        return max(begin, min(1.0, spent / limit)), max(end, min(1.0, (spent + coming) / limit))
+
+    @property
+    def _limit(self) -> float | None:
+        return self.budget.total_seconds() if isinstance(self.budget, timedelta) else None
+
     def solver_steps(self, epoch: int, default: int) -> int:
         """Solver iterations in an epoch."""
         begun = [first for first in self.n_steps if first <= epoch]
         return self.n_steps[max(begun)] if begun else default
+
+
+def _duration(budget: object) -> timedelta:
+    try:
+        # Pandas takes a number without unit for nanoseconds.
+        has_unit = isinstance(budget, timedelta) or any(each.isalpha() or each == ":" for each in str(budget))
+        seconds = pd.Timedelta(budget).total_seconds() if has_unit else 0.0
+    except (ValueError, TypeError):
+        seconds = 0.0
+    if not seconds > 0:
+        raise ConfigError(
+            f'budget must be a time above 0 with its unit, as "20min" or "1.5h", got {budget!r}'
+        )
+    return timedelta(seconds=seconds)
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

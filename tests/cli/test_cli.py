@@ -393,6 +393,29 @@ def test_train_goes_on_from_a_model_with_given_observations(training):
     assert load(training.parent / "on.varnet").state_space.mean is not None
 
 
+@pytest.mark.parametrize("withhold", ["", 'withhold = {sampler = "WholePasses", share = 0.5}\n'])
+def test_train_on_observations_alone(training, withhold):
+    gappy({"time": 30, "lat": 18, "lon": 20}, fraction=0.4).to_netcdf(training.parent / "obs.nc")
+    training.write_text(
+        f'[data]\nobservations = "obs.nc"\nvariables = ["ssh"]\nin_memory = false\n{withhold}'
+        "validation = {share = 0.2, size = {time = 3}}\n"
+        '[state]\ndims = ["time", "lat", "lon"]\npatch = {time = 5, lat = 16, lon = 16}\n'
+        "[model]\nn_steps = 1\nn_features = 2\nn_hidden = 2\n"
+        '[training]\nbudget = "1us"\nn_samples = 2\nbatch_size = 2\n'
+    )
+    result = run("train", training)
+    assert result.exit_code == 0, result.output
+    assert load(training.with_suffix(".varnet")).provenance["training"]["n_epochs"] == 1
+    text = training.read_text()
+    training.write_text(
+        text.replace("[data]\n", '[data]\ntruth = "obs.nc"\nwithhold = {sampler = "WholePasses"}\n', 1)
+    )
+    if not withhold:
+        assert_failed(run("train", training, "--overwrite"), "leave one of them out")
+    training.write_text(text.replace('"obs.nc"', '{sampler = "RandomFraction", fraction = 0.1}'))
+    assert_failed(run("train", training, "--overwrite"), "observes a truth, and there is none")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "texts"),
     [
