@@ -69,7 +69,7 @@ def interpolated(roots: Sequence[Root], weights: Tensor, values: Tensor, n_steps
     """
     residual = direction = _to_noise(roots, weights * values)
     solution, square = torch.zeros_like(residual), residual.square().sum()
-    basis = [ratio(residual, square.sqrt())]
+    basis = [_unit(residual, square)]
     for _ in range(n_steps):
         image = direction + _to_noise(roots, weights * _to_grid(roots, direction))
         step = ratio(square, (direction * image).sum())
@@ -77,9 +77,14 @@ def interpolated(roots: Sequence[Root], weights: Tensor, values: Tensor, n_steps
         for each in basis:
             residual = residual - (each * residual).sum() * each
         before, square = square, residual.square().sum()
-        basis.append(ratio(residual, square.sqrt()))
+        basis.append(_unit(residual, square))
         direction = residual + ratio(square, before) * direction
     return _to_grid(roots, solution)
+
+
+def _unit(noise: Tensor, square: Tensor) -> Tensor:
+    """Noise over its length; 0 where it is 0, with a derivative."""
+    return noise / square.clamp(min=torch.finfo(noise.dtype).tiny).sqrt()
 
 
 def _to_grid(roots: Sequence[Root], noise: Tensor) -> Tensor:
