@@ -15,10 +15,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oceanvar.archive.appending import extend
 from oceanvar.archive.cluster import TOKEN, ClusterTeam
 from oceanvar.archive.contents import faults
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
-from oceanvar.archive.outputs import check_free, completed, damaged, record_of, replace_output, run_folder
+from oceanvar.archive.outputs import (
+    APPEND,
+    check_free,
+    completed,
+    damaged,
+    record_of,
+    replace_output,
+    run_folder,
+)
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
@@ -42,6 +51,7 @@ def assimilate_archive(
     output: str | Path,
     *,
     resume: bool = False,
+    append: bool = False,
     verify: bool = False,
     overwrite: bool = False,
     skip_bad: bool = False,
@@ -80,8 +90,12 @@ def assimilate_archive(
         Continue a run that was broken off, if there is one, to the result of an uninterrupted run, bit by bit.
         Model, options, input files and device must be the same. Of what is finished the files are looked at: those
         that are missing or have another size are computed anew, in an output that such a run has completed too.
+    append : bool
+        Make an output that later files extend, or extend one: times that new, late or replaced files can reach are
+        solved again, all others keep their bits, and the result is that of a run over all files, bit by bit. A
+        variable ``status`` says which times no later one can change. Goes on after an interruption too.
     verify : bool
-        With `resume`: read these files, and compute those anew that have been altered.
+        With `resume` or `append`: read these files, and compute those anew that have been altered.
     overwrite : bool
         Replace an existing output, when the new one is complete; and what a run which was
         broken off left behind (with `resume`: only where it cannot be continued).
@@ -142,13 +156,18 @@ def assimilate_archive(
     given, sources = Path(output), find_sources(paths, group)
     output = given.absolute()
     storage = Storage(
-        None if output.suffix == ".zarr" else period, chunks or {}, shards or {}, compression, packing or {}
+        None if output.suffix == ".zarr" else period,
+        chunks or {},
+        shards or {},
+        compression,
+        packing or {},
+        append,
     )
     _check_name(given, [file for files in sources.values() for file in files], period)
-    if not resume:
+    if not (resume or append):
         check_free(output, overwrite)
     folder = run_folder(output)
-    _check_begun(folder, resume or overwrite)
+    _check_begun(folder, resume, append, overwrite)
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
     index = index_sources(sources, space, choices, preprocess, folder / INDEX, skip_bad)
@@ -156,8 +175,11 @@ def assimilate_archive(
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)
     description["device"] = team.device
-    description["threads"] = (_threads_of(folder) if resume else None) or team.n_threads
+    description["threads"] = (_threads_of(folder) if resume or append else None) or team.n_threads
     run.use_threads(description["threads"])
+    if append:
+        extend(output, run, description, verify=verify, overwrite=overwrite, progress=progress, team=team)
+        return given
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
             manifest = completed(output)
@@ -169,6 +191,7 @@ def assimilate_archive(
             check_free(output, overwrite)
     with locked(folder):
         check_free(output, overwrite)  # again: another job may have ended meanwhile
+        shutil.rmtree(folder / APPEND, ignore_errors=True)
         _work(run, _begun(run.writer, description, resume, verify, overwrite), progress, team)
         replace_output(output, run.writer.folder)
         (folder / LOCK).unlink()
@@ -214,8 +237,19 @@ def _check_name(output: Path, files: list[AbstractSource], period: str) -> None:
         raise StoreError(f"the output {str(output)!r} holds the observations: choose another name")
 
 
-def _check_begun(folder: Path, allowed: bool) -> None:
-    if allowed or not folder.is_dir() or {each.name for each in folder.iterdir()} <= {INDEX}:
+def _check_begun(folder: Path, resume: bool, append: bool, overwrite: bool) -> None:
+    if (folder / APPEND).is_dir() and not (append or overwrite):
+        raise StoreError(
+            f"{str(folder)!r} holds a run with append that was broken off or is still at work: go on with append=True "
+            "(--append), or overwrite to start anew"
+        )
+    if (
+        resume
+        or append
+        or overwrite
+        or not folder.is_dir()
+        or {each.name for each in folder.iterdir()} <= {INDEX}
+    ):
         return
     manifest = Manifest.read(folder / MANIFEST)
     is_over = manifest is not None and manifest.summary is not None
@@ -229,7 +263,7 @@ def _check_begun(folder: Path, allowed: bool) -> None:
 def _threads_of(folder: Path) -> int | None:
     """Threads of the run that was begun there, to which it keeps: with others the last digits would differ."""
     with suppress(OceanVarError):  # what is wrong with a record is told when the run goes on
-        manifest = Manifest.read(folder / MANIFEST)
+        manifest = Manifest.read(folder / APPEND / MANIFEST) or Manifest.read(folder / MANIFEST)
         return None if manifest is None else manifest.run.get("threads")
     return None
 
@@ -240,6 +274,8 @@ def _is_completed(output: Path, description: Mapping[str, Any], overwrite: bool)
         manifest = completed(output)
         if manifest is None:
             return False
+        if manifest.run.get("append"):
+            raise StoreError(f"the output {str(output)!r} was made with append=True (--append): go on so")
         manifest.check_same(description, f"the output {str(output)!r}")
     except OceanVarError:
         if overwrite:
