@@ -8,7 +8,8 @@ the record: readers see the old analysis or the new one.
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from oceanvar.archive.contents import faults
 from oceanvar.archive.growth import Base, Growth, check_grown, grown
 from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, digest, locked
-from oceanvar.archive.outputs import APPEND, check_free, completed, record_of, run_folder
+from oceanvar.archive.outputs import APPEND, check_free, completed, record_of, record_of_append, run_folder
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.runs import AbstractTeam, ArchiveRun
 from oceanvar.archive.storage import Storage
@@ -82,7 +83,7 @@ def settle(output: Path) -> None:
     """
     folder = run_folder(output)
     inner = folder / APPEND
-    manifest = Manifest.read(inner / MANIFEST)
+    manifest = record_of_append(output)
     if manifest is None or manifest.summary is None:
         return
     if (inner / output.name).exists():
@@ -131,7 +132,7 @@ def extend(
         As `oceanvar.archive.jobs.assimilate_archive`.
     """
     folder = run_folder(output)
-    with locked(folder):
+    with locked(folder), _told(folder):
         for left in folder.glob(f"{APPEND}.*"):
             shutil.rmtree(left)
         settle(output)
@@ -144,9 +145,26 @@ def extend(
         (folder / LOCK).unlink()
 
 
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say where it was that the system refused something: a full disk, no permission."""
+    try:
+        yield
+    except OceanVarError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"cannot write in {str(folder)!r} or beside it: {error}; what there was is kept, run it again to go on"
+        ) from error
+
+
 def _check_place(output: Path, overwrite: bool) -> None:
     """Demand that there is no other run, broken off, and nothing that no run has made."""
     data = run_folder(output) / output.name
+    if output.is_symlink():
+        raise StoreError(
+            f"{str(output)!r} is a link, whose place a longer output would take: give what it leads to"
+        )
     if data.exists() and not overwrite:
         raise StoreError(
             f"{str(data.parent)!r} holds a run without append that was broken off: resume it so, or overwrite it"
@@ -180,7 +198,7 @@ def bases_of(output: Path, description: Mapping[str, Any], dim: str, overwrite: 
         If it has another model.
     """
     inner = run_folder(output) / APPEND
-    done, begun = completed(output), Manifest.read(inner / MANIFEST)
+    done, begun = completed(output), record_of_append(output)
     if done is None and output.exists() and not overwrite:
         raise StoreError(
             f"{str(output)!r} has no record of a complete run, and cannot be extended: overwrite it"

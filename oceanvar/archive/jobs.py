@@ -25,6 +25,7 @@ from oceanvar.archive.outputs import (
     completed,
     damaged,
     record_of,
+    record_of_append,
     replace_output,
     run_folder,
 )
@@ -175,7 +176,7 @@ def assimilate_archive(
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)
     description["device"] = team.device
-    description["threads"] = (_threads_of(folder) if resume or append else None) or team.n_threads
+    description["threads"] = (_threads_of(output) if resume or append else None) or team.n_threads
     run.use_threads(description["threads"])
     if append:
         extend(output, run, description, verify=verify, overwrite=overwrite, progress=progress, team=team)
@@ -212,8 +213,9 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        n_files, skipped (files left out, and why), n_units, n_patches, n_patches_again (solved once more: at boundaries
-        between workers, or because of a resume), n_resumes, n_cells, n_missing (cells that are NaN),
+        n_files, skipped (files left out, and why), n_units, n_units_kept (those that an append has left as they were),
+        n_patches, n_patches_again (solved once more: at boundaries between workers, because of a resume, or to append
+        to what they had reached before), n_resumes, n_cells, n_missing (cells that are NaN),
         n_unhealthy (cells whose health is above 1.15; None without diagnostics), n_times, n_times_unobserved (times
         without any observation), files_unobserved (files without any) and seconds (reading, solving, writing: at
         the same time; of all workers together).
@@ -260,10 +262,10 @@ def _check_begun(folder: Path, resume: bool, append: bool, overwrite: bool) -> N
         )
 
 
-def _threads_of(folder: Path) -> int | None:
+def _threads_of(output: Path) -> int | None:
     """Threads of the run that was begun there, to which it keeps: with others the last digits would differ."""
     with suppress(OceanVarError):  # what is wrong with a record is told when the run goes on
-        manifest = Manifest.read(folder / APPEND / MANIFEST) or Manifest.read(folder / MANIFEST)
+        manifest = record_of_append(output) or Manifest.read(run_folder(output) / MANIFEST)
         return None if manifest is None else manifest.run.get("threads")
     return None
 

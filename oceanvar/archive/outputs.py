@@ -33,12 +33,19 @@ def run_folder(output: str | Path) -> Path:
 def completed(output: Path) -> Manifest | None:
     """Read the record of the run that made an output, if there is one and it is over."""
     folder = run_folder(output)
-    manifest = Manifest.read(folder / APPEND / MANIFEST)
+    manifest = record_of_append(output)
     if manifest is None or manifest.summary is None or (folder / APPEND / output.name).exists():
         manifest = Manifest.read(folder / MANIFEST)
     # Else a kill came after an extended output had got its place, and before its record had.
     is_over = manifest is not None and manifest.summary is not None
     return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
+
+
+def record_of_append(output: Path) -> Manifest | None:
+    """Read the record of an append that is at work or was broken off; one that is damaged is none: it is begun anew."""
+    with suppress(StoreError):
+        return Manifest.read(run_folder(output) / APPEND / MANIFEST)
+    return None
 
 
 def record_of(output: Path) -> tuple[Manifest, dict[str, Any]]:
@@ -65,7 +72,7 @@ def in_flight(output: str | Path) -> list[str]:
         Output of `assimilate_archive`.
     """
     output = Path(output)
-    manifest = Manifest.read(run_folder(output) / APPEND / MANIFEST)
+    manifest = record_of_append(output)
     if manifest is None or not (run_folder(output) / APPEND / output.name).exists():
         return []
     return list(next(record["begun"] for record in manifest.records if "begun" in record))
