@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _OLD = "replaced"
 """Name in that folder of the output that is replaced, until it is removed."""
 
-_NOT_PLANNED = {"taper", "background", "mask", "diagnostics", "fields", "device", "threads", "packing"}
+_NOT_PLANNED = {"taper", "background", "mask", "diagnostics", "fields", "device", "threads"}
 """What a plan of an append takes from the record, for it is not asked."""
 
 

@@ -120,10 +120,12 @@ def grown(bases: Sequence[Base], run: ArchiveRun, description: Mapping[str, Any]
             first, stop = run.writer.bounds[unit : unit + 2]
             # Times behind the end of what is there are changed too.
             changed = first + np.flatnonzero(is_changed[first:stop])
+            is_part = base.is_whole and 0 < len(changed) < stop - first
             has_these = record["n_times"] == stop - first and record["times"] == run.writer.times(unit)
             if not len(changed) and has_these:
                 kept[unit] = Kept(base.folder, {**record, "seconds": {}})
-            elif base.is_whole and 0 < len(changed) < stop - first:
+            # What is altered in the files of a part would be copied, or end the run.
+            elif is_part and not faults(base.folder, record["files"], deep=True):
                 parts[unit] = Part((int(changed[0]), int(changed[-1]) + 1), base.folder, record)
     return Growth(kept, {unit: part for unit, part in parts.items() if unit not in kept})
 

@@ -99,7 +99,7 @@ def assimilate_archive(
         With `resume` or `append`: read these files, and compute those anew that have been altered.
     overwrite : bool
         Replace an existing output, when the new one is complete; and what a run which was
-        broken off left behind (with `resume`: only where it cannot be continued).
+        broken off left behind (with `resume`: only where it cannot be continued; with `append`: extended).
     skip_bad : bool
         Go on without files that cannot be used; the record of the run and its summary name them.
     period : {"month", "day", "year"}
@@ -140,7 +140,7 @@ def assimilate_archive(
     ------
     StoreError
         If files of the archive cannot be used (all are listed), the output exists or cannot be written,
-        another job writes it, or the run to resume is another one (what differs is named).
+        another job writes it, or the run to resume, or to append to, is another one (what differs is named).
     ModelMismatchError
         If the run to resume had another model.
     StoppedError
@@ -245,13 +245,8 @@ def _check_begun(folder: Path, resume: bool, append: bool, overwrite: bool) -> N
             f"{str(folder)!r} holds a run with append that was broken off or is still at work: go on with append=True "
             "(--append), or overwrite to start anew"
         )
-    if (
-        resume
-        or append
-        or overwrite
-        or not folder.is_dir()
-        or {each.name for each in folder.iterdir()} <= {INDEX}
-    ):
+    is_allowed = resume or append or overwrite
+    if is_allowed or not folder.is_dir() or {each.name for each in folder.iterdir()} <= {INDEX}:
         return
     manifest = Manifest.read(folder / MANIFEST)
     is_over = manifest is not None and manifest.summary is not None

@@ -19,7 +19,6 @@ from oceanvar.errors import OceanVarError, StoreError
 MARK = "oceanvar_record"
 """Attribute of an analysis that says where the record of its run is kept, relative to where it lies."""
 
-
 APPEND = "append"
 """Folder in that of a run in which an analysis is extended, beside the one that readers see."""
 

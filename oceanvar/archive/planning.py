@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def lasting(options: Options, space: StateSpace) -> Options:
 
 
 def _with_short_groups(setup: Setup) -> Setup:
-    """Batches of patches that begin at one time: where later ones would join a batch, its times could still change."""
+    """Patches that begin at one time share batches, and no others: those that later ones join could still change."""
     n_most = time_stream(setup).n_per_start
     return replace(setup, job=replace(setup.job, batch_size=min(setup.job.batch_size, n_most)))
 
@@ -200,11 +201,11 @@ def _chunk_sizes(storage: Storage, default: Mapping[str, int], setup: Setup) -> 
         found[dim] = int(blocks[0])
     dim = setup.space.dims[0]
     if storage.grows and dim in chunks:
-        if not isinstance(chunks[dim], int) or chunks[dim] < 1:
+        if not isinstance(chunks[dim], Integral) or chunks[dim] < 1:
             raise PatchError(
                 f"chunks along {dim!r} are {chunks[dim]!r}: an output that grows needs a number of them"
             )
-        found[dim] = chunks[dim]
+        found[dim] = int(chunks[dim])
     return found
 
 

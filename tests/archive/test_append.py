@@ -279,15 +279,29 @@ def test_a_first_run_goes_on_with_what_it_has_though_there_are_more_files(
     assert_same_bits(output, run(tmp_path / "scratch" / name))
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@few_layouts
+def test_altered_files_are_not_extended(layout, made, long_obs, tmp_path):
+    """Of those that are rewritten with some times as they were; the others are read with verify=True."""
+    output, run = made
+    flip_a_bit(output / sorted(data_files(output))[-1])
+    write_days(long_obs, tmp_path / "obs", 35, 36)
+    run()
+    assert_same_bits(output, from_scratch(made))
+
+
 @few_layouts
 def test_damaged_units_of_an_output_are_solved_again(layout, made, monkeypatch):
     output, run = made
     right = whole(output)
     victims = sorted(data_files(output))
     (output / victims[0]).unlink()
-    content = bytearray((output / victims[1]).read_bytes())
-    content[len(content) // 2] ^= 4
-    (output / victims[1]).write_bytes(content)
+    flip_a_bit(output / victims[1])
     counts = count_solves(monkeypatch)
     run()
     assert 0 < len(counts) <= 17
