@@ -54,6 +54,10 @@ class AbstractIndex(ABC):
         """Name the files all of whose rows are among `rows`."""
 
     @abstractmethod
+    def spans(self) -> dict[str, list[int]]:
+        """Number of the archive of each file, by its full name, its first row, and the end of its rows."""
+
+    @abstractmethod
     def reader(self) -> "Reader":
         """Give what reads rows."""
 
@@ -85,7 +89,7 @@ class AbstractIndex(ABC):
         reader, n_rows, step = (
             self.reader(),
             self.layout.sizes[self.dim],
-            _rows_at_once(self.layout, self.dim),
+            rows_at_once(self.layout, self.dim),
         )
         try:
             parts = (reader.read(i, min(i + step, n_rows)).obs for i in range(0, n_rows, step))
@@ -113,7 +117,7 @@ class Reader(Protocol):
         """Close what is open."""
 
 
-def _rows_at_once(layout: xr.Dataset, dim: str) -> int:
+def rows_at_once(layout: xr.Dataset, dim: str) -> int:
     """Rows of all variables that fit into one block."""
     row = sum(
         each.nbytes // max(1, each.sizes[dim]) for each in layout.data_vars.values() if dim in each.dims

@@ -15,10 +15,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from oceanvar.archive.appending import extend
 from oceanvar.archive.cluster import TOKEN, ClusterTeam
 from oceanvar.archive.contents import faults
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
-from oceanvar.archive.outputs import check_free, completed, damaged, record_of, replace_output, run_folder
+from oceanvar.archive.outputs import (
+    APPEND,
+    check_free,
+    completed,
+    damaged,
+    record_of,
+    record_of_append,
+    replace_output,
+    run_folder,
+)
 from oceanvar.archive.planning import plan_run
 from oceanvar.archive.preprocessing import Preprocess
 from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
@@ -42,6 +52,7 @@ def assimilate_archive(
     output: str | Path,
     *,
     resume: bool = False,
+    append: bool = False,
     verify: bool = False,
     overwrite: bool = False,
     skip_bad: bool = False,
@@ -80,11 +91,15 @@ def assimilate_archive(
         Continue a run that was broken off, if there is one, to the result of an uninterrupted run, bit by bit.
         Model, options, input files and device must be the same. Of what is finished the files are looked at: those
         that are missing or have another size are computed anew, in an output that such a run has completed too.
+    append : bool
+        Make an output that later files extend, or extend one: times that new, late or replaced files can reach are
+        solved again, all others keep their bits, and the result is that of a run over all files, bit by bit. A
+        variable ``status`` says which times no later one can change. Goes on after an interruption too.
     verify : bool
-        With `resume`: read these files, and compute those anew that have been altered.
+        With `resume` or `append`: read these files, and compute those anew that have been altered.
     overwrite : bool
         Replace an existing output, when the new one is complete; and what a run which was
-        broken off left behind (with `resume`: only where it cannot be continued).
+        broken off left behind (with `resume`: only where it cannot be continued; with `append`: extended).
     skip_bad : bool
         Go on without files that cannot be used; the record of the run and its summary name them.
     period : {"month", "day", "year"}
@@ -125,7 +140,7 @@ def assimilate_archive(
     ------
     StoreError
         If files of the archive cannot be used (all are listed), the output exists or cannot be written,
-        another job writes it, or the run to resume is another one (what differs is named).
+        another job writes it, or the run to resume, or to append to, is another one (what differs is named).
     ModelMismatchError
         If the run to resume had another model.
     StoppedError
@@ -142,13 +157,18 @@ def assimilate_archive(
     given, sources = Path(output), find_sources(paths, group)
     output = given.absolute()
     storage = Storage(
-        None if output.suffix == ".zarr" else period, chunks or {}, shards or {}, compression, packing or {}
+        None if output.suffix == ".zarr" else period,
+        chunks or {},
+        shards or {},
+        compression,
+        packing or {},
+        append,
     )
     _check_name(given, [file for files in sources.values() for file in files], period)
-    if not resume:
+    if not (resume or append):
         check_free(output, overwrite)
     folder = run_folder(output)
-    _check_begun(folder, resume or overwrite)
+    _check_begun(folder, resume, append, overwrite)
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
     index = index_sources(sources, space, choices, preprocess, folder / INDEX, skip_bad)
@@ -156,8 +176,11 @@ def assimilate_archive(
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)
     description["device"] = team.device
-    description["threads"] = (_threads_of(folder) if resume else None) or team.n_threads
+    description["threads"] = (_threads_of(output) if resume or append else None) or team.n_threads
     run.use_threads(description["threads"])
+    if append:
+        extend(output, run, description, verify=verify, overwrite=overwrite, progress=progress, team=team)
+        return given
     if resume and os.path.lexists(output):
         if _is_completed(output, description, overwrite):
             manifest = completed(output)
@@ -169,6 +192,7 @@ def assimilate_archive(
             check_free(output, overwrite)
     with locked(folder):
         check_free(output, overwrite)  # again: another job may have ended meanwhile
+        shutil.rmtree(folder / APPEND, ignore_errors=True)
         _work(run, _begun(run.writer, description, resume, verify, overwrite), progress, team)
         replace_output(output, run.writer.folder)
         (folder / LOCK).unlink()
@@ -189,8 +213,9 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        n_files, skipped (files left out, and why), n_units, n_patches, n_patches_again (solved once more: at boundaries
-        between workers, or because of a resume), n_resumes, n_cells, n_missing (cells that are NaN),
+        n_files, skipped (files left out, and why), n_units, n_units_kept (those that an append has left as they were),
+        n_patches, n_patches_again (solved once more: at boundaries between workers, because of a resume, or to append
+        to what they had reached before), n_resumes, n_cells, n_missing (cells that are NaN),
         n_unhealthy (cells whose health is above 1.15; None without diagnostics), n_times, n_times_unobserved (times
         without any observation), files_unobserved (files without any) and seconds (reading, solving, writing: at
         the same time; of all workers together).
@@ -214,8 +239,14 @@ def _check_name(output: Path, files: list[AbstractSource], period: str) -> None:
         raise StoreError(f"the output {str(output)!r} holds the observations: choose another name")
 
 
-def _check_begun(folder: Path, allowed: bool) -> None:
-    if allowed or not folder.is_dir() or {each.name for each in folder.iterdir()} <= {INDEX}:
+def _check_begun(folder: Path, resume: bool, append: bool, overwrite: bool) -> None:
+    if (folder / APPEND).is_dir() and not (append or overwrite):
+        raise StoreError(
+            f"{str(folder)!r} holds a run with append that was broken off or is still at work: go on with append=True "
+            "(--append), or overwrite to start anew"
+        )
+    is_allowed = resume or append or overwrite
+    if is_allowed or not folder.is_dir() or {each.name for each in folder.iterdir()} <= {INDEX}:
         return
     manifest = Manifest.read(folder / MANIFEST)
     is_over = manifest is not None and manifest.summary is not None
@@ -226,10 +257,10 @@ def _check_begun(folder: Path, allowed: bool) -> None:
         )
 
 
-def _threads_of(folder: Path) -> int | None:
+def _threads_of(output: Path) -> int | None:
     """Threads of the run that was begun there, to which it keeps: with others the last digits would differ."""
     with suppress(OceanVarError):  # what is wrong with a record is told when the run goes on
-        manifest = Manifest.read(folder / MANIFEST)
+        manifest = record_of_append(output) or Manifest.read(run_folder(output) / MANIFEST)
         return None if manifest is None else manifest.run.get("threads")
     return None
 
@@ -240,6 +271,8 @@ def _is_completed(output: Path, description: Mapping[str, Any], overwrite: bool)
         manifest = completed(output)
         if manifest is None:
             return False
+        if manifest.run.get("append"):
+            raise StoreError(f"the output {str(output)!r} was made with append=True (--append): go on so")
         manifest.check_same(description, f"the output {str(output)!r}")
     except OceanVarError:
         if overwrite:

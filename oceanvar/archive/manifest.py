@@ -7,7 +7,7 @@ after the data it speaks of. A line that a kill cut short does not count.
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -48,11 +48,13 @@ class Manifest:
     size: int = 0
 
     @classmethod
-    def create(cls, path: Path, run: Mapping[str, Any], history: str) -> "Manifest":
-        """Begin a manifest on the disk."""
-        manifest = cls(path, _plain(run), history)
+    def create(
+        cls, path: Path, run: Mapping[str, Any], history: str, records: Iterable[Mapping[str, Any]] = ()
+    ) -> "Manifest":
+        """Begin a manifest on the disk, with lines that are known already."""
+        manifest = cls(path, _plain(run), history, [_plain(record) for record in records])
         header = {"format": FORMAT, "digest": digest(run), "run": manifest.run, "history": history}
-        manifest.size = _write(path, 0, header)
+        manifest.size = _write(path, 0, header, *manifest.records)
         return manifest
 
     @classmethod
@@ -105,6 +107,11 @@ class Manifest:
             if "summary" in record or "lost" in record:
                 return record.get("summary")
         return None
+
+    @property
+    def n_kept(self) -> int:
+        """Number of units that another run has left; see `oceanvar.archive.appending`."""
+        return next((record["n_kept"] for record in self.records if "n_kept" in record), 0)
 
     @property
     def prepared(self) -> dict[str, Any]:
@@ -186,12 +193,12 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _write(path: Path, offset: int, record: Mapping[str, Any]) -> int:
-    """Write one line at `offset`, where the whole lines end, and say where it ends."""
+def _write(path: Path, offset: int, *records: Mapping[str, Any]) -> int:
+    """Write lines at `offset`, where the whole lines end, and say where they end."""
     with path.open("r+b" if path.exists() else "wb") as stream:
         stream.truncate(offset)
         stream.seek(offset)
-        stream.write(json.dumps(record).encode() + b"\n")
+        stream.write(b"".join(json.dumps(record).encode() + b"\n" for record in records))
         stream.flush()
         os.fsync(stream.fileno())
         return stream.tell()

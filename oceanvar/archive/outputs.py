@@ -19,6 +19,9 @@ from oceanvar.errors import OceanVarError, StoreError
 MARK = "oceanvar_record"
 """Attribute of an analysis that says where the record of its run is kept, relative to where it lies."""
 
+APPEND = "append"
+"""Folder in that of a run in which an analysis is extended, beside the one that readers see."""
+
 
 def run_folder(output: str | Path) -> Path:
     """Name the folder that keeps the record of the run to an output, and the output until it is complete."""
@@ -29,9 +32,19 @@ def run_folder(output: str | Path) -> Path:
 def completed(output: Path) -> Manifest | None:
     """Read the record of the run that made an output, if there is one and it is over."""
     folder = run_folder(output)
-    manifest = Manifest.read(folder / MANIFEST)
+    manifest = record_of_append(output)
+    if manifest is None or manifest.summary is None or (folder / APPEND / output.name).exists():
+        manifest = Manifest.read(folder / MANIFEST)
+    # Else a kill came after an extended output had got its place, and before its record had.
     is_over = manifest is not None and manifest.summary is not None
     return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
+
+
+def record_of_append(output: Path) -> Manifest | None:
+    """Read the record of an append that is at work or was broken off; one that is damaged is none: it is begun anew."""
+    with suppress(StoreError):
+        return Manifest.read(run_folder(output) / APPEND / MANIFEST)
+    return None
 
 
 def record_of(output: Path) -> tuple[Manifest, dict[str, Any]]:
@@ -47,6 +60,21 @@ def record_of(output: Path) -> tuple[Manifest, dict[str, Any]]:
     if manifest is None or summary is None:
         raise StoreError(f"{str(output)!r} holds no record of a complete run ({MANIFEST})")
     return manifest, summary
+
+
+def in_flight(output: str | Path) -> list[str]:
+    """Name the units that an append is at work on, or was when it was broken off: none of them is in the output yet.
+
+    Parameters
+    ----------
+    output : path-like
+        Output of `assimilate_archive`.
+    """
+    output = Path(output)
+    manifest = record_of_append(output)
+    if manifest is None or not (run_folder(output) / APPEND / output.name).exists():
+        return []
+    return list(next(record["begun"] for record in manifest.records if "begun" in record))
 
 
 def verify(output: str | Path) -> dict[str, str]:

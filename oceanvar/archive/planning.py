@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,29 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from oceanvar.archive.fingerprints import growing_description
 from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.manifest import MANIFEST
 from oceanvar.archive.outputs import MARK
 from oceanvar.archive.reading import BLOCK_BYTES
-from oceanvar.archive.runs import ArchiveRun
+from oceanvar.archive.runs import ArchiveRun, time_stream
 from oceanvar.archive.storage import Storage
 from oceanvar.archive.writers import AbstractWriter, NetcdfWriter, ZarrWriter
 from oceanvar.errors import ConfigError, GridMismatchError, ModelMismatchError, PatchError
 from oceanvar.mapping import Setup, set_up
 from oceanvar.network.varnet import VarNet
 from oceanvar.options import Options
+from oceanvar.patching.growing import n_final
 from oceanvar.state.spaces import StateSpace
+
+STATUS = "status"
+"""Variable of an output that grows: whether later times can change the values of a time."""
+
+_STATUS_ATTRS = {
+    "long_name": "whether observations of later times can change the analysis",
+    "flag_values": np.array([0, 1], np.int8),
+    "flag_meanings": "final provisional",
+}
 
 
 def plan_run(
@@ -61,10 +73,33 @@ def plan_run(
     ConfigError, PatchError, MissingVariableError, GridMismatchError, UnitsMismatchError
         As `oceanvar.mapping.assimilate`; PatchError also if time is periodic.
     """
-    setup = set_up_on(index, model, options)
+    setup = set_up_on(index, model, lasting(options, model.state_space) if storage.grows else options)
+    if storage.grows and options.batch_size == "auto":
+        setup = _with_short_groups(setup)
     writer, target = _writer(index, setup, folder, storage)
     run = ArchiveRun(index, setup, writer, stop)
-    return run, {**_description(run), **target, **storage.description()}
+    description = {**_description(run), **target, **storage.description()}
+    return run, description | (growing_description(run) if storage.grows else {})
+
+
+def lasting(options: Options, space: StateSpace) -> Options:
+    """Options that choose patch and overlap in time, so that these do not depend on how long the record is."""
+    dim = space.dims[0]
+    if dim in options.patch or dim in options.overlap:
+        return options
+    known = space.borders.get(dim)
+    overlap = space.overlap.get(dim, 0) if known is None else known.least_overlap
+    return replace(
+        options,
+        patch={**options.patch, dim: space.patch[dim]},
+        overlap={**options.overlap, dim: overlap},
+    )
+
+
+def _with_short_groups(setup: Setup) -> Setup:
+    """Patches that begin at one time share batches, and no others: those that later ones join could still change."""
+    n_most = time_stream(setup).n_per_start
+    return replace(setup, job=replace(setup.job, batch_size=min(setup.job.batch_size, n_most)))
 
 
 def set_up_on(index: AbstractIndex, model: VarNet, options: Options) -> Setup:
@@ -111,7 +146,9 @@ def _writer(
         raise ConfigError(f"packing names {sorted(unknown)}, but the variables are {setup.space.variables}")
     template = _template(setup.given.ds, setup)
     template.attrs[MARK] = f"{folder.parent.name}/{MANIFEST}"
-    sizes = _chunk_sizes(storage.chunks, output_chunks(index.layout, setup.space), setup)
+    if storage.grows:
+        template = _with_status(template, setup, index.dim)
+    sizes = _chunk_sizes(storage, output_chunks(index.layout, setup.space), setup)
     if storage.period is not None:
         by_period = NetcdfWriter(folder, template, index.dim, storage.period, storage)
         return by_period, {"output": f"NetCDF by {storage.period}"}
@@ -137,9 +174,19 @@ def _template(layout: xr.Dataset, setup: Setup) -> xr.Dataset:
     return setup.finished(setup.labelled(xr.Variable(dims, nothing), setup.given.ds))
 
 
-def _chunk_sizes(chunks: Mapping[str, Any], default: Mapping[str, int], setup: Setup) -> dict[str, int]:
+def _with_status(template: xr.Dataset, setup: Setup, dim: str) -> xr.Dataset:
+    """Say of each time whether later ones can change it."""
+    if STATUS in template.variables:
+        raise ConfigError(
+            f"an output that grows has a variable {STATUS!r}, and so have the data: rename theirs"
+        )
+    status = (np.arange(template.sizes[dim]) >= n_final(time_stream(setup))).astype(np.int8)
+    return template.assign({STATUS: (dim, status, _STATUS_ATTRS)})
+
+
+def _chunk_sizes(storage: Storage, default: Mapping[str, int], setup: Setup) -> dict[str, int]:
     """Make one chunk size per dimension, of a store whose chunks are all alike."""
-    sizes = setup.job.grid.sizes
+    sizes, chunks = setup.job.grid.sizes, storage.chunks
     unknown = [dim for dim in chunks if dim not in sizes]
     if unknown:
         raise PatchError(f"chunks names the dimensions {unknown}, but the grid has {list(sizes)}")
@@ -152,6 +199,13 @@ def _chunk_sizes(chunks: Mapping[str, Any], default: Mapping[str, int], setup: S
         if len(set(blocks[:-1])) > 1 or blocks[-1] > blocks[0]:
             raise PatchError(f"chunks along {dim!r} are {blocks}: a Zarr store needs equal ones")
         found[dim] = int(blocks[0])
+    dim = setup.space.dims[0]
+    if storage.grows and dim in chunks:
+        if not isinstance(chunks[dim], Integral) or chunks[dim] < 1:
+            raise PatchError(
+                f"chunks along {dim!r} are {chunks[dim]!r}: an output that grows needs a number of them"
+            )
+        found[dim] = int(chunks[dim])
     return found
 
 

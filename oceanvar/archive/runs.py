@@ -1,8 +1,9 @@
 """One run over an archive: read ahead, solve in the order of time, write behind, note what is finished."""
 
+import itertools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
 from oceanvar.archive.progress import reported
 from oceanvar.archive.reading import NETCDF
+from oceanvar.archive.records import Part, Record, by_time, counts, unobserved
 from oceanvar.archive.slabs import rows_without_values
 from oceanvar.archive.stretches import Stretch, missing
 from oceanvar.archive.writers import AbstractWriter
@@ -26,7 +28,6 @@ from oceanvar.threads import best_number
 
 logger = logging.getLogger(__name__)
 Unit = tuple[int, np.ndarray]
-Record = dict[str, Any]
 Note = Callable[[Record], None]
 
 UNHEALTHY = 1.15
@@ -58,15 +59,18 @@ class ArchiveRun:
         Where the analysis goes.
     stop : callable
         Asked after each unit whether to stop.
+    parts : mapping of int to Part
+        Units of which only some times are solved.
     """
 
     index: AbstractIndex
     setup: Setup
     writer: AbstractWriter
     stop: Callable[[], bool]
+    parts: Mapping[int, Part] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._stream_of(self.setup.job.function)  # refuses a periodic time
+        self.stream_of(self.setup.job.function)  # refuses a periodic time
 
     def work(self, manifest: Manifest, progress: bool, team: "AbstractTeam") -> None:
         """Do the units that the manifest lacks, and end it with a summary.
@@ -88,7 +92,7 @@ class ArchiveRun:
             If the run was asked to stop; the units so far are finished.
         """
         done, n_units = {unit["unit"] for unit in manifest.units}, self.n_units
-        stretches = team.divided(missing(done, (0, n_units)))
+        stretches = team.divided(self.stretches(done))
         if stretches:
             self._announce(manifest, done, stretches)
             with reported(progress, len(done), n_units) as written:
@@ -119,9 +123,21 @@ class ArchiveRun:
         """Number of units of the whole run."""
         return self.writer.n_units
 
+    def stretches(self, done: Collection[int]) -> list[Stretch]:
+        """Stretches of units that are not done whose rows follow each other."""
+        found: list[Stretch] = []
+        for first, stop in missing(done, (0, self.n_units)):
+            cuts = [
+                unit
+                for unit in range(first + 1, stop)
+                if self.rows((unit - 1, unit))[1] < self.rows((unit, unit + 1))[0]
+            ]
+            found += itertools.pairwise([first, *cuts, stop])
+        return found
+
     def n_patches(self, stretch: Stretch) -> int:
         """Count the patches that a stretch of units needs."""
-        return self._stream_of(self.setup.job.function).n_patches(*self._rows(stretch))
+        return self.stream_of(self.setup.job.function).n_patches(*self.rows(stretch))
 
     def solve_stretch(self, stretch: Stretch, note: Note) -> None:
         """Do the units [first, stop) of a stretch, unless `stop` says so after one of them.
@@ -140,31 +156,37 @@ class ArchiveRun:
             with watch.time("solving"):
                 return function(patches, *others)
 
-        stream = self._stream_of(timed)
-        rows = self._rows(stretch)
+        stream = self.stream_of(timed)
+        rows = self.rows(stretch)
         run_pipeline(
             self._slabs(stream, rows, watch, rows_read),
             lambda slabs: self._units(stream.solve(slabs, *rows), stretch),
             lambda item: note(self._written(watch, rows_read, *item)),
         )
 
-    def _rows(self, stretch: Stretch) -> tuple[int, int]:
+    def rows(self, stretch: Stretch) -> tuple[int, int]:
+        """Rows that are solved for a stretch of units."""
         first, stop = stretch
-        return self.writer.bounds[first], self.writer.bounds[stop]
+        return self._rows_of(first)[0], self._rows_of(stop - 1)[1]
+
+    def _rows_of(self, unit: int) -> tuple[int, int]:
+        """Rows of a unit that are solved."""
+        first, stop = self.writer.bounds[unit : unit + 2]
+        return self.parts[unit].rows if unit in self.parts else (first, stop)
 
     def _announce(self, manifest: Manifest, done: set[int], stretches: Sequence[Stretch]) -> None:
         """Note who begins what, and how many patches are solved though they were solved before."""
-        finished = [self._rows((unit, unit + 1)) for unit in sorted(done)]
-        stream = self._stream_of(self.setup.job.function)
-        n_again = stream.n_solved_before([self._rows(each) for each in stretches], finished)
+        bounds = self.writer.bounds
+        finished = [(bounds[unit], bounds[unit + 1]) for unit in sorted(done)]
+        stream = self.stream_of(self.setup.job.function)
+        n_again = stream.n_solved_before([self.rows(each) for each in stretches], finished)
         if n_again:
             logger.info("%d patches are solved again, at boundaries or because of a resume", n_again)
         manifest.append(stretches=list(map(list, stretches)), n_done=len(done), n_patches_again=n_again)
 
-    def _stream_of(self, function: Callable[..., np.ndarray]) -> TimeStream:
-        extra = self.setup.space.extra_dims(self.index.layout)
-        sizes = tuple(self.index.layout.sizes[dim] for dim in extra)
-        return TimeStream(replace(self.setup.job, function=function), sizes)
+    def stream_of(self, function: Callable[..., np.ndarray]) -> TimeStream:
+        """Patches in the order of time, solved by a function."""
+        return time_stream(replace(self.setup, job=replace(self.setup.job, function=function)))
 
     def _slabs(
         self, stream: TimeStream, rows: tuple[int, int], watch: Stopwatch, rows_read: "_RowsRead"
@@ -203,8 +225,9 @@ class ArchiveRun:
             return rows.load(scheduler="synchronous")
 
     def _units(self, pieces: Iterable[tuple[int, np.ndarray]], stretch: Stretch) -> Iterator[Unit]:
-        axis = -len(self.setup.space.dims)
-        for unit, block in regroup(pieces, self.writer.bounds, axis, stretch[0]):
+        axis, bounds = -len(self.setup.space.dims), list(self.writer.bounds)
+        bounds[stretch[1]] = self.rows(stretch)[1]
+        for unit, block in regroup(pieces, bounds, axis, stretch[0]):
             self._hide(unit, block)
             yield unit, block
             if self.stop():
@@ -215,7 +238,7 @@ class ArchiveRun:
         mask = self.setup.mask
         if mask is None:
             return
-        first, stop = self.writer.bounds[unit : unit + 2]
+        first, stop = self._rows_of(unit)
         rows = mask.isel({self.index.dim: slice(first, stop)}, missing_dims="ignore")
         order = self.setup.space.all_dims(self.index.layout)
         with NETCDF:
@@ -227,27 +250,31 @@ class ArchiveRun:
 
     def _written(self, watch: Stopwatch, rows_read: "_RowsRead", unit: int, block: np.ndarray) -> Record:
         first, stop = self.writer.bounds[unit : unit + 2]
-        axis = -len(self.setup.space.dims) - 1
+        part, rows = self.parts.get(unit), self._rows_of(unit)
+        axis = -len(self.setup.space.dims)
         # The first names are those of the block, in its order; others are computed from them.
-        names = list(map(str, self.writer.template.data_vars))[: block.shape[axis]]
-        fields = {name: block.take(i, axis) for i, name in enumerate(names)}
+        names = self.writer.fields[: block.shape[axis - 1]]
+        fields = {name: block.take(i, axis - 1) for i, name in enumerate(names)}
         values = from_log10(fields, self.setup.space.transform, self.setup.space.error_std)
-        state = block.take(range(self.setup.space.n_variables), axis)
+        state = block.take(range(self.setup.space.n_variables), axis - 1)
         try:
             with watch.time("writing"):
-                files = self.writer.write(unit, values)
+                files = self.writer.write(unit, values, part)
         except (OSError, RuntimeError, ValueError) as error:
             raise self._unwritten(unit, error) from error
-        return {
+        record = {
             "unit": unit,
+            "first": first,
             "n_times": stop - first,
-            "n_missing": int(np.isnan(state).sum()),
-            "n_unhealthy": int((values["health"] > UNHEALTHY).sum()) if "health" in values else None,
-            "unobserved": sorted(rows_read.unobserved.intersection(range(first, stop))),
-            "n_not_used": sum(rows_read.n_not_used.get(row, 0) for row in range(first, stop)),
+            "times": self.writer.times(unit),
+            "n_missing": by_time(np.isnan(state), axis),
+            "n_unhealthy": by_time(values["health"] > UNHEALTHY, axis) if "health" in values else None,
+            "unobserved": sorted(rows_read.unobserved.intersection(range(*rows))),
+            "n_not_used": [rows_read.n_not_used.get(row, 0) for row in range(*rows)],
             "seconds": watch.lap(),
             "files": files,
         }
+        return record if part is None else part.joined(record)
 
     def _unwritten(self, unit: int, error: Exception) -> StoreError:
         return StoreError(
@@ -257,35 +284,27 @@ class ArchiveRun:
 
     def _summary(self, manifest: Manifest) -> dict[str, Any]:
         begun = [record for record in manifest.records if "stretches" in record]
-        seconds = {
-            work: round(sum(unit["seconds"].get(work, 0.0) for unit in manifest.units), 3)
-            for work in ("reading", "solving", "writing")
-        }
-        unobserved = {row for unit in manifest.units for row in unit["unobserved"]}
         return {
             "n_files": len(self.index.files),
             "skipped": dict(self.index.skipped),
             "mended": list(self.index.told),
             "n_units": len(manifest.units),
-            "n_patches": self.n_patches((0, self.n_units)),
+            "n_units_kept": manifest.n_kept,
+            "n_patches": time_stream(self.setup).n_patches(),
             "n_patches_again": sum(record["n_patches_again"] for record in begun),
             "n_repaired": sum(len(record.get("lost", ())) for record in manifest.records),
-            "n_resumes": sum(record["n_done"] > 0 for record in begun),
+            "n_resumes": sum(record["n_done"] > manifest.n_kept for record in begun),
             "n_cells": int(sum(self.writer.template[name].size for name in self.setup.space.variables)),
-            "n_missing": sum(unit["n_missing"] for unit in manifest.units),
-            "n_unhealthy": _total(unit["n_unhealthy"] for unit in manifest.units),
-            "n_not_used": sum(unit.get("n_not_used", 0) for unit in manifest.units),
             "n_times": self.writer.bounds[-1],
-            "n_times_unobserved": len(unobserved),
-            "files_unobserved": self.index.files_of(unobserved),
-            "seconds": seconds,
+            "files_unobserved": self.index.files_of(unobserved(manifest.units)),
+            **counts(manifest.units),
         }
 
 
-def _total(counts: Iterable[int | None]) -> int | None:
-    """Sum, or None where nothing was counted."""
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+def time_stream(setup: Setup) -> TimeStream:
+    """Patches of a mapping in the order of time."""
+    extra = setup.space.extra_dims(setup.given.ds)
+    return TimeStream(setup.job, tuple(setup.given.ds.sizes[dim] for dim in extra))
 
 
 class AbstractTeam(ABC):

@@ -106,6 +106,14 @@ class SideBySide(AbstractIndex):
         """Name the files all of whose rows are among `rows`."""
         return [key for part in self.parts for key in part.files_of(rows)]
 
+    def spans(self) -> dict[str, list[int]]:
+        """See `AbstractIndex.spans`."""
+        return {
+            key: [number, *rows]
+            for number, part in enumerate(self.parts)
+            for key, (_, *rows) in part.spans().items()
+        }
+
     def reader(self) -> "MergedReader":
         """Read rows of all archives."""
         return MergedReader(self)

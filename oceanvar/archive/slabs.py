@@ -73,6 +73,17 @@ class ArchiveIndex(AbstractIndex):
         stretches = zip(self.files, itertools.pairwise(self.bounds), strict=True)
         return [file.key for file, (first, stop) in stretches if rows.issuperset(range(first, stop))]
 
+    def spans(self) -> dict[str, list[int]]:
+        """See `AbstractIndex.spans`; rows that no file has may lie among those of a file."""
+        firsts, stops = np.array(self.bounds[:-1]), np.array(self.bounds[1:])
+        if self.rows is not None:
+            given = np.flatnonzero(self.rows >= 0)
+            # The rows of the files that the layout has increase: where does it have them?
+            places = np.searchsorted(self.rows[given], [firsts, stops - 1])
+            firsts, stops = given[places[0]], given[places[1]] + 1
+        pairs = zip(self.files, firsts.tolist(), stops.tolist(), strict=True)
+        return {file.key: [0, first, stop] for file, first, stop in pairs}
+
     @property
     def preprocess(self) -> Any:
         """What is done to each file, as plain values."""

@@ -100,6 +100,9 @@ class Storage:
         Default: 1 in NetCDF files, Zarr's own choice in a store.
     packing : mapping of str to Packing, optional
         Variables to pack into integers of 16 bits. Default: none.
+    grows : bool
+        Whether later files are to extend it: it says of every time whether it may still change, and nothing of how it
+        is stored depends on how long it is.
 
     Raises
     ------
@@ -112,6 +115,7 @@ class Storage:
     shards: Mapping[str, int] = field(default_factory=dict)
     compression: int | None = None
     packing: Mapping[str, Packing] = field(default_factory=dict)
+    grows: bool = False
 
     def __post_init__(self) -> None:
         if self.period is not None and self.period not in PERIODS:
@@ -120,6 +124,14 @@ class Storage:
             raise ConfigError("NetCDF files have no shards: let the output end in .zarr, or leave shards out")
         if self.compression is not None and self.compression not in range(10):
             raise ConfigError(f"compression must be a level from 0 to 9, got {self.compression!r}")
+
+    @classmethod
+    def of(cls, run: Mapping[str, Any]) -> "Storage":
+        """How the output of a run is stored, from the description in its record."""
+        packing = {name: Packing(*each) for name, each in run["packing"].items()}
+        period = None if run["output"] == "zarr" else run["output"].split()[-1]
+        chunks, shards = run.get("chunks", {}), run.get("shards", {})
+        return cls(period, chunks, shards, run["compression"], packing, run.get("append", False))
 
     def pack(self, name: str, values: np.ndarray) -> np.ndarray:
         """Pack the values of a variable, if that was asked for."""
@@ -136,4 +148,5 @@ class Storage:
     def description(self) -> dict[str, Any]:
         """What a resumed run must share, as plain values."""
         packing = {name: list(each.attrs.values()) for name, each in self.packing.items()}
-        return {"compression": self.compression, "packing": packing}
+        grows = {"append": True} if self.grows else {}
+        return {"compression": self.compression, "packing": packing, **grows}

@@ -2,9 +2,11 @@
 
 import copy
 import itertools
+import shutil
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +18,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from oceanvar.archive.contents import Contents, contents_of
 from oceanvar.archive.reading import NETCDF
+from oceanvar.archive.records import Part
 from oceanvar.archive.storage import PERIODS, Storage
 from oceanvar.errors import ConfigError
 from oceanvar.files.writing import PART, to_disk, written_aside
@@ -30,7 +33,7 @@ class AbstractWriter(ABC):
     folder : Path
         Where to write.
     template : Dataset
-        The analysis without its values.
+        The analysis without its values: fields are lazy, what is known beforehand is in memory.
     dim : str
         Dimension of time.
     bounds : tuple of int
@@ -53,11 +56,23 @@ class AbstractWriter(ABC):
         """Number of units."""
         return len(self.bounds) - 1
 
+    @property
+    def fields(self) -> list[str]:
+        """Names of the variables whose values the units hold."""
+        return [str(name) for name, each in self.template.data_vars.items() if each.chunks is not None]
+
     def at(self, folder: Path) -> Self:
         """The same for another place."""
         other = copy.copy(self)
         other.folder = folder
         return other
+
+    def times(self, unit: int) -> str:
+        """Fingerprint of the times of a unit."""
+        values = self.template.indexes[self.dim][slice(*self.bounds[unit : unit + 2])].values
+        known = values.astype("datetime64[us]") if values.dtype.kind == "M" else values
+        content = str(known.tolist()).encode() if known.dtype.kind == "O" else known.tobytes()
+        return blake2b(content, digest_size=8).hexdigest()
 
     @abstractmethod
     def prepare(self) -> Contents:
@@ -77,8 +92,21 @@ class AbstractWriter(ABC):
         """Files of a unit, also those that are not stored for want of values."""
 
     @abstractmethod
-    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> Contents:
-        """Write the variables of one unit, force them to the disk, and say what it holds."""
+    def write(self, unit: int, values: Mapping[str, np.ndarray], part: Part | None = None) -> Contents:
+        """Write the variables of one unit, force them to the disk, and say what it holds.
+
+        Parameters
+        ----------
+        unit : int
+            Number of the unit.
+        values : mapping of str to ndarray
+            Its fields.
+        part : Part, optional
+            The times that `values` hold, where these are not all of the unit.
+        """
+
+    def _axis(self, name: str) -> int:
+        return self.template[name].dims.index(self.dim)
 
 
 class ZarrWriter(AbstractWriter):
@@ -116,12 +144,13 @@ class ZarrWriter(AbstractWriter):
         """Write metadata and coordinates."""
         empty = _storable(self.template)
         encoding = {}
-        for name, array in self.template.data_vars.items():
+        for name in self.fields:
+            array = self.template[name]
             # One lazy block that is never computed: xarray writes the metadata only.
-            dtype = self.storage.pack(str(name), np.zeros(0, array.dtype)).dtype
+            dtype = self.storage.pack(name, np.zeros(0, array.dtype)).dtype
             nothing = da.zeros(array.shape, dtype=dtype, chunks=-1)
-            empty[name] = (array.dims, nothing, {**array.attrs, **self.storage.attrs(str(name))})
-            encoding[str(name)] = self._encoding(str(name), array)
+            empty[name] = (array.dims, nothing, {**array.attrs, **self.storage.attrs(name)})
+            encoding[name] = self._encoding(name, array)
         with warnings.catch_warnings():
             # Consolidated metadata is not yet in the text of Zarr 3; xarray warns when there is none.
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
@@ -149,20 +178,22 @@ class ZarrWriter(AbstractWriter):
         group = zarr.open_group(self.folder, mode="r")
         return [
             file
-            for name in map(str, self.template.data_vars)
-            for file in self._chunk_files(name, group[name], self.template[name].dims.index(self.dim), unit)
+            for name in self.fields
+            for file in self._chunk_files(name, group[name], self._axis(name), unit)
         ]
 
-    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> Contents:
-        """Write the chunks of one unit."""
-        group = zarr.open_group(self.folder, mode="r+")
+    def write(self, unit: int, values: Mapping[str, np.ndarray], part: Part | None = None) -> Contents:
+        """Write the chunks of one unit; where other times of them stay, into copies of the old ones."""
+        group, files = zarr.open_group(self.folder, mode="r+"), self.files(unit)
+        if part is not None:
+            for file in files:
+                _copied(part.before / file.relative_to(self.folder), file)
+        rows = self.bounds[unit : unit + 2] if part is None else part.rows
         for name, block in values.items():
             array: Any = group[name]
-            axis = self.template[name].dims.index(self.dim)
             where = [slice(None)] * block.ndim
-            where[axis] = slice(self.bounds[unit], self.bounds[unit + 1])
+            where[self._axis(name)] = slice(*rows)
             array[tuple(where)] = self.storage.pack(name, block)
-        files = self.files(unit)
         for file in files:
             if file.exists():  # a chunk without any value is not stored
                 to_disk(file)
@@ -223,19 +254,44 @@ class NetcdfWriter(AbstractWriter):
         """The file of a period."""
         return [self.folder / self.name(unit)]
 
-    def write(self, unit: int, values: Mapping[str, np.ndarray]) -> Contents:
-        """Write the file of one period."""
+    def write(self, unit: int, values: Mapping[str, np.ndarray], part: Part | None = None) -> Contents:
+        """Write the file of one period; times that stay come from the old one."""
         piece = with_coverage(_storable(self.template.isel({self.dim: slice(*self.bounds[unit : unit + 2])})))
         encoding: dict[str, dict[str, Any]] = {}
         level = 1 if self.storage.compression is None else self.storage.compression
+        stored = {name: self.storage.pack(name, block) for name, block in values.items()}
+        if part is not None:
+            stored = self._joined(unit, stored, part)
         for name, block in values.items():
             attrs = {**piece[name].attrs, **self.storage.attrs(name)}
-            piece[name] = (piece[name].dims, self.storage.pack(name, block), attrs)
+            piece[name] = (piece[name].dims, stored[name], attrs)
             compression = {"zlib": True, "complevel": level, "shuffle": True} if level else {}
             encoding[name] = {**compression, "_FillValue": self.storage.missing(name, block.dtype)}
         with written_aside(self.folder / self.name(unit)) as aside, NETCDF:
             piece.to_netcdf(aside, engine="netcdf4", encoding=encoding)
         return contents_of(self.folder, self.files(unit))
+
+    def _joined(self, unit: int, stored: Mapping[str, np.ndarray], part: Part) -> dict[str, np.ndarray]:
+        """Put times that stay before and after new ones, as they are stored."""
+        first, stop = self.bounds[unit : unit + 2]
+        options: Any = {"decode_times": False, "mask_and_scale": False, "engine": "netcdf4"}
+        found = {}
+        with NETCDF, xr.open_dataset(part.before / self.name(unit), **options) as old:
+            for name, block in stored.items():
+                before, after = (
+                    old[name].isel({self.dim: slice(begin - first, end - first)}).values
+                    for begin, end in ((first, part.rows[0]), (part.rows[1], stop))
+                )
+                found[name] = np.concatenate([before, block, after], self._axis(name))
+        return found
+
+
+def _copied(old: Path, new: Path) -> None:
+    """Give a file the content of another one, or none where there is none: a chunk without values."""
+    new.unlink(missing_ok=True)
+    if old.exists():
+        new.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(old, new)
 
 
 def _shard_sizes(chunks: Mapping[str, int], shards: Mapping[str, int]) -> dict[str, int]:

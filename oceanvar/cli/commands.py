@@ -36,6 +36,7 @@ main.add_command(map_command)
     epilog=examples(
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis --period year --resume',
+        'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --append',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --mask land.nc is_sea',
         'oceanvar assimilate "obs/*.nc" -m mediterranean.varnet -o analysis.zarr --workers 4',
         "oceanvar assimilate obs.zarr -m global.varnet -o analysis.zarr \\",
@@ -119,7 +120,14 @@ main.add_command(map_command)
     "--resume", is_flag=True, help="Continue a run that was broken off, if there is one; mend a complete one."
 )
 @click.option(
-    "--verify", is_flag=True, help="With --resume: read what is finished, and mend what was altered too."
+    "--append",
+    is_flag=True,
+    help="Make an output that later files extend, or extend one: only what new, late or other files reach is solved.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="With --resume or --append: read what is finished, and mend what was altered too.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, when the new one is complete.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -155,6 +163,9 @@ def assimilate(
     Ctrl-C stops at once (exit code 130), SIGTERM after the chunk or file in work (exit code 75). After either,
     and after a kill, the same command with --resume goes on to the same result. On a cluster the workers finish
     the units that they have begun.
+
+    With --append the same command, given again when there are new files, extends the output to what a run over all
+    files gives; it goes on by itself after an interruption.
     """
     from oceanvar.archive.catalogue import open_archive
     from oceanvar.archive.cluster import connected
@@ -266,17 +277,26 @@ def verify(output: str) -> None:
     """Read every file of OUTPUT, an analysis by `assimilate`, and compare it with what was written.
 
     Ends with exit code 1 and the names of files that are missing, cut or altered. The command that made the
-    analysis mends them, with --resume --verify.
+    analysis mends them, with --resume --verify, or with --append --verify. Units that an append is at work on, or was
+    when it was broken off, are named; they are not in OUTPUT yet.
     """
+    from oceanvar.archive.outputs import in_flight
     from oceanvar.archive.outputs import verify as compare
 
     wrong = compare(output)
+    units = in_flight(output)
+    if units:
+        click.echo(
+            f"an append is at work or was broken off, {len(units)} unit(s) of it are not in {output} yet: {units[0]}"
+            + (f" to {units[-1]}" if len(units) > 1 else ""),
+            err=True,
+        )
     for name, what in wrong.items():
         click.echo(f"{name} {what}")
     if wrong:
         raise click.ClickException(
             f"{len(wrong)} file(s) of {output} are not as they were written: run the command that made it again, with "
-            "--resume --verify"
+            "--resume --verify (with --append --verify, if that made it)"
         )
     click.echo(f"{output} is as it was written")
 
@@ -300,12 +320,18 @@ def inspect(model: str) -> None:
     epilog=examples(
         'oceanvar plan "obs/*.nc" -m mediterranean.varnet',
         'oceanvar plan "obs/*.nc" -m mediterranean.varnet --overlap time=4 --quick',
+        'oceanvar plan "obs/*.nc" -m mediterranean.varnet --append analysis.zarr',
     )
 )
 @click.argument("obs", nargs=-1)
 @patch_options
 @click.option("--skip-bad", is_flag=True, help="Leave out files that cannot be used, and name them.")
 @click.option("--quick", is_flag=True, help="Solve nothing: no time, no size on the disk.")
+@click.option(
+    "--append",
+    metavar="OUT",
+    help="Say what `assimilate --append` would solve of this output, and nothing else.",
+)
 def plan(
     obs: tuple[str, ...],
     source: tuple[str, ...],
@@ -317,6 +343,7 @@ def plan(
     group: str,
     skip_bad: bool,
     quick: bool,
+    append: str | None,
     periodic: tuple[str, ...],
     along_track: tuple[tuple[str, str], ...],
     **options: Any,
@@ -326,12 +353,13 @@ def plan(
     Every file is checked. One unit (a chunk of the output in time) is read, solved and written to a temporary
     folder; time and size on the disk are judged by it.
     """
+    from oceanvar.archive.appending import plan_growth
     from oceanvar.archive.planning import set_up_on
     from oceanvar.archive.side_by_side import index_sources
     from oceanvar.archive.sources import find_sources
     from oceanvar.archive.trials import try_unit
     from oceanvar.cli.inputs import file_steps, given_sources, read_samples
-    from oceanvar.cli.report import plan_lines, trial_lines
+    from oceanvar.cli.report import growth_lines, plan_lines, trial_lines
     from oceanvar.network.varnet import load
     from oceanvar.options import Options
 
@@ -341,6 +369,9 @@ def plan(
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
     sources = find_sources(given_sources(obs, source), group)
     index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad)
+    if append is not None:
+        click.echo("\n".join(growth_lines(*plan_growth(index, network, choices, append))))
+        return
     click.echo("\n".join(plan_lines(index, set_up_on(index, network, choices))))
     if not quick:
         click.echo("\n".join(trial_lines(try_unit(index, network, choices))))

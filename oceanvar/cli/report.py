@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import ceil, prod
 from typing import Any
 
 import xarray as xr
 
+from oceanvar.archive.growth import Growth
 from oceanvar.archive.indexes import AbstractIndex
-from oceanvar.archive.planning import output_chunks
-from oceanvar.archive.runs import UNHEALTHY
+from oceanvar.archive.planning import STATUS, output_chunks
+from oceanvar.archive.runs import UNHEALTHY, ArchiveRun, time_stream
 from oceanvar.archive.trials import Trial
 from oceanvar.mapping import Setup
 from oceanvar.network.varnet import VarNet
@@ -96,7 +98,8 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield f"times           {summary['n_times']}, {summary['n_times_unobserved']} of them without any observation"
     if summary["n_not_used"]:
         yield f"not used        {summary['n_not_used']:,} values, invalid or far from all that was learned on"
-    yield f"units           {summary['n_units']}"
+    kept = f", {summary['n_units_kept']} of them as they were" if summary.get("n_units_kept") else ""
+    yield f"units           {summary['n_units']}{kept}"
     again = f", {summary['n_patches_again']} of them twice (between workers, or after {summary['n_resumes']} resume(s))"
     yield f"patches         {summary['n_patches']}{again if summary['n_patches_again'] else ''}"
     yield f"cells           {summary['n_cells']:,}, {share:.1%} of them NaN"
@@ -131,6 +134,24 @@ def plan_lines(index: AbstractIndex, setup: Setup) -> Iterator[str]:
     yield f"memory          about {_size(n_bytes)} (rough, without the libraries)"
     n_bytes = 4 * space.n_variables * n_members * prod(grid.shape)
     yield f"output          {_size(n_bytes)} before compression, in blocks of {_counts(chunk)}"
+
+
+def growth_lines(run: ArchiveRun, growth: Growth) -> Iterator[str]:
+    """What an append would solve."""
+    times = run.writer.template.indexes[run.index.dim]
+    run = replace(run, parts=growth.parts)
+    stretches = run.stretches(growth.kept)
+    n_whole = run.n_units - len(growth.kept) - len(growth.parts)
+    yield f"files           {len(run.index.files)}"
+    yield f"times           {len(times)}, {times[0]} to {times[-1]}"
+    for stretch in stretches:
+        first, stop = run.rows(stretch)
+        yield f"solved          {stop - first} times, {times[first]} to {times[stop - 1]}"
+    n_solved = sum(map(run.n_patches, stretches))
+    yield f"patches         {n_solved} of {time_stream(run.setup).n_patches()}"
+    yield f"units           {n_whole} whole, {len(growth.parts)} in part, {len(growth.kept)} stay as they are"
+    n_final = run.writer.template.sizes[run.index.dim] - int(run.writer.template[STATUS].sum())
+    yield f"final           {n_final} times" + (f", up to {times[n_final - 1]}" if n_final else "")
 
 
 def trial_lines(trial: Trial) -> Iterator[str]:

@@ -29,8 +29,12 @@ class TimeStream:
     ----------
     groups
         Starts in time that are solved together: as many as fill a batch, at least one.
+    n_joined
+        Starts of a full group.
     n_per_start
         Patches that share a start, over space and batch.
+    size, length
+        Rows of the grid and of a patch.
 
     Raises
     ------
@@ -47,17 +51,18 @@ class TimeStream:
                 "leave it out of periodic, or map the whole in memory"
             )
         self.job = job
+        self.batch_shape = batch_shape
         self.n_per_start = math.prod(batch_shape) * math.prod(len(grid.starts[each]) for each in others)
         self._places = list(itertools.product(*(grid.starts[each] for each in others)))
-        self._size, self._length = grid.sizes[dim], grid.patch[dim]
-        n_joined = max(1, job.batch_size // max(1, self.n_per_start))
+        self.size, self.length = grid.sizes[dim], grid.patch[dim]
+        self.n_joined = max(1, job.batch_size // max(1, self.n_per_start))
         starts = grid.starts[dim]
-        self.groups = tuple(starts[i : i + n_joined] for i in range(0, len(starts), n_joined))
+        self.groups = tuple(starts[i : i + self.n_joined] for i in range(0, len(starts), self.n_joined))
 
     def groups_of(self, row: int = 0, stop: int | None = None) -> tuple[tuple[int, ...], ...]:
         """Groups with a patch that reaches one of the rows [row, stop); without `stop` up to the last row."""
-        stop = self._size if stop is None else stop
-        return tuple(each for each in self.groups if each[0] < stop and each[-1] + self._length > row)
+        stop = self.size if stop is None else stop
+        return tuple(each for each in self.groups if each[0] < stop and each[-1] + self.length > row)
 
     def n_patches(self, row: int = 0, stop: int | None = None) -> int:
         """Count the patches that are solved for the rows [row, stop)."""
@@ -84,7 +89,7 @@ class TimeStream:
         """Ranges of rows that `solve` takes for the rows [row, stop), one per group; each row once."""
         known = None
         for group in self.groups_of(row, stop):
-            end = group[-1] + self._length
+            end = group[-1] + self.length
             yield (group[0] if known is None else known), end
             known = end
 
@@ -114,7 +119,7 @@ class TimeStream:
             If the function returns a wrong shape.
         """
         groups = self.groups_of(row, stop)
-        nexts = (*(group[0] for group in groups[1:]), self._size if stop is None else stop)
+        nexts = (*(group[0] for group in groups[1:]), self.size if stop is None else stop)
         window, total = SlidingRows(self._axis), SlidingRows(self._axis)
         spare = None
         before = groups[0][0]

@@ -22,6 +22,7 @@ from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError, StoppedError, StoreError
 from oceanvar.network import VarNet, fourdvarnet
 from oceanvar.state import StateSpace
+from tests.archive.archives import assert_same_bits, write_days
 from tests.counters import count_solves
 
 distributed = pytest.importorskip("distributed")
@@ -126,6 +127,19 @@ def test_a_cluster_gives_the_bits_of_one_process(name, pattern, model, client, t
         assert one[key] == two[key]
     for record in client.run(lambda: len(import_module("oceanvar.network.handles")._COPIES)).values():
         assert record == 1, "one copy of the model per process"
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out"])
+def test_a_cluster_extends_an_output_to_the_bits_of_one_process(name, long_obs, model, client, tmp_path):
+    folder, options = (
+        tmp_path / "obs",
+        {"append": True, "chunks": {"time": 5}} if "." in name else {"append": True},
+    )
+    write_days(long_obs, folder, 0, 40)
+    output = assimilate_archive(folder, model, tmp_path / name, client=client, **options)
+    write_days(long_obs, folder, 40, 62)
+    assimilate_archive(folder, model, output, client=client, **options)
+    assert_same_bits(output, assimilate_archive(folder, model, tmp_path / "scratch" / name, **options))
 
 
 def test_an_error_of_a_worker_is_raised_here_and_what_is_finished_is_kept(

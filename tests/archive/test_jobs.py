@@ -190,9 +190,9 @@ def test_few_blocks_are_in_memory_at_once(long_obs, model, tmp_path, monkeypatch
         most = max(most, n_solved // 6 - n_written)
         return solve(self, patches)
 
-    def written(self, unit, values):
+    def written(self, unit, values, part=None):
         nonlocal n_written
-        write(self, unit, values)
+        write(self, unit, values, part)
         n_written += 1
 
     pattern = write_files(long_obs.isel(lat=slice(0, 6)), tmp_path / "obs", days=2)

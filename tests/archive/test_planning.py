@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from oceanvar.archive.growth import Base, check_grown
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.planning import DESCRIBED, plan_run
 from oceanvar.archive.reading import Reading
@@ -15,6 +16,7 @@ from oceanvar.archive.storage import Storage
 from oceanvar.errors import StoreError
 from oceanvar.network import VarNet
 from oceanvar.options import Options
+from oceanvar.patching.borders import Border
 from oceanvar.state import Instrument
 from oceanvar.variational import AlongTrack, Assimilator, ConjugateGradients, ObservationTerm, VariationalCost
 from tests.labelled_fields import gappy
@@ -66,8 +68,8 @@ def described(index, space, tmp_path):
     solver = Assimilator(VariationalCost(*terms), ConjugateGradients(), 2)
     model = VarNet(solver, replace(space, instruments=nadir))
 
-    def describe(**options):
-        storage = Storage("month")
+    def describe(grows=False, **options):
+        storage = Storage("month", grows=grows)
         return plan_run(index, model, tmp_path / "out", storage, bool, Options(**{**FIRST, **options}))[1]
 
     return describe
@@ -95,3 +97,37 @@ def test_nor_without_what_it_had(name, described, tmp_path):
     begun = Manifest.create(tmp_path / "manifest.jsonl", described(), "")
     with pytest.raises(StoreError, match=rf"these differ:\n  {name}: \w+ then, None now"):
         begun.check_same(described(**{name: None}), "it")
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_an_output_is_not_extended_with_another_value_of_any_option(name, described, tmp_path):
+    """What is given for each time may be another one at some times: these are found."""
+    before, now = described(True), described(True, **{name: CHANGED[name]})
+    base = Base(tmp_path, Manifest(tmp_path / "manifest.jsonl", before, ""), True)
+    check_grown(base, before, "time")
+    if name in ("background", "along_track"):
+        key = name.replace("_", " ")
+        assert before["values"][key] != now["values"][key]
+        check_grown(base, now, "time")
+        return
+    with pytest.raises(StoreError, match=rf"these differ:\n  {name.replace('_', ' ')}\b"):
+        check_grown(base, now, "time")
+
+
+def test_patches_in_time_of_an_output_that_grows_do_not_grow(space, tmp_path):
+    """Elsewhere a model whose larger patches are as good takes the whole record at once."""
+    cost = VariationalCost(ObservationTerm(variances=[1.0]))
+    borders = {"time": Border((1.5, 1.0, 1.0, 1.0), large=1.0)}
+    model = VarNet(Assimilator(cost, ConjugateGradients(), 2), replace(space, borders=borders))
+    found = {}
+    for n in (12, 15):
+        gappy({**SIZES, "time": n}).to_netcdf(tmp_path / f"{n}.nc")
+        index = index_archive(find_files(tmp_path / f"{n}.nc"), Reading(("ssh",)))
+        for grows in (False, True):
+            storage = Storage(None, grows=grows)
+            found[n, grows] = plan_run(index, model, tmp_path / "o.zarr", storage, bool, Options())[1]
+    assert [found[n, False]["patch"]["time"] for n in (12, 15)] == [12, 15]
+    for n in (12, 15):
+        described = found[n, True]
+        assert (described["patch"]["time"], described["overlap"]["time"]) == (4, 1)
+        assert described["batch size"] == 6, "the patches of one start"

@@ -147,10 +147,10 @@ def test_failures_name_the_file_or_unit_and_keep_what_is_finished(pattern, model
             assimilate_archive(folder, model, output, batch_size=6)
     write = ZarrWriter.write
 
-    def full(self, unit, values):
+    def full(self, unit, values, part=None):
         if unit == 12:
             raise OSError(28, "No space left on device")
-        return write(self, unit, values)
+        return write(self, unit, values, part)
 
     with monkeypatch.context() as patched:
         patched.setattr(ZarrWriter, "write", full)

@@ -63,11 +63,11 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_finished(
     whole = fields(assimilate_archive(folder, model, tmp_path / "whole.zarr", **options))
     write = writer.write
 
-    def filling(self, number, values):
+    def filling(self, number, values, part=None):
         if number < 3:
-            return write(self, number, values)
+            return write(self, number, values, part)
         with no_file_beyond(1000):
-            return write(self, number, values)
+            return write(self, number, values, part)
 
     with monkeypatch.context() as patched:
         patched.setattr(writer, "write", filling)
