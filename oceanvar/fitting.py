@@ -134,9 +134,8 @@ def fit(
     space = model.state_space
     _check_mask(mask)
     truth = _expected(truth, space, mask, "the truth")
-    for name in space.variables:
-        if name in truth:
-            check_no_fills(truth[name], f"{name!r} of the truth")
+    for name in [each for each in space.variables if each in truth]:
+        check_no_fills(truth[name], f"{name!r} of the truth")
     # What lies beside the truth is brought to its units and directions.
     labelled = space.labelled_by(truth)
     rule: AbstractRule | None = None

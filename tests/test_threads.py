@@ -122,7 +122,7 @@ def test_an_archive_that_goes_on_keeps_to_its_threads(monkeypatch, seen, tmp_pat
     writer = oceanvar.archive.writers.ZarrWriter
     write = writer.write
     monkeypatch.setattr(
-        writer, "write", lambda self, unit, values: (fail if unit else write)(self, unit, values)
+        writer, "write", lambda self, unit, *rest: (fail if unit else write)(self, unit, *rest)
     )
     with pytest.raises(oceanvar.errors.StoreError, match="disk is full"):
         run("out.zarr")

@@ -327,7 +327,7 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
     Parameters
     ----------
     path : path-like
-        A file written by `VarNet.save`, or the name of a packaged model: "lorenz63", "lorenz96", "ocean".
+        A file written by `VarNet.save`, or the name of a packaged model: "seas", "ocean", "lorenz96"...
     assimilator : Assimilator, optional
         The finished architecture, for a model with parts of your own classes: only weights are
         read from the file then.

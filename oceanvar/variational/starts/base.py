@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from oceanvar.errors import ConfigError
 from oceanvar.variational.observations import Observations, Reader
 
 
@@ -38,7 +39,7 @@ class AbstractStart(Reader, nn.Module, abc.ABC):
 
     def assessed(self, obs: Observations) -> Assessment:
         """Assess the first guess made from some observations."""
-        raise NotImplementedError(f"{type(self).__name__} does not know its errors")
+        raise ConfigError(f"{type(self).__name__} does not know its errors: use one that has learned them")
 
     @abc.abstractmethod
     def forward(self, obs: Observations) -> Tensor:
