@@ -71,6 +71,7 @@ class _Interpolated:
     optimal_interpolation = _Verb(
         "oceanvar.baselines.optimal", "optimal_interpolation", renamed={"targets": "grid"}
     )
+    dineof = _Verb("oceanvar.baselines.filling", "dineof")
     observe = _Verb("oceanvar.observing.twins", "observe")
     score = _Verb("oceanvar.metrics.scores", "score")
 

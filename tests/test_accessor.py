@@ -99,6 +99,7 @@ VERBS = {
     "score": "oceanvar.metrics.scores.score",
     "interpolate_linear": "oceanvar.baselines.linear.interpolate_linear",
     "optimal_interpolation": "oceanvar.baselines.optimal.optimal_interpolation",
+    "dineof": "oceanvar.baselines.filling.dineof",
     "plot_map": "oceanvar.plots.panels.plot_map",
     "plot_time_site": "oceanvar.plots.panels.plot_time_site",
 }

@@ -1,4 +1,5 @@
 from .covariance import Covariance as Covariance
+from .filling import dineof as dineof
 from .linear import interpolate_linear as interpolate_linear
 from .optimal import optimal_interpolation as optimal_interpolation
 from .pass_errors import OrbitErrors as OrbitErrors

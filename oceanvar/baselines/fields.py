@@ -1,4 +1,4 @@
-"""Statistics and checks of fields that both interpolations start from."""
+"""Statistics and checks of fields that classical mappings start from."""
 
 import numpy as np
 import xarray as xr
@@ -35,6 +35,16 @@ def positive(field: xr.DataArray, name: str) -> xr.DataArray:
     return xr.apply_ufunc(
         _positive, field, kwargs={"name": name}, dask="parallelized", output_dtypes=[np.float64]
     )
+
+
+def error_attrs(obs: xr.DataArray) -> dict[str, str]:
+    """Attributes of the standard deviation of the analysis error of a variable."""
+    attrs = {
+        "long_name": f"standard deviation of the analysis error of {obs.attrs.get('long_name', obs.name)}"
+    }
+    if "standard_name" in obs.attrs:
+        attrs["standard_name"] = f"{obs.attrs['standard_name']} standard_error"
+    return attrs | ({"units": obs.attrs["units"]} if "units" in obs.attrs else {})
 
 
 def _positive(values: np.ndarray, name: str) -> np.ndarray:

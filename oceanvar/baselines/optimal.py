@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.baselines.covariance import Covariance, correlation_of
-from oceanvar.baselines.fields import observed_mean, positive
+from oceanvar.baselines.fields import error_attrs, observed_mean, positive
 from oceanvar.baselines.inputs import checked_inputs, on_grid_of
 from oceanvar.baselines.pass_errors import OrbitErrors, PassErrors
 from oceanvar.baselines.places import Places, columns, dims_of, like_goals, plain, sizes_of
@@ -209,7 +209,7 @@ class Problem:
         increment, error_std = (self._label(one, obs) * spread for one in joined)
         order = self._label(joined[0], obs).dims
         analysis = (increment + background).transpose(*order).assign_attrs(obs.attrs)
-        error_std = error_std.where(background.notnull()).transpose(*order).assign_attrs(_error_attrs(obs))
+        error_std = error_std.where(background.notnull()).transpose(*order).assign_attrs(error_attrs(obs))
         kind = obs.dtype if np.issubdtype(obs.dtype, np.floating) else np.dtype(np.float64)
         return analysis.astype(kind), error_std.astype(kind)
 
@@ -332,12 +332,3 @@ def _stretch(length: xr.DataArray, goal: xr.DataArray, name: str) -> xr.DataArra
             f"the lengths of {name!r} are not positive and finite everywhere: fill them over land too"
         )
     return (length / length.median()).drop_vars(list(length.coords)).compute()
-
-
-def _error_attrs(obs: xr.DataArray) -> dict[str, str]:
-    attrs = {
-        "long_name": f"standard deviation of the analysis error of {obs.attrs.get('long_name', obs.name)}"
-    }
-    if "standard_name" in obs.attrs:
-        attrs["standard_name"] = f"{obs.attrs['standard_name']} standard_error"
-    return attrs | ({"units": obs.attrs["units"]} if "units" in obs.attrs else {})

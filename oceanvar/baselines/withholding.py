@@ -46,8 +46,15 @@ def withhold_blocks(labels: xr.DataArray, fraction: float, seed: int = 0) -> xr.
     return labels.copy(data=np.isin(labels, drawn)).rename("withheld")
 
 
-def withhold_clouds(obs: xr.DataArray, fraction: float, seed: int = 0, dim: str = "time") -> xr.DataArray:
-    """Draw observations under the clouds of other days, laid over days drawn at random.
+def withhold_clouds(
+    obs: xr.DataArray,
+    fraction: float,
+    seed: int = 0,
+    dim: str = "time",
+    n_days: int = 1,
+    clearest: bool = False,
+) -> xr.DataArray:
+    """Draw observations under the clouds of other days, laid over days drawn at random or the clearest ones.
 
     Parameters
     ----------
@@ -59,6 +66,12 @@ def withhold_clouds(obs: xr.DataArray, fraction: float, seed: int = 0, dim: str 
         Of the draw.
     dim : str
         Dimension of the days.
+    n_days : int
+        Days in a row whose clouds are laid over as many in a row: where clouds stay, methods that look at the days
+        before and after are scored by single days too well.
+    clearest : bool
+        Lay them over the clearest days (Alvera-Azcárate et al. 2005, https://doi.org/10.1016/j.ocemod.2004.08.001),
+        whose gaps are then as large as those of others, and not larger.
 
     Returns
     -------
@@ -72,14 +85,21 @@ def withhold_clouds(obs: xr.DataArray, fraction: float, seed: int = 0, dim: str 
     """
     seen = obs.notnull().compute()
     rng = np.random.default_rng(seed)
-    n_days = seen.sizes[dim]
+    n_all = seen.sizes[dim]
     ever = seen.any(dim)
     withheld = xr.zeros_like(seen)
-    for day, other in zip(rng.permutation(n_days), rng.permutation(n_days), strict=True):
+    firsts = np.arange(0, n_all, n_days)
+    covered = rng.permutation(firsts)
+    if clearest:
+        n_seen = seen.sum([each for each in seen.dims if each != dim]).values
+        usual = np.add.reduceat(n_seen, firsts) / np.diff(firsts, append=n_all)
+        covered = firsts[np.argsort(-usual, kind="stable")]
+    for first, other in zip(covered, rng.permutation(firsts), strict=True):
         if withheld.sum() >= fraction * seen.sum():
             break
-        cloud = ~seen.isel({dim: other}, drop=True) & ever
-        withheld[{dim: day}] = seen.isel({dim: day}) & cloud
+        for day in range(first, min(first + n_days, n_all)):
+            cloud = ~seen.isel({dim: (other + day - first) % n_all}, drop=True) & ever
+            withheld[{dim: day}] = seen.isel({dim: day}) & cloud
     if withheld.sum() < fraction * seen.sum() or not withheld.any() or withheld.equals(seen):
         raise ConfigError(
             f"clouds of other days hide {int(withheld.sum())} of {int(seen.sum())} observations, and a fraction "

@@ -18,14 +18,14 @@ from oceanvar.cli.parameters import Days, Numbers, Quantity, Values, examples
 )
 @click.argument("points", nargs=-1, required=True)
 @click.option(
-    "-m", "--model", help="Model file, or the name of a packaged model. [default: with --method oi none]"
+    "-m", "--model", help="Model file, or the name of a packaged model. [default: with another method none]"
 )
 @click.option(
     "--method",
-    type=click.Choice(["model", "oi"]),
+    type=click.Choice(["model", "oi", "dineof"]),
     default="model",
     show_default=True,
-    help="A model, or optimal interpolation with its error field.",
+    help="A model, optimal interpolation, or empirical orthogonal functions (for images), both with an error field.",
 )
 @click.option("-o", "--out", required=True, help="Output: name.zarr or name.nc.")
 @click.option("--region", type=Numbers(4), required=True, metavar="WEST,EAST,SOUTH,NORTH", help="In degrees.")
@@ -50,6 +50,8 @@ from oceanvar.cli.parameters import Days, Numbers, Quantity, Values, examples
     help="Error of a sample for oi, with its units; a bare number is in the units of the files.",
 )
 @click.option("--n-nearest", default=60, show_default=True, help="Observations used for each point by oi.")
+@click.option("--modes", type=click.IntRange(1), help="Of dineof. [default: by cross-validation]")
+@click.option("--smoothing", type=float, metavar="DAYS", help="Filter in time of dineof. [default: none]")
 @click.option(
     "--withhold", type=click.FloatRange(0, 0.9), default=0.0, help="Share of passes to score the map with."
 )
@@ -70,6 +72,8 @@ def map_command(
     lengths: dict[str, float] | None,
     noise: tuple[float, str | None],
     n_nearest: int,
+    modes: int | None,
+    smoothing: float | None,
     withhold: float,
     sea: str | None,
     overwrite: bool,
@@ -85,6 +89,7 @@ def map_command(
         error_of,
         map_by_interpolation,
         map_by_model,
+        map_by_modes,
         solved_grid,
         step_of,
         usual_lengths,
@@ -96,11 +101,11 @@ def map_command(
     from oceanvar.observing.readers.along_track import open_tracks
 
     if (method == "model") != (model is not None):
-        raise click.UsageError("give --model, or --method oi")
+        raise click.UsageError("give --model, or --method oi or dineof")
     check_new(out, overwrite)
     network = None if model is None else load(model)
     wanted = Region(*region, *times, step, days or (network and step_of(network)) or 1.0)
-    chosen = {**usual_lengths(wanted), **(lengths or {})}
+    chosen = {**usual_lengths(wanted), **(lengths or {})} if method == "oi" else {"time": wanted.days}
     maps, grid = wanted.grid(), solved_grid(wanted, network, chosen)
     named = None if columns is None else [each.strip() for each in columns.split(",")]
     tracks = open_tracks(list(points), variable, columns=named, time_units=time_units, **wanted.cut(grid))
@@ -108,10 +113,13 @@ def map_command(
     kept, withheld = divided(tracks, withhold)
     if network is not None:
         analysis = map_by_model(kept, name, grid, maps, network, mask=sea)
-    else:
+    elif method == "oi":
         error = error_of(tracks[name], *noise)
         analysis = map_by_interpolation(kept, name, grid, maps, chosen, error, n_nearest)
-        analysis = analysis if sea is None else analysis.where(sea_at(maps))
+    else:
+        analysis = map_by_modes(kept, name, grid, maps, modes, smoothing)
+    if sea is not None and network is None:
+        analysis = analysis.where(sea_at(maps))
     write(analysis, out, overwrite)
     if withheld is not None:
         mapped = analysis[next(iter(analysis.data_vars))]

@@ -1,4 +1,4 @@
-"""A map from files of points, by a model or by optimal interpolation."""
+"""A map from files of points, by a model, by optimal interpolation or by empirical orthogonal functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from oceanvar.baselines.filling import dineof
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.errors import ConfigError
 from oceanvar.labels.axes import DAYS
@@ -139,7 +140,8 @@ def step_of(model: VarNet) -> float | None:
 def solved_grid(region: Region, model: VarNet | None, lengths: Mapping[str, float]) -> xr.Dataset:
     """Coordinates on which points are averaged, so that the first and the last map have their neighbours too.
 
-    A model has its own step, and half its window on both sides; optimal interpolation one of its lengths.
+    A model has its own step, and half its window on both sides; optimal interpolation one of its lengths, and
+    empirical orthogonal functions, which know of no neighbours, one map.
 
     Raises
     ------
@@ -250,12 +252,41 @@ def map_by_interpolation(
     cells = bin_with_errors(tracks[name], grid, noise_std)
     errors = cells["variance"].fillna(noise_std**2) ** 0.5
     analysis = optimal_interpolation(cells[name], lengths, errors, n_nearest=n_nearest, targets=maps)
-    history = (
-        f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} oceanvar {version('oceanvar')}: optimal interpolation, lengths "
-        f"{dict(lengths)} (km, days), noise {noise_std:g}, {n_nearest} nearest"
+    how = (
+        f"optimal interpolation, lengths {dict(lengths)} (km, days), noise {noise_std:g}, {n_nearest} nearest"
     )
-    attrs = about(tracks.attrs, [tracks[name]]) | {"history": history}
-    return with_coverage(xr.Dataset(analysis.data_vars, analysis.coords, attrs))
+    return _described(analysis, tracks[name], tracks.attrs, how)
+
+
+def map_by_modes(
+    tracks: xr.Dataset,
+    name: str,
+    grid: xr.Dataset,
+    maps: xr.Dataset,
+    n_modes: int | None,
+    smoothing: float | None,
+) -> xr.Dataset:
+    """Map points by the empirical orthogonal functions of their averages in cells, with the expected error.
+
+    Parameters
+    ----------
+    tracks, name, grid, maps
+        As of `map_by_model`.
+    n_modes, smoothing
+        See `oceanvar.baselines.dineof`.
+    """
+    analysis = dineof(bin_tracks(tracks[name], grid), n_modes, smoothing=smoothing)
+    number = analysis[name].attrs["n_modes"]
+    how = f"DINEOF, {number} modes" + (f", smoothing {smoothing:g} days" if smoothing else "")
+    analysis = analysis.sel(time=maps["time"], method="nearest").assign_coords(time=maps["time"])
+    return _described(analysis, tracks[name], tracks.attrs, how)
+
+
+def _described(analysis: xr.Dataset, samples: xr.DataArray, attrs: Mapping[str, Any], how: str) -> xr.Dataset:
+    """Analysis with attributes that say of what it is, where and how it was made."""
+    history = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} oceanvar {version('oceanvar')}: {how}"
+    named = about(attrs, [samples]) | {"history": history}
+    return with_coverage(xr.Dataset(analysis.data_vars, analysis.coords, named))
 
 
 def withheld_score(analysis: xr.DataArray, withheld: xr.DataArray, half_step: np.timedelta64) -> str:

@@ -112,6 +112,22 @@ def test_whole_clouds_are_withheld():
         withhold_clouds(xr.ones_like(obs), 0.1)
 
 
+def test_clouds_of_days_in_a_row_are_laid_over_days_in_a_row_the_clearest_first():
+    rng = np.random.default_rng(0)
+    cover = np.repeat([0.5, 0.1, 0.6, 0.7, 0.3], 5)[:23]
+    obs = xr.DataArray(rng.random((23, 40)), dims=("time", "x"))
+    obs = obs.where(rng.random(obs.shape) > cover[:, np.newaxis])
+    seen = obs.notnull()
+    withheld = withhold_clouds(obs, 0.2, seed=4, n_days=5, clearest=True)
+    days = np.flatnonzero(withheld.any("x"))
+    np.testing.assert_array_equal(days, [*range(5, 10), *range(20, 23)])
+    others = [
+        next(other for other in range(23) if (withheld[day] == (seen[day] & ~seen[other])).all())
+        for day in days
+    ]
+    assert {int(step) % 23 for step in np.diff(others)[[0, 1, 2, 3, 5, 6]]} == {1}
+
+
 def test_error_factor():
     rng = np.random.default_rng(1)
     error_std, residuals = rng.uniform(0.5, 2, 400), rng.standard_normal(400)

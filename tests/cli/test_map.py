@@ -67,6 +67,32 @@ def test_optimal_interpolation_maps_points_and_scores_withheld_passes(points, tm
     assert run(*arguments, "--overwrite").exit_code == 0
 
 
+def test_modes_map_images_and_score_withheld_passes(tmp_path):
+    """Swaths that drift over a wave and a half of standing waves, as a table."""
+    rng, parts = np.random.default_rng(0), []
+    for day in range(30):
+        place = rng.uniform([0, 40], [2, 42], (60, 2))
+        longitude, latitude = place[np.abs(place[:, 0] - 0.5 - day % 2) < 0.7].T
+        value = 10 + np.sin(day / 3) * longitude + np.cos(day / 5) * (latitude - 41)
+        time = pd.Timestamp("2020-01-01") + pd.Timedelta(days=day)
+        parts.append(pd.DataFrame({"longitude": longitude, "latitude": latitude, "time": time, "sst": value}))
+    pd.concat(parts).to_csv(tmp_path / "swaths.csv", index=False)
+    where = ["--region=0,2,40,42", "--time", "2020-01-02,2020-01-29", "--grid", "0.5"]
+    arguments = [tmp_path / "swaths.csv", "--method", "dineof", *where, "-o", tmp_path / "map.nc"]
+    result = run(*arguments, "--modes", "2", "--smoothing", "2", "--withhold", "0.2")
+    assert result.exit_code == 0, result.output
+    rmse, spread = (float(result.stderr.split()[i]) for i in (1, -1))
+    assert rmse < 0.6 * spread
+    with xr.open_dataset(tmp_path / "map.nc") as ds:
+        assert dict(ds.sizes) == {"time": 28, "latitude": 5, "longitude": 5}
+        assert set(ds.data_vars) == {"sst", "sst_std"}
+        assert "DINEOF, 2 modes, smoothing 2 days" in ds.attrs["history"]
+        days = xr.DataArray(np.arange(1, 29), dims="time")
+        truth = 10 + np.sin(days / 3) * ds["longitude"] + np.cos(days / 5) * (ds["latitude"] - 41)
+        assert float(abs(ds["sst"] - truth).median()) < 0.3
+    assert run(*arguments, "--overwrite", "--modes", "25").exit_code == 1
+
+
 def space(**options) -> StateSpace:
     patch = {"time": 4, "latitude": 5, "longitude": 5}
     return StateSpace(("ssh",), tuple(patch), patch=patch, mean={"ssh": 0.0}, std={"ssh": 0.1}, **options)
