@@ -104,20 +104,21 @@ def test_new_files_extend_an_output_to_that_of_a_run_over_all(layout, batch_size
     assert sorted(os.listdir(tmp_path)) == sorted(["obs", "scratch", output.name, f"{output.name}.run"])
 
 
-def test_daily_files_stay_as_they_are(long_obs, model, tmp_path):
+def test_daily_files_stay_as_they_are_unless_their_status_is_another(long_obs, model, tmp_path):
+    """Days 6 to 8 of eight are provisional; of twelve the sixth is final, though no new patch reaches it."""
+
     def run(output):
         return assimilate_archive(tmp_path / "obs", model, output, append=True, period="day")
 
-    write_days(long_obs, tmp_path / "obs", 0, 9)
+    write_days(long_obs, tmp_path / "obs", 0, 8)
     output = run(tmp_path / "out")
+    assert whole(output)["status"].values.tolist() == [0] * 5 + [1] * 3
     before = data_files(output)
-    write_days(long_obs, tmp_path / "obs", 9, 11)
+    write_days(long_obs, tmp_path / "obs", 8, 12)
     run(output)
     after = data_files(output)
     kept = sorted(name for name in before if after[name].st_ino == before[name].st_ino)
-    assert kept == [f"analysis_2020-01-0{day}.nc" for day in range(1, 6)], (
-        "day 6 is in the last patch of nine"
-    )
+    assert kept == [f"analysis_2020-01-0{day}.nc" for day in range(1, 6)]
     assert_same_bits(output, run(tmp_path / "scratch" / "out"))
 
 
@@ -176,6 +177,10 @@ def test_late_and_replaced_files_are_found_and_their_surroundings_solved_again(
     counts.clear()
     run()
     assert sum(counts) < PER_START * 24, "of 30 starts"
+    assert_same_bits(output, from_scratch(made))
+    write_days(long_obs * 2, folder, 28, 33)
+    run()
+    assert read_summary(output)["n_times_unobserved"] == 9, "two days are gone"
     assert_same_bits(output, from_scratch(made))
     assert verify(output) == {}
 
@@ -289,8 +294,10 @@ def flip_a_bit(path: Path) -> None:
 def test_altered_files_are_not_extended(layout, made, long_obs, tmp_path):
     """Of those that are rewritten with some times as they were; the others are read with verify=True."""
     output, run = made
-    flip_a_bit(output / sorted(data_files(output))[-1])
     write_days(long_obs, tmp_path / "obs", 35, 36)
+    run()
+    flip_a_bit(output / sorted(data_files(output))[-1])
+    write_days(long_obs, tmp_path / "obs", 36, 37)
     run()
     assert_same_bits(output, from_scratch(made))
 
