@@ -18,6 +18,7 @@ from uuid import uuid4
 from oceanvar.archive.contents import faults
 from oceanvar.archive.growth import Base, Growth, check_grown, grown
 from oceanvar.archive.indexes import AbstractIndex
+from oceanvar.archive.kept_sums import SUMS
 from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, digest, locked
 from oceanvar.archive.outputs import APPEND, check_free, completed, record_of, record_of_append, run_folder
 from oceanvar.archive.planning import plan_run
@@ -91,6 +92,8 @@ def settle(output: Path) -> None:
             output.rename(inner / _OLD)
         (inner / output.name).rename(output)
         to_disk(output.parent)
+    if (inner / SUMS).exists():
+        (inner / SUMS).replace(folder / SUMS)
     (inner / MANIFEST).replace(folder / MANIFEST)
     to_disk(folder)
     shutil.rmtree(inner)
@@ -251,6 +254,8 @@ def begin(
     for kept in growth.kept.values():
         for name in (name for name, content in kept.record["files"].items() if content is not None):
             _linked(kept.folder / name, writer.folder / name)
+    if growth.begun is not None:
+        _linked(run_folder(output) / SUMS, aside / SUMS)
     units = [writer.name(unit) for unit in range(run.n_units) if unit not in growth.kept]
     begun = {"n_kept": len(growth.kept), "begun": units if any(base.is_whole for base in bases) else []}
     records = [prepared, begun, *(kept.record for kept in growth.kept.values())]
@@ -259,7 +264,8 @@ def begin(
     aside.rename(inner)
     manifest.path = inner / MANIFEST
     logger.info("%s: %d of %d units stay as they are", output, len(growth.kept), run.n_units)
-    return replace(run, writer=run.writer.at(inner / output.name), parts=growth.parts), manifest
+    writer = run.writer.at(inner / output.name)
+    return replace(run, writer=writer, parts=growth.parts, begun=growth.begun), manifest
 
 
 def _is_made_so(base: Base, description: Mapping[str, Any], verify: bool) -> bool:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from oceanvar.archive.contents import faults
+from oceanvar.archive.kept_sums import load_sums
 from oceanvar.archive.manifest import Manifest
+from oceanvar.archive.outputs import run_folder
 from oceanvar.archive.records import Part, Record
 from oceanvar.archive.runs import ArchiveRun, time_stream
 from oceanvar.errors import StoreError
-from oceanvar.patching.growing import changed_rows, n_final, of_length
+from oceanvar.patching.growing import changed_rows, of_length, still_valid
+from oceanvar.patching.streaming import Sums, TimeStream
 
 _OWN_CHECK = ("begins", "files", "skipped", "rows", "values")
 """What of the description of a run is compared in another way than that it must be equal; so is the number of times."""
@@ -57,10 +60,13 @@ class Growth:
         Units that stay.
     parts : mapping of int to Part
         Units of which some times stay. All others are solved as a whole.
+    begun : Sums, optional
+        What the first patches add up to at the end, if that was kept and stays.
     """
 
     kept: Mapping[int, Kept]
     parts: Mapping[int, Part]
+    begun: Sums | None
 
 
 def check_grown(base: Base, description: Mapping[str, Any], dim: str) -> None:
@@ -111,8 +117,11 @@ def grown(bases: Sequence[Base], run: ArchiveRun, description: Mapping[str, Any]
     """
     kept: dict[int, Kept] = {}
     parts: dict[int, Part] = {}
+    begun = None
     for base in bases:
-        is_changed = _changed(base.manifest.run, run, description)
+        comparison = _Comparison.of(base.manifest.run, run, description)
+        is_changed = comparison.changed
+        begun = _sums_of(base, comparison) if base.is_whole else begun
         for record in base.manifest.units:
             unit = record["unit"]
             if unit in kept or not _is_sound(base, record, run, deep):
@@ -123,11 +132,11 @@ def grown(bases: Sequence[Base], run: ArchiveRun, description: Mapping[str, Any]
             is_part = base.is_whole and 0 < len(changed) < stop - first
             has_these = record["n_times"] == stop - first and record["times"] == run.writer.times(unit)
             if not len(changed) and has_these:
-                kept[unit] = Kept(base.folder, {**record, "seconds": {}})
+                kept[unit] = Kept(base.folder, _without_sums(record, begun if base.is_whole else None))
             # What is altered in the files of a part would be copied, or end the run.
             elif is_part and not faults(base.folder, record["files"], deep=True):
                 parts[unit] = Part((int(changed[0]), int(changed[-1]) + 1), base.folder, record)
-    return Growth(kept, {unit: part for unit, part in parts.items() if unit not in kept})
+    return Growth(kept, {unit: part for unit, part in parts.items() if unit not in kept}, begun)
 
 
 def _fixed(run: Mapping[str, Any], dim: str) -> dict[str, Any]:
@@ -146,14 +155,42 @@ def _covered(rows: Sequence[int], others: Any) -> bool:
     return not missing
 
 
-def _changed(then: Mapping[str, Any], run: ArchiveRun, now: Mapping[str, Any]) -> np.ndarray:
-    """Times of a run whose values or status may not be those of then."""
-    stream, dim = time_stream(run.setup), run.index.dim
-    before = of_length(stream, then["grid"][dim])
-    changed = changed_rows(before, stream, _touched(then, now, max(before.size, stream.size)))
-    low, high = sorted((n_final(before), n_final(stream)))
-    changed[low : min(high, before.size)] = True
-    return changed
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """The patches of a record then and now, and the times whose inputs are others."""
+
+    before: TimeStream
+    now: TimeStream
+    touched: np.ndarray
+
+    @classmethod
+    def of(cls, then: Mapping[str, Any], run: ArchiveRun, description: Mapping[str, Any]) -> "_Comparison":
+        now = time_stream(run.setup)
+        before = of_length(now, then["grid"][run.index.dim])
+        return cls(before, now, _touched(then, description, max(before.size, now.size)))
+
+    @property
+    def changed(self) -> np.ndarray:
+        """Times whose values or status may not be those of then."""
+        changed = changed_rows(self.before, self.now, self.touched)
+        low, high = sorted((self.before.n_final, self.now.n_final))
+        changed[low : min(high, self.before.size)] = True
+        return changed
+
+
+def _sums_of(base: Base, comparison: _Comparison) -> Sums | None:
+    """What was kept with a complete output, if the new record can begin with it."""
+    record = next((unit["sums"] for unit in base.manifest.units if "sums" in unit), None)
+    sums = None if record is None else load_sums(run_folder(base.folder), record)
+    is_valid = sums is not None and still_valid(sums, comparison.before, comparison.now, comparison.touched)
+    return sums if is_valid else None
+
+
+def _without_sums(record: Record, begun: Sums | None) -> Record:
+    """What is said about a unit that stays: nothing of seconds, and of sums where they stay too."""
+    return {key: value for key, value in record.items() if key != "sums" or begun is not None} | {
+        "seconds": {}
+    }
 
 
 def _touched(then: Mapping[str, Any], now: Mapping[str, Any], n: int) -> np.ndarray:

@@ -25,7 +25,6 @@ from oceanvar.errors import ConfigError, GridMismatchError, ModelMismatchError, 
 from oceanvar.mapping import Setup, set_up
 from oceanvar.network.varnet import VarNet
 from oceanvar.options import Options
-from oceanvar.patching.growing import n_final
 from oceanvar.state.spaces import StateSpace
 
 STATUS = "status"
@@ -77,7 +76,7 @@ def plan_run(
     if storage.grows and options.batch_size == "auto":
         setup = _with_short_groups(setup)
     writer, target = _writer(index, setup, folder, storage)
-    run = ArchiveRun(index, setup, writer, stop)
+    run = ArchiveRun(index, setup, writer, stop, grows=storage.grows)
     description = {**_description(run), **target, **storage.description()}
     return run, description | (growing_description(run) if storage.grows else {})
 
@@ -180,7 +179,7 @@ def _with_status(template: xr.Dataset, setup: Setup, dim: str) -> xr.Dataset:
         raise ConfigError(
             f"an output that grows has a variable {STATUS!r}, and so have the data: rename theirs"
         )
-    status = (np.arange(template.sizes[dim]) >= n_final(time_stream(setup))).astype(np.int8)
+    status = (np.arange(template.sizes[dim]) >= time_stream(setup).n_final).astype(np.int8)
     return template.assign({STATUS: (dim, status, _STATUS_ATTRS)})
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from oceanvar.archive.indexes import AbstractIndex
+from oceanvar.archive.kept_sums import save_sums
 from oceanvar.archive.manifest import Manifest
 from oceanvar.archive.pipeline import Stopwatch, run_pipeline
 from oceanvar.archive.progress import reported
@@ -22,7 +23,7 @@ from oceanvar.archive.writers import AbstractWriter
 from oceanvar.errors import StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
 from oceanvar.network.handles import PatchSolver, resolve_device
-from oceanvar.patching.streaming import TimeStream, regroup
+from oceanvar.patching.streaming import Sums, TimeStream, regroup
 from oceanvar.state.transforms import from_log10
 from oceanvar.threads import best_number
 
@@ -35,14 +36,15 @@ UNHEALTHY = 1.15
 
 
 @dataclass
-class _RowsRead:
-    """Rows read so far that hold no value, and how many values of others were no observations.
+class _Seen:
+    """What was seen of a stretch so far: rows that hold no value, how many values of others were no observations.
 
-    By rows: those where stretches overlap are read twice and count once.
+    By rows: those where stretches overlap are read twice and count once. And what is known of sums that were kept.
     """
 
     unobserved: set[int] = field(default_factory=set)
     n_not_used: dict[int, int] = field(default_factory=dict)
+    sums: Record | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,10 @@ class ArchiveRun:
         Asked after each unit whether to stop.
     parts : mapping of int to Part
         Units of which only some times are solved.
+    begun : Sums, optional
+        What the first patches add up to, if that is known.
+    grows : bool
+        Whether to keep what patches add up to in times that may still change.
     """
 
     index: AbstractIndex
@@ -68,6 +74,8 @@ class ArchiveRun:
     writer: AbstractWriter
     stop: Callable[[], bool]
     parts: Mapping[int, Part] = field(default_factory=dict)
+    begun: Sums | None = None
+    grows: bool = False
 
     def __post_init__(self) -> None:
         self.stream_of(self.setup.job.function)  # refuses a periodic time
@@ -149,19 +157,22 @@ class ArchiveRun:
         note : callable
             Takes the record of each unit when its data are on the disk.
         """
-        watch, rows_read = Stopwatch(), _RowsRead()
+        watch, seen = Stopwatch(), _Seen()
         function = self.setup.job.function
 
         def timed(patches: np.ndarray, *others: Any) -> np.ndarray:
             with watch.time("solving"):
                 return function(patches, *others)
 
+        def keep(sums: Sums) -> None:
+            seen.sums = save_sums(self.writer.folder.parent, sums)
+
         stream = self.stream_of(timed)
-        rows = self.rows(stretch)
+        rows, kept = self.rows(stretch), keep if self.grows else None
         run_pipeline(
-            self._slabs(stream, rows, watch, rows_read),
-            lambda slabs: self._units(stream.solve(slabs, *rows), stretch),
-            lambda item: note(self._written(watch, rows_read, *item)),
+            self._slabs(stream, rows, watch, seen),
+            lambda slabs: self._units(stream.solve(slabs, *rows, kept), stretch),
+            lambda item: note(self._written(watch, seen, *item)),
         )
 
     def rows(self, stretch: Stretch) -> tuple[int, int]:
@@ -186,10 +197,10 @@ class ArchiveRun:
 
     def stream_of(self, function: Callable[..., np.ndarray]) -> TimeStream:
         """Patches in the order of time, solved by a function."""
-        return time_stream(replace(self.setup, job=replace(self.setup.job, function=function)))
+        return time_stream(replace(self.setup, job=replace(self.setup.job, function=function)), self.begun)
 
     def _slabs(
-        self, stream: TimeStream, rows: tuple[int, int], watch: Stopwatch, rows_read: "_RowsRead"
+        self, stream: TimeStream, rows: tuple[int, int], watch: Stopwatch, seen: "_Seen"
     ) -> Iterator[np.ndarray]:
         reader = self.index.reader()
         try:
@@ -198,9 +209,9 @@ class ArchiveRun:
                     read = reader.read(first, stop)
                     obs = self._with_coordinates(read.obs, first, stop)
                     guess = self._guess(first, stop)
-                    rows_read.unobserved |= {first + i for i in rows_without_values(obs, self.index.dim)}
+                    seen.unobserved |= {first + i for i in rows_without_values(obs, self.index.dim)}
                     found = np.flatnonzero(read.n_not_used)
-                    rows_read.n_not_used |= {int(first + i): int(read.n_not_used[i]) for i in found}
+                    seen.n_not_used |= {int(first + i): int(read.n_not_used[i]) for i in found}
                     slab = stacked(obs, guess, self.setup.space).values
                 yield slab
         finally:
@@ -248,7 +259,7 @@ class ArchiveRun:
         hidden = ~np.expand_dims(spread, -len(self.setup.space.dims) - 1)
         np.copyto(block, np.nan, where=np.broadcast_to(hidden, block.shape))
 
-    def _written(self, watch: Stopwatch, rows_read: "_RowsRead", unit: int, block: np.ndarray) -> Record:
+    def _written(self, watch: Stopwatch, seen: "_Seen", unit: int, block: np.ndarray) -> Record:
         first, stop = self.writer.bounds[unit : unit + 2]
         part, rows = self.parts.get(unit), self._rows_of(unit)
         axis = -len(self.setup.space.dims)
@@ -269,11 +280,13 @@ class ArchiveRun:
             "times": self.writer.times(unit),
             "n_missing": by_time(np.isnan(state), axis),
             "n_unhealthy": by_time(values["health"] > UNHEALTHY, axis) if "health" in values else None,
-            "unobserved": sorted(rows_read.unobserved.intersection(range(*rows))),
-            "n_not_used": [rows_read.n_not_used.get(row, 0) for row in range(*rows)],
+            "unobserved": sorted(seen.unobserved.intersection(range(*rows))),
+            "n_not_used": [seen.n_not_used.get(row, 0) for row in range(*rows)],
             "seconds": watch.lap(),
             "files": files,
         }
+        if seen.sums is not None and unit == self.n_units - 1:
+            record["sums"] = seen.sums
         return record if part is None else part.joined(record)
 
     def _unwritten(self, unit: int, error: Exception) -> StoreError:
@@ -301,10 +314,10 @@ class ArchiveRun:
         }
 
 
-def time_stream(setup: Setup) -> TimeStream:
-    """Patches of a mapping in the order of time."""
+def time_stream(setup: Setup, begun: Sums | None = None) -> TimeStream:
+    """Patches of a mapping in the order of time, behind those that are known already."""
     extra = setup.space.extra_dims(setup.given.ds)
-    return TimeStream(setup.job, tuple(setup.given.ds.sizes[dim] for dim in extra))
+    return TimeStream(setup.job, tuple(setup.given.ds.sizes[dim] for dim in extra), begun)
 
 
 class AbstractTeam(ABC):

@@ -139,7 +139,7 @@ def plan_lines(index: AbstractIndex, setup: Setup) -> Iterator[str]:
 def growth_lines(run: ArchiveRun, growth: Growth) -> Iterator[str]:
     """What an append would solve."""
     times = run.writer.template.indexes[run.index.dim]
-    run = replace(run, parts=growth.parts)
+    run = replace(run, parts=growth.parts, begun=growth.begun)
     stretches = run.stretches(growth.kept)
     n_whole = run.n_units - len(growth.kept) - len(growth.parts)
     yield f"files           {len(run.index.files)}"

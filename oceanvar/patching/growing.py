@@ -1,4 +1,4 @@
-"""A record that grows: which rows (times) other patches change, and which rows no later time can change.
+"""A record that grows: which rows (times) other patches change, and which sums stay.
 
 The last patch is shifted back to end with the record, and starts are joined to groups that share batches. So a few more
 rows at the end change the last group, and with it all rows that it reaches.
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from oceanvar.patching.grids import PatchGrid
-from oceanvar.patching.streaming import TimeStream
+from oceanvar.patching.streaming import Sums, TimeStream
 
 
 def of_length(stream: TimeStream, n_rows: int) -> TimeStream:
@@ -56,12 +56,20 @@ def changed_rows(before: TimeStream, now: TimeStream, touched: np.ndarray) -> np
     return changed[: now.size]
 
 
-def n_final(stream: TimeStream) -> int:
-    """Count the rows at the beginning that no longer record changes, whatever its later rows hold."""
-    grid = stream.job.grid
-    dim = grid.dims[0]
-    stride = grid.patch[dim] - grid.overlap[dim]
-    # A record longer by one row has a patch that ends with it; a longer one has none that starts before that.
-    first, last = stream.size + 1 - stream.length, stream.groups[-1]
-    may_change = len(last) < stream.n_joined or last[-1] % stride > 0
-    return min(first, last[0]) if may_change else first
+def still_valid(sums: Sums, before: TimeStream, now: TimeStream, touched: np.ndarray) -> bool:
+    """Whether another record can begin with sums of an old one: of its first groups, as they were.
+
+    Parameters
+    ----------
+    sums
+        What the first groups of the old record add up to.
+    before, now, touched
+        As of `changed_rows`.
+    """
+    added, others = now.groups[: sums.n_groups], now.groups[sums.n_groups :]
+    reaching = [group for group in added if group[-1] + now.length > sums.first]
+    return (
+        added == before.groups[: sums.n_groups]
+        and not any(touched[group[0] : group[-1] + now.length].any() for group in reaching)
+        and all(group[0] >= sums.first for group in others)
+    )

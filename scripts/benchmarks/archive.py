@@ -9,6 +9,7 @@ stitching: cutting and stitching alone, beside a copy of memory and beside xbatc
     processor time of one thread.
 workers: a run on two worker processes of one torch thread each, beside the same run on one. Needs two idle cores.
 solves: how often each patch is solved, in one process and on two workers.
+append: a file of one more day added to an output, beside the run that made it.
 """
 
 import itertools
@@ -56,12 +57,13 @@ class Scale:
     overhead_days: int
     stitching_days: int
     worker_days: int
+    append_days: int
     copy_bytes: int
     n_repeats: int
 
 
-FULL = Scale((400, 4000), 1, (64, 96), 112, 160, 120, 400, 480, 2**27, 5)
-SMALL = Scale((30, 60), 10, (16, 24), 64, 64, 15, 22, 60, 2**22, 2)
+FULL = Scale((400, 4000), 1, (64, 96), 112, 160, 120, 400, 480, 365, 2**27, 5)
+SMALL = Scale((30, 60), 10, (16, 24), 64, 64, 15, 22, 60, 20, 2**22, 2)
 PATCH = {"time": 15, "lat": 64, "lon": 64}
 OVERLAP = {"time": 8, "lat": 16, "lon": 16}
 
@@ -170,9 +172,9 @@ def measure_overhead(folder: Path, scale: Scale) -> Iterator[str]:
     yield "        wanted: at most 10 %"
 
 
-def default_model(scale: Scale) -> VarNet:
+def default_model(scale: Scale, patch: dict[str, int] = PATCH, overlap: dict[str, int] = OVERLAP) -> VarNet:
     """A typical ocean model; a small one in small measurements."""
-    space = space_of(PATCH, OVERLAP)
+    space = space_of(patch, overlap)
     return fourdvarnet(space) if scale is FULL else fourdvarnet(space, n_steps=2, n_features=4, n_hidden=4)
 
 
@@ -267,12 +269,32 @@ def measure_solves(folder: Path, scale: Scale) -> Iterator[str]:
     yield f"solves: {sum(counts) / read_summary(output)['n_patches']:g} a patch in one process"
 
 
+def measure_append(folder: Path, scale: Scale) -> Iterator[str]:
+    """Add days one by one to a record of daily files, for windows of eight days of which four are shared."""
+    n_days, n_repeats = scale.append_days, scale.n_repeats
+    write_observations(folder / "all", n_days + n_repeats, scale.n_lat, scale.n_lon, 1)
+    files = sorted((folder / "all").glob("*.nc"))
+    model = default_model(scale, {"time": 8, "lat": 32, "lon": 32}, {"time": 4, "lat": 8, "lon": 8})
+    assimilate_archive(files[:10], model, folder / "warm.zarr", append=True)
+    for name in ("analysis.zarr", "monthly"):
+
+        def mapped(n: int) -> float:
+            return seconds(lambda: assimilate_archive(files[:n], model, folder / name, append=True))  # noqa: B023
+
+        whole = mapped(n_days)
+        days = [mapped(n_days + i + 1) for i in range(n_repeats)]
+        day = sorted(days)[n_repeats // 2]
+        yield f"append: {name}: one day takes 1/{whole / day:.0f} of {n_days} days ({day:.2f} s and {whole:.1f} s)"
+    yield "        wanted: at most 1/50"
+
+
 PARTS: dict[str, Callable[[Path, Scale], Iterator[str]]] = {
     "memory": measure_memory,
     "overhead": measure_overhead,
     "stitching": measure_stitching,
     "workers": measure_workers,
     "solves": measure_solves,
+    "append": measure_append,
 }
 
 

@@ -96,7 +96,7 @@ def main() -> None:
         assert forked(lambda: run(obs, model, output) or looked(output)) == 11, "it goes on"
         assert sorted(os.listdir(output.parent)) == [name, f"{name}.run"]
         left = [each for each in os.listdir(f"{output}.run") if not each.endswith(".part")]
-        assert sorted(left) == ["index.jsonl", "manifest.jsonl"]
+        assert sorted(left) == ["index.jsonl", "manifest.jsonl", "sums.npy"]
     assert not seen[BROKEN]
     print(json.dumps({"none": seen[0], "old": seen[10], "new": seen[11]}))
 

@@ -14,6 +14,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 from oceanvar.archive import Packing, assimilate_archive, read_summary, verify
+from oceanvar.archive.kept_sums import SUMS
 from oceanvar.archive.manifest import INDEX, MANIFEST
 from oceanvar.archive.outputs import in_flight, run_folder
 from oceanvar.cli.commands import main
@@ -100,7 +101,7 @@ def test_new_files_extend_an_output_to_that_of_a_run_over_all(layout, batch_size
         "n_times_unobserved",
     ):
         assert summary[key] == of_other[key]
-    assert sorted(os.listdir(run_folder(output))) == [INDEX, MANIFEST]
+    assert sorted(os.listdir(run_folder(output))) == [INDEX, MANIFEST, SUMS]
     assert sorted(os.listdir(tmp_path)) == sorted(["obs", "scratch", output.name, f"{output.name}.run"])
 
 
@@ -132,9 +133,14 @@ def test_only_patches_that_reach_what_is_new_are_solved(made, long_obs, tmp_path
     assert counts == [], "nothing is new"
     write_days(long_obs, tmp_path / "obs", 35, 36)
     run()
-    assert counts == [PER_START] * 3, "at 28, 30 and 32: they reach day 31 and later ones"
+    assert counts == [PER_START], "at 32: what others add to day 31 and later ones was kept"
     assert read_summary(output)["n_units_kept"] == 7
     assert whole(output)["status"].values.tolist() == [0] * 33 + [1] * 3
+    (run_folder(output) / SUMS).unlink()
+    write_days(long_obs, tmp_path / "obs", 36, 37)
+    run()
+    assert counts[1:] == [PER_START] * 3, "at 30, 32 and 33: nothing was kept"
+    assert_same_bits(output, from_scratch(made))
 
 
 def test_the_status_says_what_it_is(long_obs, model, tmp_path):
@@ -435,7 +441,7 @@ def test_the_commands_extend_an_output_and_say_before_what_they_would_do(long_ob
     plan = said("plan", *given, "--append", output).splitlines()
     assert plan[2:] == [
         "solved          4 times, 2020-01-18 00:00:00 to 2020-01-21 00:00:00",
-        "patches         18 of 60",
+        "patches         6 of 60",
         "units           1 whole, 1 in part, 4 stay as they are",
         "final           17 times, up to 2020-01-17 00:00:00",
     ]

@@ -60,6 +60,7 @@ def test_a_checkout_without_the_package_is_told(tmp_path):
         ("overhead", ["over the solver alone", "wanted: at most 10 %"]),
         ("stitching", ["GB/s of patches read", "wanted: at least 0.25"]),
         ("solves", ["solves: 1 a patch in one process"]),
+        ("append", ["append: monthly: one day takes 1/", "wanted: at most 1/50"]),
     ],
 )
 def test_an_archive_costs_what_it_costs(part, texts):
