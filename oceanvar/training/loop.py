@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from oceanvar.errors import DivergenceError
+from oceanvar.training.ahead import drawn_ahead
 from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
 from oceanvar.training.losses import LossWeights, Sample, training_loss, validation_sums
 from oceanvar.training.settings import FABRIC_PRECISIONS, SCHEDULES, TrainingSettings
@@ -207,7 +208,8 @@ def _epoch(
     n_steps = settings.solver_steps(epoch, model.assimilator.n_steps)
     n_batches = training.n_batches(fabric.world_size)
     losses = []
-    for i, sample in enumerate(training.batches(epoch, fabric.global_rank, fabric.world_size)):
+    batches = drawn_ahead(training.batches(epoch, fabric.global_rank, fabric.world_size))
+    for i, sample in enumerate(batches):
         rate = settings.learning_rate * min(1.0, (epoch * n_batches + i + 1) / settings.n_warmup)
         rate *= SCHEDULES[settings.schedule](begin + (end - begin) * i / n_batches)
         for group in optimizer.param_groups:

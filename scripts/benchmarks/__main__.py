@@ -2,6 +2,7 @@
 
     python -m scripts.benchmarks patch --before ../oceanvar-before
     python -m scripts.benchmarks training --before ../oceanvar-before
+    python -m scripts.benchmarks draws
     python -m scripts.benchmarks archive
     python -m scripts.benchmarks graph
     python -m scripts.benchmarks curves --out cost.png
@@ -13,6 +14,7 @@ import click
 
 from scripts.benchmarks.archive import archive
 from scripts.benchmarks.curves import curves
+from scripts.benchmarks.draws import draws
 from scripts.benchmarks.graph import graph
 from scripts.benchmarks.patch import patch
 from scripts.benchmarks.training import training
@@ -23,7 +25,7 @@ def main() -> None:
     pass
 
 
-for command in (patch, training, archive, graph, curves):
+for command in (patch, training, draws, archive, graph, curves):
     main.add_command(command)
 
 
