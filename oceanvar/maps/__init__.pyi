@@ -7,6 +7,7 @@ from .compositions import Shifted as Shifted
 from .compositions import Sum as Sum
 from .dense import Dense as Dense
 from .dense import Flattened as Flattened
+from .differences import Gradient as Gradient
 from .fourier import Filtered as Filtered
 from .fourier import OnGrid as OnGrid
 from .fourier import gaussian_spread as gaussian_spread

@@ -12,7 +12,7 @@ toward the background there (Davies, 1976, Q. J. R. Meteorol. Soc. 102, 405-418)
 """
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.terms.backgrounds import given_background
 from oceanvar.variational.terms.base import AbstractTerm
+from oceanvar.variational.terms.scalars import AbstractScalarTerm
 
 
 @registered
@@ -207,7 +208,13 @@ def of_control(cost: VariationalCost, trajectory: AbstractMap) -> VariationalCos
     trajectory : AbstractMap
         x, from controls to states.
     """
-    return VariationalCost(*(_OfTrajectory(term, trajectory) for term in cost.terms), _White())
+    terms = [
+        _EnergyOfTrajectory(term, trajectory)
+        if isinstance(term, AbstractScalarTerm)
+        else _OfTrajectory(cast("AbstractTerm", term), trajectory)
+        for term in cost.terms
+    ]
+    return VariationalCost(*terms, _White())
 
 
 @final
@@ -239,6 +246,21 @@ class _OfTrajectory(AbstractTerm):
     def residual_weights(self, obs: Observations) -> Tensor | None:
         """Those of the term."""
         return self.term.residual_weights(obs)
+
+
+@final
+class _EnergyOfTrajectory(AbstractScalarTerm):
+    """View of a scalar term of states as one of the control that makes them; shares its parameters."""
+
+    def __init__(self, term: AbstractScalarTerm, trajectory: AbstractMap):
+        super().__init__()
+        self.log_weight, self.factor = term.log_weight, term.factor
+        self.term = term
+        self.trajectory = trajectory
+
+    def energy(self, state: Tensor, obs: Observations) -> Tensor:
+        """E(x(v))."""
+        return self.term.energy(self.trajectory(state), obs)
 
 
 @final
