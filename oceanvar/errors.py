@@ -13,6 +13,10 @@ class MendedWarning(UserWarning):
     """Data were not as a model expects them, and were mended without loss."""
 
 
+class ConvergenceWarning(UserWarning):
+    """A result is less exact than it should be: iterations ended before it was found."""
+
+
 class PatchError(OceanVarError, ValueError):
     """A patch, overlap, taper or periodic axis does not fit the grid."""
 

@@ -17,6 +17,7 @@ from oceanvar.variational.restarts import Restarts
 from oceanvar.variational.solvers.base import AbstractSolver, advanced, steps
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import InterpolatedStart
+from oceanvar.variational.stopping import AbstractStop, solve_until
 from oceanvar.variational.unrolling import Unroll
 from oceanvar.variational.verdicts import Analysis
 
@@ -43,6 +44,8 @@ class Assimilator(nn.Module):
         takes observations as they are given. Default: all are seen.
     restarts : Restarts, optional
         What a solve does with windows that end in a wrong minimum; training leaves them. Default: nothing.
+    stop : AbstractStop, optional
+        Ends the solve of a window before all iterations are made; training makes them all. Default: nothing does.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Assimilator(nn.Module):
         unroll: Unroll | None = None,
         sampling: SamplingDesign | None = None,
         restarts: Restarts | None = None,
+        stop: AbstractStop | None = None,
     ):
         super().__init__()
         require(solver, "the solver of an Assimilator", AbstractSolver)
@@ -73,6 +77,7 @@ class Assimilator(nn.Module):
         self.unroll = unroll or Unroll()
         self.sampling = sampling
         self.restarts = restarts
+        self.stop = stop
         if sampling is not None and sampling.relaxation.is_soft and self.start.uses_observations:
             raise ConfigError(
                 f"{type(sampling.relaxation).__name__} hands on masks between 0 and 1, and a start made from "
@@ -110,6 +115,8 @@ class Assimilator(nn.Module):
 
     def _solve_from(self, state: Tensor, obs: Observations) -> Analysis:
         """Solve from a state; the background stays that of the observations."""
+        if self.stop is not None:
+            return solve_until(self.stop, self.solver, self.cost, obs, state, self.n_steps)
         carry = self.solver.init(self.cost, obs, state)
         state, carry = advanced(self.solver, self.cost, obs, state, carry, self.n_steps)
         return Analysis(state, self.solver.verdict(self.cost, obs, state, carry))

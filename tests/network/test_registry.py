@@ -21,21 +21,28 @@ from oceanvar.variational import (
     Assimilator,
     ForecastControl,
     GradientDescent,
+    Huber,
     ObservationTerm,
     PriorTerm,
+    SmoothedL1,
+    Sparse,
     VariationalCost,
 )
 
 PACKAGE = Path(oceanvar.__file__).parent
 
 ARGUMENTS = {
+    "axes": [1, 2],
     "axis": 2,
+    "basis": Identity(),
     "channels": [0],
     "control": ForecastControl(Identity(), Identity()),
     "cost": VariationalCost(ObservationTerm()),
     "covariate_features": Identity(),
     "covariates": ["sst"],
+    "denoiser": Identity(),
     "dt": 0.1,
+    "energy_map": Identity(),
     "factors": [2],
     "first": Identity(),
     "inner": Identity(),
@@ -63,7 +70,11 @@ ARGUMENTS = {
     "n_variables": 2,
     "names": ["sst"],
     "network": Identity(),
+    "operator": Identity(),
+    "penalties": (Huber(0.2), SmoothedL1(0.1, trainable=True)),
+    "penalty": Huber(),
     "prior": Identity(),
+    "proximal": Sparse(0.1),
     "right": Identity(),
     "shape": (8, 8),
     "shape_from": (8, 6),
@@ -77,7 +88,9 @@ ARGUMENTS = {
     "step_size": 0.5,
     "tendency": Identity(),
     "terms": (ObservationTerm(), PriorTerm(Identity(), weight=0.5)),
+    "threshold": 0.1,
     "variances": [1.0] * 8,
+    "weight": 0.5,
     "widths": [1.5],
 }
 """A value for each required argument of any class."""

@@ -24,6 +24,14 @@ class AbstractSolver(Reader, nn.Module, abc.ABC):
     Each window of the batch is treated on its own.
     """
 
+    minimises = False
+    """Whether its iterations, if there are enough of them, end where the gradient of the cost is 0."""
+
+    @property
+    def iteration(self) -> "AbstractSolver | None":
+        """Solver whose step is a function of the state alone, of which this one finds the fixed point, if any."""
+        return None
+
     @abc.abstractmethod
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Carry:
         """Carry before the first iteration."""

@@ -42,6 +42,8 @@ class LBFGS(AbstractSolver):
         Most evaluations of the cost in one line search.
     """
 
+    minimises = True
+
     def __init__(self, history: int = 10, tolerance: float = 1e-9, n_trials: int = 20):
         super().__init__()
         if history < 1 or n_trials < 1 or tolerance < 0:
@@ -57,7 +59,8 @@ class LBFGS(AbstractSolver):
         """Empty memory; the scale is the exact length of a steepest descent on the quadratic model."""
         point = cost.at(state, obs)
         gradient = point.gradient
-        scale = ratio(dot(gradient, gradient), dot(gradient, point.product(gradient)))
+        # Where a scalar term curves down, a step as long as if it curved up will do: the line search judges it.
+        scale = ratio(dot(gradient, gradient), dot(gradient, point.product(gradient)).abs())
         return point.value, gradient, (), scale, torch.ones_like(point.value, dtype=torch.bool)
 
     def step(
