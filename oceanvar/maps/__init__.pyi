@@ -7,7 +7,10 @@ from .compositions import Shifted as Shifted
 from .compositions import Sum as Sum
 from .dense import Dense as Dense
 from .dense import Flattened as Flattened
+from .dense import Shaped as Shaped
 from .differences import Gradient as Gradient
+from .energies import InputConvex as InputConvex
+from .energies import TotalOf as TotalOf
 from .fourier import Filtered as Filtered
 from .fourier import OnGrid as OnGrid
 from .fourier import gaussian_spread as gaussian_spread

@@ -2,6 +2,7 @@ from .assimilators import Assimilator as Assimilator
 from .controls import ControlSpace as ControlSpace
 from .controls import Forecast as Forecast
 from .controls import ForecastControl as ForecastControl
+from .controls import Latent as Latent
 from .costs import VariationalCost as VariationalCost
 from .designs.budgets import AbstractRelaxation as AbstractRelaxation
 from .designs.budgets import GumbelTopK as GumbelTopK
@@ -36,6 +37,7 @@ from .posterior import health as health
 from .posterior import is_trapped as is_trapped
 from .posterior import posterior_variance as posterior_variance
 from .priors.autoencoder import autoencoder_prior as autoencoder_prior
+from .priors.autoencoder import generator_of as generator_of
 from .priors.eof import EOFPrior as EOFPrior
 from .priors.flow import FlowPrior as FlowPrior
 from .priors.propagators import bilinear_tendency as bilinear_tendency
@@ -83,6 +85,7 @@ from .terms.dynamics import DynamicsTerm as DynamicsTerm
 from .terms.dynamics import PriorTerm as PriorTerm
 from .terms.features import FeatureTerm as FeatureTerm
 from .terms.first_state import FirstStateTerm as FirstStateTerm
+from .terms.generative import GenerativeTerm as GenerativeTerm
 from .terms.maps import MapTerm as MapTerm
 from .terms.observations import ObservationTerm as ObservationTerm
 from .terms.scalars import AbstractScalarTerm as AbstractScalarTerm

@@ -148,6 +148,32 @@ class ForecastControl(nn.Module):
 
 @registered
 @final
+class Latent(nn.Module):
+    """A control that is the latent variable of a generator: x = G(z), z normal with variance 1 (Bora et al., 2017).
+
+    The analysis lies in the range of G; for one that may leave it see `oceanvar.variational.GenerativeTerm`. The
+    background has no part in it.
+
+    Parameters
+    ----------
+    generator : AbstractMap
+        G, from ``(B, *latent)`` to ``(B, V, T, *S)``.
+    latent : sequence of int
+        Shape of z.
+    """
+
+    def __init__(self, generator: AbstractMap, latent: Sequence[int]):
+        super().__init__()
+        self.generator = generator
+        self.latent = list(latent)
+
+    def trajectory(self, background: Tensor) -> tuple[AbstractMap, Tensor]:
+        """The generator, and the latent variable 0 for each window."""
+        return self.generator, background.new_zeros(len(background), *self.latent)
+
+
+@registered
+@final
 class ControlSpace(AbstractSolver):
     """Another solver, put to minimise over a control instead of the state.
 
@@ -163,11 +189,11 @@ class ControlSpace(AbstractSolver):
     ----------
     solver : AbstractSolver
         What minimises: `LBFGS` or `GaussNewton`, say.
-    control : ForecastControl
+    control : ForecastControl or Latent
         How a control makes the states.
     """
 
-    def __init__(self, solver: AbstractSolver, control: ForecastControl):
+    def __init__(self, solver: AbstractSolver, control: ForecastControl | Latent):
         super().__init__()
         self.solver = solver
         self.control = control

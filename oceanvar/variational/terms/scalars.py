@@ -72,15 +72,19 @@ class ScalarPoint:
 
     def product(self, tangent: Tensor) -> Tensor:
         """Product of the second derivatives, which need not be positive, with a tangent."""
-
-        def gradient(x: Tensor) -> Tensor:
-            value, pullback = autograd_linearize(lambda y: self._term.cost(y, self._obs), x)
-            return pullback(torch.ones_like(value))
-
-        # Second derivatives are symmetric: the pull-back of the gradient is the product.
+        recording = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            product = autograd_linearize(gradient, self._state)[1](tangent)
-        return product if torch.is_grad_enabled() else product.detach()
+            tracked = recording and self._state.requires_grad
+            point = self._state if tracked else self._state.detach().clone().requires_grad_()
+            value = self._term.cost(point, self._obs).sum()
+            (gradient,) = torch.autograd.grad(value, point, create_graph=True)
+            if not gradient.requires_grad:  # an energy that is linear has no second derivatives
+                return torch.zeros_like(tangent)
+            # They are symmetric: the pull-back of the gradient is the product.
+            (product,) = torch.autograd.grad(
+                gradient, point, tangent.clone(), create_graph=recording, materialize_grads=True
+            )
+        return product
 
     def blocks(self) -> TermBlocks:
         """Refused: there are no residuals.
