@@ -11,6 +11,7 @@ from .designs.budgets import SoftBudget as SoftBudget
 from .designs.budgets import StraightThrough as StraightThrough
 from .designs.sampling import SamplingDesign as SamplingDesign
 from .designs.spacing import GreedyReduction as GreedyReduction
+from .generative import GenerativeTerm as GenerativeTerm
 from .implicit import ImplicitFixedPoint as ImplicitFixedPoint
 from .implicit import ImplicitMinimum as ImplicitMinimum
 from .observations import Observations as Observations
@@ -85,7 +86,6 @@ from .terms.dynamics import DynamicsTerm as DynamicsTerm
 from .terms.dynamics import PriorTerm as PriorTerm
 from .terms.features import FeatureTerm as FeatureTerm
 from .terms.first_state import FirstStateTerm as FirstStateTerm
-from .terms.generative import GenerativeTerm as GenerativeTerm
 from .terms.maps import MapTerm as MapTerm
 from .terms.observations import ObservationTerm as ObservationTerm
 from .terms.scalars import AbstractScalarTerm as AbstractScalarTerm

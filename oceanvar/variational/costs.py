@@ -15,7 +15,7 @@ from oceanvar.variational.observations import Observations
 from oceanvar.variational.terms.base import AbstractCostTerm, AbstractTerm
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
-from oceanvar.variational.terms.scalars import AbstractScalarTerm
+from oceanvar.variational.terms.scalars import AbstractScalarTerm, EnergyTerm
 
 
 @registered
@@ -94,6 +94,11 @@ class VariationalCost(nn.Module):
     def priors(self) -> list[PriorTerm]:
         """Terms that compare the state with its own projection."""
         return [term for term in self.terms if isinstance(term, PriorTerm)]
+
+    @property
+    def energies(self) -> list[EnergyTerm]:
+        """Terms with an energy that may be learned."""
+        return [term for term in self.terms if isinstance(term, EnergyTerm)]
 
     @property
     def prior(self) -> AbstractMap:
