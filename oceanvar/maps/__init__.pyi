@@ -15,6 +15,10 @@ from .fourier import Filtered as Filtered
 from .fourier import OnGrid as OnGrid
 from .fourier import gaussian_spread as gaussian_spread
 from .fourier import spread_of as spread_of
+from .groups import GroupAverage as GroupAverage
+from .groups import MeanDirection as MeanDirection
+from .groups import RotationConv as RotationConv
+from .groups import rotation_network as rotation_network
 from .layers import AveragePool as AveragePool
 from .layers import Conv as Conv
 from .layers import ReLU as ReLU

@@ -49,7 +49,7 @@ ARGUMENTS = {
     "interpolation": AdaptiveInterpolation(n_hidden=2),
     "jitter": 0.1,
     "generator": Identity(),
-    "kernel": [3],
+    "kernel": [3, 3, 3],
     "latent": [2],
     "later": Identity(),
     "left": Identity(),

@@ -12,7 +12,8 @@ import oceanvar
 from oceanvar.errors import ConfigError
 from oceanvar.maps import Chain, Conv, Gradient, InputConvex, SiLU, TotalOf
 from oceanvar.observing import RandomFraction
-from oceanvar.state import StateSpace
+from oceanvar.state import Instrument, StateSpace, Symmetries
+from oceanvar.state.windows import WindowSource
 from oceanvar.training.losses import LossWeights
 from oceanvar.variational import (
     LBFGS,
@@ -115,3 +116,39 @@ def test_a_learned_energy_draws_analyses_to_what_is_plausible():
 def test_what_is_no_energy_is_told():
     with pytest.raises(ConfigError, match="trains one EnergyTerm, and the cost of the model has 0"):
         oceanvar.fit_energy(small(), fields(10, 0, 1), fields(10, 0, 2))
+
+
+def test_windows_are_turned_with_what_was_observed_of_them():
+    """Without noise, whatever is observed is the truth there; and a pseudoscalar comes in both signs."""
+    values = 1 + np.random.default_rng(0).random((30, 4, 4)).astype(np.float32)
+    ds = xr.Dataset({"q": (("time", "y", "x"), values)})
+    space = StateSpace(
+        ("q",), ("time", "y", "x"), {"time": 2, "y": 4, "x": 4}, mean={"q": 0.0}, std={"q": 1.0}
+    )
+    source = WindowSource(ds, space, RandomFraction(0.5), symmetries=Symmetries("all", pseudoscalars=["q"]))
+    drawn = [source.draw(np.random.default_rng(i)) for i in range(20)]
+    assert {float(np.sign(each.truth).mean()) for each in drawn} == {-1.0, 1.0}
+    for each in drawn:
+        seen = np.isfinite(each.inputs)
+        assert 0 < seen.sum() < seen.size
+        np.testing.assert_array_equal(each.inputs[seen], each.truth[seen])
+    model = oceanvar.VarNet(
+        Assimilator(
+            VariationalCost(ObservationTerm(), MapTerm(Gradient([1, 2]))), LSTMSolver(1, 2, [3] * 3), 1
+        ),
+        space,
+    )
+    history = ds.varnet.fit(
+        model, RandomFraction(0.5), symmetries=Symmetries("mirrors"), n_epochs=1, batch_size=4, n_samples=4
+    )
+    assert np.isfinite(history["loss"]).all()
+    tracked = replace(space, instruments={"track": Instrument(("q",), along_track=True)})
+    place = {name: ("n", np.zeros(1)) for name in ("time", "y", "x")}
+    with pytest.raises(ConfigError, match="given along-track samples stay where they are"):
+        WindowSource(
+            ds.assign_coords({dim: np.arange(n) for dim, n in ds.sizes.items()}),
+            tracked,
+            RandomFraction(0.5),
+            along_track={"track": xr.Dataset({"q": ("n", np.ones(1))}, place)},
+            symmetries=Symmetries("mirrors"),
+        )
