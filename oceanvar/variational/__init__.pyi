@@ -18,6 +18,7 @@ from .observations import Observations as Observations
 from .operators.averages import BeamAverage as BeamAverage
 from .operators.averages import BlockAverage as BlockAverage
 from .operators.base import AbstractOperator as AbstractOperator
+from .operators.correlations import SeparableWhitening as SeparableWhitening
 from .operators.geostrophy import GeostrophicCurrents as GeostrophicCurrents
 from .operators.geostrophy import SpeedAndDirection as SpeedAndDirection
 from .operators.gradients import SphericalGradient as SphericalGradient
@@ -39,6 +40,7 @@ from .posterior import is_trapped as is_trapped
 from .posterior import posterior_variance as posterior_variance
 from .priors.autoencoder import autoencoder_prior as autoencoder_prior
 from .priors.autoencoder import generator_of as generator_of
+from .priors.dictionary import DictionaryPrior as DictionaryPrior
 from .priors.eof import EOFPrior as EOFPrior
 from .priors.flow import FlowPrior as FlowPrior
 from .priors.propagators import bilinear_tendency as bilinear_tendency
@@ -57,6 +59,7 @@ from .restarts import Restarts as Restarts
 from .solvers.anderson import Anderson as Anderson
 from .solvers.base import AbstractSolver as AbstractSolver
 from .solvers.block_tridiagonal import BlockTridiagonalGaussNewton as BlockTridiagonalGaussNewton
+from .solvers.bounded import BoundedLBFGS as BoundedLBFGS
 from .solvers.descent import ConjugateGradients as ConjugateGradients
 from .solvers.descent import FixedPoint as FixedPoint
 from .solvers.descent import GradientDescent as GradientDescent

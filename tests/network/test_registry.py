@@ -98,12 +98,16 @@ ARGUMENTS = {
 """A value for each required argument of any class."""
 
 
+CHOICES = {"DictionaryPrior": {"block": [1, 2, 2], "n_atoms": 6, "n_nonzero": 2}}
+"""Arguments of classes that ask for one of several."""
+
+
 def example(cls: type) -> object:
-    args, kwargs = (), {}
+    args, kwargs = (), dict(CHOICES.get(cls.__name__, {}))
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
             args = ARGUMENTS[name]
-        elif parameter.default is parameter.empty:
+        elif parameter.default is parameter.empty and name not in kwargs:
             kwargs[name] = ARGUMENTS[name]
     return cls(*args, **kwargs)
 
