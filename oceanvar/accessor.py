@@ -84,6 +84,7 @@ class DatasetAccessor(_Interpolated):
     fit = _Verb("oceanvar.fitting", "fit")
     trust = _Verb("oceanvar.trusting", "trust")
     design = _Verb("oceanvar.designing", "design")
+    project = _Verb("oceanvar.projecting", "project")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.

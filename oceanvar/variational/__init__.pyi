@@ -81,6 +81,7 @@ from .starts.learned import LearnedStart as LearnedStart
 from .starts.refined import RefinedInterpolation as RefinedInterpolation
 from .stopping import AbstractStop as AbstractStop
 from .stopping import Discrepancy as Discrepancy
+from .stopping import SmallGradient as SmallGradient
 from .stopping import Standstill as Standstill
 from .terms.backgrounds import BackgroundTerm as BackgroundTerm
 from .terms.base import AbstractCostTerm as AbstractCostTerm

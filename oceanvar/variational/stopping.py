@@ -80,6 +80,28 @@ class Standstill(AbstractStop):
         return change <= self.tolerance * size
 
 
+@registered
+@final
+class SmallGradient(AbstractStop):
+    """Stop once the gradient of the cost is no longer than a number: by strong convexity, a bound of the error.
+
+    Parameters
+    ----------
+    size : float
+        Euclidean norm of the gradient of a window, in units of the cost.
+    """
+
+    def __init__(self, size: float):
+        if size <= 0:
+            raise ConfigError(f"the size of SmallGradient must be positive, got {size}")
+        self.size = size
+
+    def has_ended(self, cost: VariationalCost, obs: Observations, before: Tensor, after: Tensor) -> Tensor:
+        """Whether the gradient is small."""
+        del before
+        return cost.gradient(after, obs).flatten(1).norm(dim=1) <= self.size
+
+
 def solve_until(
     stop: AbstractStop,
     solver: AbstractSolver,

@@ -3,6 +3,7 @@
     python -m scripts.benchmarks patch --before ../oceanvar-before
     python -m scripts.benchmarks training --before ../oceanvar-before
     python -m scripts.benchmarks draws
+    python -m scripts.benchmarks bilevel
     python -m scripts.benchmarks archive
     python -m scripts.benchmarks graph
     python -m scripts.benchmarks curves --out cost.png
@@ -13,6 +14,7 @@ Optimal interpolation beside pyinterp has a script of its own, `scripts/benchmar
 import click
 
 from scripts.benchmarks.archive import archive
+from scripts.benchmarks.bilevel import bilevel
 from scripts.benchmarks.curves import curves
 from scripts.benchmarks.draws import draws
 from scripts.benchmarks.graph import graph
@@ -25,7 +27,7 @@ def main() -> None:
     pass
 
 
-for command in (patch, training, draws, archive, graph, curves):
+for command in (patch, training, draws, bilevel, archive, graph, curves):
     main.add_command(command)
 
 

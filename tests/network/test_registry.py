@@ -82,6 +82,7 @@ ARGUMENTS = {
     "shape_from": (8, 6),
     "shape_to": (12, 6),
     "share": 0.5,
+    "size": 0.1,
     "solver": GradientDescent(0.5),
     "stages": ((GradientDescent(0.5), 2), (GradientDescent(0.25), 1)),
     "spread": Identity(),
