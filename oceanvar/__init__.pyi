@@ -11,7 +11,6 @@ from .observing.readers.along_track import open_tracks as open_tracks
 from .observing.readers.images import open_images as open_images
 from .observing.twins import observe as observe
 from .projecting import fit_eofs as fit_eofs
-from .projecting import project as project
 from .state.instruments import Instrument as Instrument
 from .state.spaces import StateSpace as StateSpace
 from .truths.lorenz import lorenz63 as lorenz63

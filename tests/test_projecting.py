@@ -102,7 +102,7 @@ def test_the_weight_of_smoothness_is_found_with_and_without_truth():
     truth = smooth(1)
     obs = truth.varnet.observe(RandomFraction(0.5), noise_std=0.5, seed=2)
     found = []
-    for given in ((truth, RandomFraction(0.5)), (obs, Withhold(RandomFraction(0.1)))):
+    for given in ((truth, RandomFraction(0.5)), (obs, Withhold(RandomFraction(0.9)))):
         cost = VariationalCost(
             ObservationTerm(), MapTerm(Gradient([1, 2]), weight=0.05), MapTerm(Identity(), weight=0.01)
         )
