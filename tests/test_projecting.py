@@ -114,9 +114,9 @@ def test_the_weight_of_smoothness_is_found_with_and_without_truth():
         losses = history["loss"].values
         assert (np.diff(losses) < 0).all()
         assert losses[-1] < 0.95 * losses[0]  # withheld values have errors of their own
-        found.append(float(cost.terms[1].weight.detach()))
-    # Withheld values with errors of their own choose about the same.
-    assert found[1] == pytest.approx(found[0], rel=0.6)
+        found.append(float(((obs.varnet.assimilate(model) - truth) ** 2)["h"].mean() ** 0.5))
+    # Withheld values, with errors of their own, choose nearly as well.
+    assert found[0] <= found[1] < 1.1 * found[0]
     with pytest.raises(
         ConfigError, match=r"the cost has no parameter 'weight'; there are terms.0.log_weight"
     ):
