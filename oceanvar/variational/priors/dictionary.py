@@ -11,9 +11,6 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
 
-_RIDGE = 1e-6
-"""Relative to the atoms' norm of 1, so that two equal atoms in one sum do no harm."""
-
 
 @registered
 @final
@@ -81,7 +78,7 @@ class DictionaryPrior(AbstractMap):
             gram = codes.T @ codes
             scale = gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
             eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-            self.atoms.copy_(torch.linalg.solve(gram + _RIDGE * scale * eye, codes.T @ blocks).T)
+            self.atoms.copy_(torch.linalg.solve(gram + 1e-6 * scale * eye, codes.T @ blocks).T)
             unused = (codes != 0).sum(0) == 0
             errors = (blocks - codes @ self._unit.T).square().sum(1)
             worst = errors.topk(int(unused.sum())).indices
@@ -131,9 +128,9 @@ class DictionaryPrior(AbstractMap):
         )
 
     def _least_squares(self, taken: Tensor, blocks: Tensor) -> Tensor:
-        gram = taken @ taken.mT + _RIDGE**2 * torch.eye(
-            taken.shape[1], dtype=taken.dtype, device=taken.device
-        )
+        eye = torch.eye(taken.shape[1], dtype=taken.dtype, device=taken.device)
+        # Atoms have norm 1: with so little more two equal ones in a sum do no harm.
+        gram = taken @ taken.mT + 100 * torch.finfo(taken.dtype).eps * eye
         return torch.linalg.solve(gram, torch.einsum("nkp,np->nk", taken, blocks))
 
     def _shrunk(self, blocks: Tensor) -> Tensor:
