@@ -18,6 +18,7 @@ from .observations import Observations as Observations
 from .operators.averages import BeamAverage as BeamAverage
 from .operators.averages import BlockAverage as BlockAverage
 from .operators.base import AbstractOperator as AbstractOperator
+from .operators.correlations import SeparableSpread as SeparableSpread
 from .operators.correlations import SeparableWhitening as SeparableWhitening
 from .operators.geostrophy import GeostrophicCurrents as GeostrophicCurrents
 from .operators.geostrophy import SpeedAndDirection as SpeedAndDirection

@@ -15,7 +15,6 @@ from oceanvar.training.losses import LossWeights
 from oceanvar.variational import (
     LBFGS,
     Assimilator,
-    BackgroundTerm,
     ClimateMean,
     ConjugateGradients,
     ControlSpace,
@@ -34,7 +33,7 @@ from oceanvar.variational import (
     ObservationTerm,
     PriorTerm,
     ProximalGradient,
-    SeparableWhitening,
+    SeparableSpread,
     TotalGeneralisedVariation,
     TotalVariation,
     VariationalCost,
@@ -131,9 +130,9 @@ def proximal(kind: Callable[..., TotalVariation | TotalGeneralisedVariation]) ->
 
 def correlated(problem: Problem, prepared: None, number: float) -> Assimilator:
     """A background with correlations in space and time: optimal interpolation, window by window."""
-    whitening = SeparableWhitening([6.0, number, number], "matern32")
-    cost = VariationalCost(problem.term(), BackgroundTerm(whitening))
-    return Assimilator(cost, ConjugateGradients(), 150, ClimateMean())
+    spread = SeparableSpread([6.0, number, number], "matern32")
+    solver = ControlSpace(ConjugateGradients(), Latent(spread, shape_of(problem)))
+    return Assimilator(VariationalCost(problem.term()), solver, 60, ClimateMean())
 
 
 def eofs(problem: Problem, scale: Scale) -> AbstractMap:
@@ -265,7 +264,7 @@ def started(problem: Problem, prepared: LearnedStart, number: float) -> Assimila
 
 FAMILIES = [
     Family("squared gradients", "nothing", nothing, quadratic(smooth), (0.1, 0.3, 1.0, 3.0, 10.0)),
-    Family("correlated background", "nothing", nothing, correlated, (3.0, 4.0, 6.0, 8.0, 11.0)),
+    Family("correlated background", "nothing", nothing, correlated, (6.0, 9.0, 13.0, 20.0)),
     Family("Huber of gradients", "nothing", nothing, edge_preserving, (0.1, 0.3, 1.0, 3.0, 10.0)),
     Family("total variation", "nothing", nothing, proximal(TotalVariation), (0.1, 0.3, 1.0, 3.0)),
     Family(
