@@ -18,7 +18,7 @@ from oceanvar.variational.solvers.base import AbstractSolver, advanced, steps
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import InterpolatedStart
 from oceanvar.variational.unrolling import Unroll
-from oceanvar.variational.verdicts import Analysis
+from oceanvar.variational.verdicts import Analysis, bounded
 
 
 @registered
@@ -110,9 +110,10 @@ class Assimilator(nn.Module):
 
     def _solve_from(self, state: Tensor, obs: Observations) -> Analysis:
         """Solve from a state; the background stays that of the observations."""
-        carry = self.solver.init(self.cost, obs, state)
-        state, carry = advanced(self.solver, self.cost, obs, state, carry, self.n_steps)
-        return Analysis(state, self.solver.verdict(self.cost, obs, state, carry))
+        guess, carry = state, self.solver.init(self.cost, obs, state)
+        state, carry = advanced(self.solver, self.cost, obs, guess, carry, self.n_steps)
+        verdict = self.solver.verdict(self.cost, obs, state, carry)
+        return Analysis(state, bounded(state, guess, verdict))
 
     @torch.no_grad()
     def iterates(self, obs: Observations) -> Iterator[Tensor]:
