@@ -1,4 +1,4 @@
-"""What becomes of windows whose solve has diverged: they are told, and never handed out as an analysis."""
+"""What becomes of windows whose solve has failed: they are told, and never handed out as an analysis."""
 
 import logging
 from collections.abc import Callable
@@ -66,6 +66,18 @@ def without_diverged(
             )
     logger.warning("%s; %s there", told, what)
     return torch.where(broadcast(diverged, state), put, state)
+
+
+def tell_trapped(verdict: Tensor) -> None:
+    """Warn of windows that no restart has brought near to their observations, by their `Verdict` ``(B,)``."""
+    n_trapped = int((verdict == Verdict.TRAPPED).sum())
+    if n_trapped:
+        logger.warning(
+            "%d of %d windows fit their observations too badly to be chance, after all restarts: are these "
+            "observations unlike those the model learned on? diagnostics=True shows where",
+            n_trapped,
+            len(verdict),
+        )
 
 
 def _named(which: Tensor, place: Callable[[int], str]) -> str:

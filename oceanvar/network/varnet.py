@@ -1,6 +1,5 @@
 """The model a user builds, trains, saves, loads and applies."""
 
-import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import fixes_times
 from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
-from oceanvar.network.divergence import without_diverged
+from oceanvar.network.divergence import tell_trapped, without_diverged
 from oceanvar.network.files import (
     BEFORE,
     FORMAT,
@@ -45,8 +44,6 @@ from oceanvar.variational.posterior import assessed, diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.shapes import broadcast
 from oceanvar.variational.verdicts import Verdict
-
-logger = logging.getLogger(__name__)
 
 FEW = 1000
 """Weights of a layer that are kept exactly in a file of halves: equations that were learned have few, and need them."""
@@ -219,17 +216,14 @@ class VarNet:
         dtype = torch.float64 if precision == "float64" else torch.float32
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state, verdict = self.assimilator.solve(obs)
-        n_trapped = int((verdict == Verdict.TRAPPED).sum())
-        if n_trapped:
-            logger.warning(
-                "%d of %d windows fit their observations too badly to be chance, after all restarts: are these "
-                "observations unlike those the model learned on? diagnostics=True shows where",
-                n_trapped,
-                len(verdict),
-            )
+        tell_trapped(verdict)
         first_guess = partial(self.assimilator.first_guess, obs)
         state = without_diverged(state, first_guess, verdict, on_divergence, place)
         return state.to(dtype), verdict == Verdict.DIVERGED
+
+    def cycle(self, obs: Any, **options: Any) -> Any:
+        """Assimilate a Dataset window after window, ``obs.varnet.cycle(model, **options)``: see `oceanvar.cycle`."""
+        return obs.varnet.cycle(self, **options)
 
     @property
     def fixed_dims(self) -> tuple[str, ...]:
