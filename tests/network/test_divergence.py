@@ -12,6 +12,7 @@ from oceanvar.archive import read_summary
 from oceanvar.cli.commands import main
 from oceanvar.errors import DivergenceError
 from oceanvar.labels.extents import PatchPlaces
+from oceanvar.network.handles import PatchSolver
 from oceanvar.variational import (
     AbstractStart,
     Assimilator,
@@ -81,6 +82,14 @@ def test_or_leaves_the_first_guess_there_or_nothing(model, obs, background, chun
         np.testing.assert_allclose(found["x"].drop_isel(time=range(N, 2 * N)), sound["x"], rtol=1e-6)
         (message,) = caplog.messages
         assert f"windows diverged ({WHERE})" in message
+
+
+def test_it_keeps_its_place_where_a_batch_is_solved_in_pieces(model, obs, background):
+    solver = PatchSolver(model, "cpu", "float32", has_background=True)
+    solver._copy("cpu").n_most = 2
+    patches = np.stack([each["x"].values.reshape(3, N, 4) for each in (obs, background)], axis=1)[[0, 2, 1]]
+    with pytest.raises(DivergenceError, match=r"1 of 1 windows diverged \(the third one\)"):
+        solver(patches, place=["the first one", "the second one", "the third one"].__getitem__)
 
 
 @pytest.mark.parametrize("what", ["fallback", "nan"])
