@@ -126,7 +126,8 @@ class ColdStart(nn.Module):
     restarts : Restarts or ColdStart, optional
         What it does with wrong minima.
     n_sigma : float
-        Standard deviations of the misfit above its expectation at which a window counts as lost.
+        Standard deviations sqrt(2 / n_obs) of the misfit above 1 at which a window counts as lost; at the minimum it
+        is below 1, by the degrees of freedom that observations have decided.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class ColdStart(nn.Module):
         solver: AbstractSolver,
         n_steps: int,
         restarts: "Restarts | ColdStart | None" = None,
-        n_sigma: float = 5.0,
+        n_sigma: float = 2.0,
     ):
         super().__init__()
         self.solver = solver
