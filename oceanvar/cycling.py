@@ -100,6 +100,15 @@ def cycle(
             f"lag is {lag}, and a window has {n_window} times: take a lag of at most {n_window - 1}"
         )
     check_keys(options, _OPTIONS, "option of a cycle")
+    if network.state_space.tracked:
+        raise ConfigError(
+            f"the model has along-track instruments, {sorted(network.state_space.tracked)}, and cycles know only "
+            "observations on a grid: assimilate each window with along_track="
+        )
+    if LEAD in ds.variables or LEAD in ds.dims:
+        raise ConfigError(
+            f"the observations have a {LEAD!r} of their own, and so has the result: rename theirs"
+        )
     choices = Options.of(options)
     for name in ("patch", "overlap"):
         if dim in getattr(choices, name):

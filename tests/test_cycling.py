@@ -14,6 +14,7 @@ from oceanvar.cli.commands import main
 from oceanvar.errors import ConfigError, GridMismatchError, MissingVariableError, PatchError
 from oceanvar.maps import AbstractMap
 from oceanvar.variational import (
+    AlongTrack,
     Assimilator,
     BackgroundTerm,
     BlockTridiagonalGaussNewton,
@@ -168,6 +169,15 @@ def test_records_that_no_window_fits_are_refused(model, obs):
         model.cycle(obs.rename(time="t"))
     with pytest.raises(ConfigError, match="DataArray and must be an xarray Dataset"):
         oceanvar.cycle(obs["x"], model)
+    with pytest.raises(ConfigError, match="have a 'lead' of their own"):
+        model.cycle(obs.expand_dims(lead=2))
+    nadir = {"nadir": oceanvar.Instrument(("x",), along_track=True)}
+    cost = VariationalCost(ObservationTerm(), ObservationTerm(AlongTrack(), "nadir"))
+    tracked = oceanvar.VarNet(
+        Assimilator(cost, GradientDescent(1.0), 1), replace(model.state_space, instruments=nadir)
+    )
+    with pytest.raises(ConfigError, match=r"along-track instruments, \['nadir'\], and cycles know"):
+        tracked.cycle(obs)
     with pytest.raises(PatchError, match="patch size 9 exceeds dimension 'site'"):
         model.cycle(obs, patch={"site": 9})
 
