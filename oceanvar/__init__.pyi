@@ -1,4 +1,5 @@
 from .archive.jobs import assimilate_archive as assimilate_archive
+from .cycling import cycle as cycle
 from .errors import MendedWarning as MendedWarning
 from .errors import OceanVarError as OceanVarError
 from .fitting import fit as fit

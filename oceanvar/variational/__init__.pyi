@@ -35,6 +35,7 @@ from .priors.propagators import residual_step as residual_step
 from .priors.two_scale import bilinear_block as bilinear_block
 from .priors.two_scale import two_scale_prior as two_scale_prior
 from .priors.unet import unet as unet
+from .restarts import ColdStart as ColdStart
 from .restarts import Restarts as Restarts
 from .solvers.base import AbstractSolver as AbstractSolver
 from .solvers.block_tridiagonal import BlockTridiagonalGaussNewton as BlockTridiagonalGaussNewton
