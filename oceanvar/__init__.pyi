@@ -1,5 +1,6 @@
 from .archive.jobs import assimilate_archive as assimilate_archive
 from .contrasting import fit_energy as fit_energy
+from .cycling import cycle as cycle
 from .errors import MendedWarning as MendedWarning
 from .errors import OceanVarError as OceanVarError
 from .fitting import fit as fit

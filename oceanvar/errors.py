@@ -50,7 +50,7 @@ class StoreError(OceanVarError, OSError):
 
 
 class DivergenceError(OceanVarError, FloatingPointError):
-    """A training loss is no longer a number."""
+    """A training loss is no longer a number, or a solve has no finite state any more."""
 
 
 class DeviceMemoryError(OceanVarError, MemoryError):

@@ -56,6 +56,7 @@ from .proximal.pointwise import InBasis as InBasis
 from .proximal.pointwise import Sparse as Sparse
 from .proximal.variation import TotalGeneralisedVariation as TotalGeneralisedVariation
 from .proximal.variation import TotalVariation as TotalVariation
+from .restarts import ColdStart as ColdStart
 from .restarts import Restarts as Restarts
 from .solvers.anderson import Anderson as Anderson
 from .solvers.base import AbstractSolver as AbstractSolver

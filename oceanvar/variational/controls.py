@@ -214,6 +214,11 @@ class ControlSpace(AbstractSolver):
         control, inner = self.solver.step(of_control(cost, trajectory), obs, control, inner)
         return trajectory(control), (control, inner)
 
+    def warm(self, n_steps: int) -> tuple[AbstractSolver, int]:
+        """The inner solver's, in this control space."""
+        solver, n_steps = self.solver.warm(n_steps)
+        return ControlSpace(solver, self.control), n_steps
+
     def verdict(
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: tuple[Tensor, Any]
     ) -> Tensor:

@@ -12,7 +12,7 @@ from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import per_window
 from oceanvar.variational.solvers.base import AbstractSolver, Carry, advanced
-from oceanvar.variational.verdicts import Analysis, judged
+from oceanvar.variational.verdicts import Analysis, bounded, judged
 
 
 class AbstractStop(abc.ABC):
@@ -115,7 +115,11 @@ def solve_until(
     The rule is asked before the first iteration too, since a first guess may be good enough. Windows that it ended
     have converged; of the rest the solver says what became of them.
     """
-    whole, verdict = state.clone(), torch.zeros(len(state), dtype=torch.int64, device=state.device)
+    guess, whole, verdict = (
+        state,
+        state.clone(),
+        torch.zeros(len(state), dtype=torch.int64, device=state.device),
+    )
     going = torch.arange(len(state), device=state.device)
     carry, before = solver.init(cost, obs, state), torch.full_like(state, torch.inf)
     for n_left in range(n_steps, -1, -1):
@@ -132,7 +136,7 @@ def solve_until(
         state, carry = advanced(solver, cost, obs, state, carry, 1)
     if len(going):
         whole[going], verdict[going] = state, solver.verdict(cost, obs, state, carry)
-    return Analysis(whole, verdict)
+    return Analysis(whole, bounded(whole, guess, verdict))
 
 
 def _of_windows(carry: Carry, windows: Tensor, n: int) -> Carry:

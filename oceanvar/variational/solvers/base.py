@@ -42,6 +42,16 @@ class AbstractSolver(Reader, nn.Module, abc.ABC):
     ) -> tuple[Tensor, Carry]:
         """One iteration: the next state and the next carry."""
 
+    def warm(self, n_steps: int) -> tuple["AbstractSolver", int]:
+        """Solver, and number of its steps, from a state that is close to the minimum; by default nothing changes.
+
+        Parameters
+        ----------
+        n_steps : int
+            Steps of this solver from any first guess.
+        """
+        return self, n_steps
+
     def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Carry) -> Tensor:
         """`Verdict` on each window after the last iteration, ``(B,)``; by default convergence is not known."""
         del carry
