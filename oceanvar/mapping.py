@@ -18,6 +18,7 @@ from oceanvar.labels.alignment import check_mask, reordered
 from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, is_circle, metric_name
 from oceanvar.labels.discovery import with_coverage
 from oceanvar.labels.extents import PatchPlaces
+from oceanvar.labels.horizons import extended
 from oceanvar.labels.masks import check_some_sea, sea_at, sea_observed, sea_of
 from oceanvar.network.handles import (
     PatchSolver,
@@ -58,6 +59,7 @@ def assimilate(
     along_track: Mapping[str, xr.Dataset] | None = None,
     variables: Mapping[str, str] | None = None,
     gaps: str = "fill",
+    horizon: Mapping[str, int] | None = None,
     on_divergence: str = "error",
     progress: bool = False,
 ) -> xr.Dataset:
@@ -106,6 +108,10 @@ def assimilate(
         Names in `ds`, and along tracks, of variables that the model knows under other ones: ``{"ssh": "sla"}``.
     gaps : {"fill", "refuse"}
         Whether times that are missing in a regular series are mapped as times without observations.
+    horizon : mapping of str to int, optional
+        Steps to forecast beyond the last ones, ``{"time": 7}``, fewer than a patch has: what the model makes of
+        times at which nothing was observed, by its dynamics or by what it has learned of such windows
+        (`oceanvar.observing.UpToHorizon`).
     on_divergence : {"error", "fallback", "nan"}
         What becomes of a patch whose solve has diverged: its state or cost is not finite, or grew without bound.
         "error" ends the call; "fallback" puts the first guess there and "nan" NaN, both with a warning in the log
@@ -136,6 +142,13 @@ def assimilate(
             f"the observations are a {type(ds).__name__} and must be an xarray Dataset: name variable, dimensions and "
             "coordinates, xr.Dataset({'ssh': (dims, values)}, coords)"
         )
+    for dim, n in (horizon or {}).items():
+        length = loaded(model).state_space.patch.get(dim, n + 1)
+        if n >= length:
+            raise ConfigError(
+                f"a horizon of {n} along {dim!r} leaves nothing observed in a patch of {length}"
+            )
+    ds = extended(ds, horizon or {})
     options = Options(
         patch=patch,  # type: ignore[arg-type]
         overlap=overlap,  # type: ignore[arg-type]
