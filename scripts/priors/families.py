@@ -264,9 +264,9 @@ def started(problem: Problem, prepared: LearnedStart, number: float) -> Assimila
 
 FAMILIES = [
     Family("squared gradients", "nothing", nothing, quadratic(smooth), (0.1, 0.3, 1.0, 3.0, 10.0)),
-    Family("correlated background", "nothing", nothing, correlated, (6.0, 9.0, 13.0, 20.0)),
-    Family("Huber of gradients", "nothing", nothing, edge_preserving, (0.1, 0.3, 1.0, 3.0, 10.0)),
-    Family("total variation", "nothing", nothing, proximal(TotalVariation), (0.1, 0.3, 1.0, 3.0)),
+    Family("correlated background", "nothing", nothing, correlated, (3.0, 4.5, 6.0, 9.0)),
+    Family("Huber of gradients", "nothing", nothing, edge_preserving, (1.0, 3.0, 10.0, 30.0, 100.0)),
+    Family("total variation", "nothing", nothing, proximal(TotalVariation), (1.0, 3.0, 10.0, 30.0)),
     Family(
         "generalised variation",
         "nothing",
