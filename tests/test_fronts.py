@@ -50,19 +50,11 @@ def test_total_variation_keeps_the_front_that_squared_gradients_blur(front):
     truth, obs = front
     term = ObservationTerm(weight=1 / NOISE**2)
     squared = min(
-        error(
-            obs, truth, VariationalCost(term, MapTerm(Gradient([0, 1, 2]), weight)), ConjugateGradients(), 100
-        )
+        error(obs, truth, VariationalCost(term, MapTerm(Gradient([1, 2]), weight)), ConjugateGradients(), 100)
         for weight in (2.0, 4.0, 8.0)
     )
     kept = min(
-        error(
-            obs,
-            truth,
-            VariationalCost(term),
-            ProximalGradient(TotalVariation(weight, Gradient([0, 1, 2]))),
-            100,
-        )
+        error(obs, truth, VariationalCost(term), ProximalGradient(TotalVariation(weight)), 100)
         for weight in (4.0, 8.0)
     )
     assert squared < 0.3
