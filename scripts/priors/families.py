@@ -122,8 +122,8 @@ def proximal(kind: Callable[..., TotalVariation | TotalGeneralisedVariation]) ->
     """Accelerated proximal gradients."""
 
     def model(problem: Problem, prepared: None, number: float) -> Assimilator:
-        solver = ProximalGradient(kind(number, gradient=Gradient([0, 1, 2]), n_inner=10))
-        return Assimilator(VariationalCost(problem.term()), solver, 150, ClimateMean())
+        solver = ProximalGradient(kind(number, gradient=Gradient([0, 1, 2]), n_inner=5))
+        return Assimilator(VariationalCost(problem.term()), solver, 80, ClimateMean())
 
     return model
 
@@ -243,8 +243,8 @@ def in_range(problem: Problem, prepared: AbstractMap, number: float) -> Assimila
 
 def near_range(problem: Problem, prepared: AbstractMap, number: float) -> Assimilator:
     """Analyses near what the generator can make."""
-    term = GenerativeTerm(prepared, [N_LATENT], strength=0.1, weight=number, n_inner=20)
-    return Assimilator(VariationalCost(problem.term(), term), LBFGS(), 40, ClimateMean())
+    term = GenerativeTerm(prepared, [N_LATENT], strength=0.1, weight=number, n_inner=10)
+    return Assimilator(VariationalCost(problem.term(), term), LBFGS(), 20, ClimateMean())
 
 
 def direct(problem: Problem, scale: Scale) -> LearnedStart:
@@ -267,17 +267,11 @@ FAMILIES = [
     Family("correlated background", "nothing", nothing, correlated, (3.0, 4.5, 6.0, 9.0)),
     Family("Huber of gradients", "nothing", nothing, edge_preserving, (1.0, 3.0, 10.0, 30.0, 100.0)),
     Family("total variation", "nothing", nothing, proximal(TotalVariation), (1.0, 3.0, 10.0, 30.0)),
-    Family(
-        "generalised variation",
-        "nothing",
-        nothing,
-        proximal(TotalGeneralisedVariation),
-        (0.3, 1.0, 3.0, 10.0),
-    ),
+    Family("generalised variation", "nothing", nothing, proximal(TotalGeneralisedVariation), (3.0, 10.0)),
     Family("EOFs", "fields", eofs, with_prior(ConjugateGradients, 80), (0.1, 1.0, 10.0, 100.0)),
     Family("dictionary", "fields", dictionary, with_prior(GradientDescent, 40), (1.0, 10.0)),
     Family("generator, range", "fields", generator, in_range, (0.01, 0.1, 1.0)),
-    Family("generator, near range", "fields", generator, near_range, (0.1, 1.0, 10.0)),
+    Family("generator, near range", "fields", generator, near_range, (0.3, 3.0)),
     Family("denoiser, plugged in", "fields", denoiser, plugged, (0.3, 1.0, 3.0)),
     Family("denoiser, energy", "fields", denoiser, by_denoising, (0.1, 0.3, 1.0, 3.0)),
     Family("convex energy", "fields, unpaired maps", contrasted, with_energy, (1.0, 10.0, 100.0)),
