@@ -23,7 +23,7 @@ from oceanvar.variational.solvers.anderson import Pair, mixed
 from oceanvar.variational.solvers.base import AbstractSolver, advanced
 from oceanvar.variational.solvers.newton import conjugate_gradients
 
-_MEMORY, _REGULARISATION = 5, 1e-10
+_MEMORY, _REGULARISATION = 10, 1e-10
 """Of the Anderson iterations for the derivative of a fixed point."""
 
 

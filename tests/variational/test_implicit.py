@@ -170,7 +170,7 @@ def test_what_cannot_be_differentiated_is_told():
     ):
         derivatives(cost, ImplicitMinimum(n_inner=1), LBFGS(), 50, obs, truth)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", ConvergenceWarning)
         # Nothing is observed, nothing pulls: the derivative is 0 and there is nothing to warn of.
         unseen = Observations.from_nan(torch.full_like(truth, torch.nan))
         prior = VariationalCost(ObservationTerm(), PriorTerm(Shrinking())).double()
