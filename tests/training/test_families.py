@@ -78,8 +78,10 @@ FAMILIES = {
 @pytest.mark.parametrize("name", list(FAMILIES))
 def test_a_family_learns_is_saved_and_maps(name, truth, tmp_path):
     model = oceanvar.VarNet(FAMILIES[name](), SPACE)
+    # A denoiser that learns quickly is soon no contraction, and its fixed point ill-conditioned, which is told.
+    rate = 2e-3 if name == "deep equilibrium" else 1e-2
     history = truth.varnet.fit(
-        model, RandomFraction(0.5), noise_std=0.3, n_epochs=6, n_samples=32, batch_size=8, learning_rate=1e-2,
+        model, RandomFraction(0.5), noise_std=0.3, n_epochs=6, n_samples=32, batch_size=8, learning_rate=rate,
         n_warmup=5, weights=ANALYSES, validation=0.2, device="cpu",
     )  # fmt: skip
     losses = history["validation_loss"].values
