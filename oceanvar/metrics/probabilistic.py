@@ -89,7 +89,7 @@ def score_uncertainty(
 
     Parameters
     ----------
-    analysis, truth, std
+    analysis, truth, std : DataArray
         As of `crps`; computed if lazy.
     blocks : mapping of str to int, optional
         Points of a dimension that make one block, ``{"time": 7}`` say: blocks must be so long that their errors are
@@ -175,7 +175,7 @@ def pit_histogram(
 
     Parameters
     ----------
-    analysis, truth, std
+    analysis, truth, std : DataArray
         As of `crps`; computed if lazy.
     n_bins : int
         Bins of the probability integral transform Phi((truth - analysis) / std). An ensemble of m members has m + 1,
@@ -243,7 +243,7 @@ def spread_skill(
 
     Parameters
     ----------
-    analysis, truth, std
+    analysis, truth, std : DataArray
         As of `crps`; computed if lazy.
     n_bins : int
         Number of bins, fewer where many cells state the same error.

@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from oceanvar.errors import (
     ConfigError,
     MendedWarning,
     ModelMismatchError,
-    OceanVarError,
     PatchError,
 )
 from oceanvar.files.writing import written_aside
@@ -24,17 +22,20 @@ from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import fixes_times
 from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
+from oceanvar.network.descriptions import described
 from oceanvar.network.files import (
     BEFORE,
     FORMAT,
-    check_sizes,
+    built,
     check_tensors,
     fingerprint,
     found,
     packaged_file,
     packed,
+    space_of,
     unpacked,
 )
+from oceanvar.reprs import Rows, as_html, as_text
 from oceanvar.state.samples import TrackPatches
 from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.variational.assimilators import Assimilator
@@ -279,6 +280,16 @@ class VarNet:
             raise ConfigError("the model has no learned sampling: train one with Assimilator(sampling=...)")
         return self.assimilator.sampling
 
+    def __repr__(self) -> str:
+        return as_text(type(self).__name__, self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, self._rows())
+
+    def _rows(self) -> Rows:
+        n_parameters = sum(each.numel() for each in self.assimilator.parameters())
+        return described(self.state_space, self.provenance, n_parameters)
+
     @property
     def digest(self) -> str:
         """Fingerprint of architecture, weights and state space."""
@@ -363,38 +374,11 @@ def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str
             stacklevel=3,
         )
     check_tensors(tensors, name)
-    space = _space(header["state_space"], name)
+    space = space_of(header["state_space"], name)
     if assimilator is None:
-        assimilator = _build(header["assimilator"], tensors, name)
+        assimilator = built(header["assimilator"], tensors, name)
     try:
         assimilator.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelMismatchError(f"the weights in {name!r} do not fit the assimilator: {error}") from error
     return VarNet(assimilator, space, provenance)
-
-
-def _space(values: Any, name: str) -> StateSpace:
-    try:
-        return StateSpace(**values)
-    except (TypeError, AttributeError, ValueError, OceanVarError) as error:
-        raise ModelMismatchError(f"the state space in {name!r} cannot be: {error}") from error
-
-
-def _build(description: Any, tensors: Mapping[str, torch.Tensor], name: str) -> Assimilator:
-    """Make the assimilator that a file describes, once it is known that its tensors have the sizes for it."""
-    if description is None:
-        raise ModelMismatchError(
-            f"{name!r} has parts of a class that is not oceanvar's own: "
-            "pass them, oceanvar.load(path, assimilator=...)"
-        )
-    with (
-        suppress(NotImplementedError),
-        torch.device("meta"),
-    ):  # a part that computes with numbers is built below
-        check_sizes(registry.build(description), tensors, name)
-    # First weights are drawn, and replaced: nobody's random numbers are to change by that.
-    with torch.random.fork_rng(devices=[]):
-        assimilator = registry.build(description)
-    if not isinstance(assimilator, Assimilator):
-        raise ModelMismatchError(f"{name!r} describes a {type(assimilator).__name__}, not an assimilator")
-    return assimilator
