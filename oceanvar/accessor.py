@@ -150,7 +150,7 @@ class DatasetAccessor(_Interpolated):
 class DataArrayAccessor(_Interpolated):
     """The same for one variable, and its pictures."""
 
-    assimilate = _Verb("oceanvar.mapping", "assimilate_array", like="assimilate")
+    assimilate = _Verb("oceanvar.containers", "assimilate_array", like="assimilate")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
@@ -175,7 +175,7 @@ class DataArrayAccessor(_Interpolated):
 class DataTreeAccessor(_Described):
     """Assimilation of each node of a tree that holds the variables of a model."""
 
-    assimilate = _Verb("oceanvar.trees", "assimilate_tree", like="assimilate")
+    assimilate = _Verb("oceanvar.containers", "assimilate_tree", like="assimilate")
 
     def _seen(self) -> Iterator[str]:
         for node in self._obj.subtree:

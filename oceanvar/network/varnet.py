@@ -343,6 +343,11 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
         The finished architecture, for a model with parts of your own classes: only weights are
         read from the file then.
 
+    Returns
+    -------
+    VarNet
+        Model to map with, or to go on training.
+
     Raises
     ------
     StoreError
@@ -350,6 +355,11 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
     ModelMismatchError
         If the file is no model, is damaged, names a class that oceanvar does not know, or does not
         fit `assimilator`. No code of the file is ever run.
+
+    Examples
+    --------
+    >>> load("lorenz63").state_space.variables
+    ('x', 'y', 'z')
     """
     file = found(path)
     return from_bytes(file.read_bytes(), assimilator, str(path))

@@ -174,6 +174,13 @@ def methods(system: str, model: VarNet | None = None) -> tuple[Climate, list[Met
         Experiment.
     model : VarNet, optional
         Instead of the packaged model in the last rows.
+
+    Returns
+    -------
+    climate : Climate
+        What classical methods know of the system.
+    rows : list of Method
+        The methods.
     """
     packaged = load(system)
     climate = Climate.of(system, packaged.state_space)

@@ -41,6 +41,9 @@ class Window(NamedTuple):
 class WindowSource:
     """Pairs of a true window and what was observed of it.
 
+    Covariates and gridded instruments besides the state's variables are read from the given observations, or
+    from `truth` where these are sampled.
+
     Parameters
     ----------
     truth : Dataset
@@ -56,9 +59,6 @@ class WindowSource:
         For each along-track instrument of `space` its samples, or a rule by which it samples every window afresh.
     division : Division
         What of a window is withheld: with a rule, `truth` are the given observations themselves.
-
-    Covariates and gridded instruments besides the state's variables are read from the given observations, or
-    from `truth` where these are sampled.
     """
 
     truth: xr.Dataset

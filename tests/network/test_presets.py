@@ -8,7 +8,7 @@ import oceanvar
 from oceanvar.baselines import optimal_interpolation
 from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
-from oceanvar.network import VarNet, load, quasigeostrophic_4dvar
+from oceanvar.network import VarNet, fourdvarnet, load, quasigeostrophic_4dvar
 from oceanvar.observing import RandomFraction
 from oceanvar.state import Instrument, StateSpace
 
@@ -86,3 +86,8 @@ def test_quasigeostrophic_4dvar_refuses_other_states(changes: dict) -> None:
     space = StateSpace(**{**vars(SPACE), **changes})
     with pytest.raises(ConfigError, match="one variable over time"):
         quasigeostrophic_4dvar(space, LENGTHS, **ERRORS)
+
+
+def test_folding_the_only_dimension_is_refused():
+    with pytest.raises(ConfigError, match="only dimension is 'time'; give fold_time=False"):
+        fourdvarnet(StateSpace(("x",), ("time",), {"time": 8}))

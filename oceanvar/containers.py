@@ -1,4 +1,4 @@
-"""Trees of datasets, several regions, sensors or members: each node that holds the variables is mapped by itself."""
+"""One variable, or a tree of datasets, in place of a Dataset."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,26 @@ import xarray as xr
 from oceanvar.errors import MissingVariableError
 from oceanvar.mapping import assimilate
 from oceanvar.network.varnet import VarNet, loaded
+
+
+def assimilate_array(obs: xr.DataArray, model: VarNet | str | Path, **options: Any) -> xr.DataArray:
+    """Map one gappy variable to a complete field, for models of one variable; see `assimilate`.
+
+    Parameters
+    ----------
+    obs : DataArray
+        Observations. Without a name it is taken for the model's variable.
+    model : VarNet or path-like
+        Model of one variable.
+    **options
+        As for `assimilate`; `background` may be a DataArray.
+    """
+    model = loaded(model)
+    name = str(obs.name or model.state_space.variables[0])
+    background = options.pop("background", None)
+    if isinstance(background, xr.DataArray):
+        background = background.to_dataset(name=name)
+    return assimilate(obs.to_dataset(name=name), model, background=background, **options)[name]
 
 
 def assimilate_tree(tree: xr.DataTree, model: VarNet | str | Path, **options: Any) -> xr.DataTree:
