@@ -9,6 +9,7 @@ from .network.varnet import load as load
 from .observing.readers.along_track import open_tracks as open_tracks
 from .observing.readers.images import open_images as open_images
 from .observing.twins import observe as observe
+from .papers.comparison import compare as compare
 from .state.instruments import Instrument as Instrument
 from .state.spaces import StateSpace as StateSpace
 from .truths.lorenz import lorenz63 as lorenz63

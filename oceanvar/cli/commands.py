@@ -11,6 +11,7 @@ import click
 from oceanvar.allocation import keep_freed_memory
 from oceanvar.cli.endings import Group, told_to_stop
 from oceanvar.cli.map_command import map_command
+from oceanvar.cli.osse_command import osse
 from oceanvar.cli.parameters import Counts, Range, examples, patch_options
 
 
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 main.add_command(map_command)
+main.add_command(osse)
 
 
 @main.command(
@@ -235,40 +237,6 @@ def train(config: Path, out: Path | None, resume: bool, overwrite: bool, quiet: 
         f"{target}: {history.sizes['epoch']} epochs, loss {float(last['loss']):.4g}, validation loss "
         f"{float(history['validation_loss'].min()):.4g} at best (mean square error, normalised)"
     )
-
-
-@main.command(
-    epilog=examples(
-        "oceanvar osse lorenz63",
-        "oceanvar osse lorenz96 -m mine.varnet --n-windows 50 --json",
-    )
-)
-@click.argument("system", type=click.Choice(["lorenz63", "lorenz96"]))
-@click.option("-m", "--model", help="Model file. [default: the packaged model of SYSTEM]")
-@click.option(
-    "--n-windows", type=click.IntRange(2), default=200, show_default=True, help="Fresh windows of 200 steps."
-)
-@click.option("--seed", default=10, show_default=True, help="Of truth, masks and noise.")
-@click.option("--all-steps", is_flag=True, help="Observe the first and last ten steps of lorenz63 too.")
-@click.option("--fixed-mask", is_flag=True, help="One mask for all windows, as in the papers' test sets.")
-@click.option("--slow", is_flag=True, help="Also the methods that take seconds a window.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def osse(system: str, model: str | None, as_json: bool, **options: Any) -> None:
-    """Score interpolation, 4D-Var and learned solvers side by side in the twin experiment of SYSTEM.
-
-    R is the mean square error over the mean square of the truth: smaller is better, 1 is as good as saying 0. Its
-    interval is a 95 % bootstrap over windows. The rmse is in the units of the system, the noise of the
-    observations has the variance 2. P is the score of the prior on the truth, 2J/n the cost of 4D-Var per
-    observation, about 1 at its minimum.
-    """
-    from oceanvar.cli.report import score_lines, score_rows
-    from oceanvar.papers.comparison import compare
-
-    scores = compare(system, model, report=lambda name: click.echo(f"... {name}", err=True), **options)
-    if as_json:
-        click.echo(json.dumps({**scores.attrs, "scores": score_rows(scores)}, indent=2))
-    else:
-        click.echo("\n".join(score_lines(scores)))
 
 
 @main.command(epilog=examples("oceanvar verify analysis.zarr"))
