@@ -2,8 +2,6 @@
 
 import json
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +11,7 @@ from oceanvar.cli.endings import Group, told_to_stop
 from oceanvar.cli.map_command import map_command
 from oceanvar.cli.osse_command import osse
 from oceanvar.cli.parameters import Counts, Range, examples, patch_options
+from oceanvar.cli.train_command import train
 
 
 @click.group(
@@ -31,6 +30,7 @@ def main() -> None:
 
 
 main.add_command(map_command)
+main.add_command(train)
 main.add_command(osse)
 
 
@@ -201,42 +201,6 @@ def assimilate(
     if not quiet:
         click.echo("\n".join(summary_lines(summary)), err=True)
     click.echo(json.dumps(summary, indent=2) if as_json else out)
-
-
-@main.command(
-    epilog=examples(
-        "oceanvar train mediterranean.toml",
-        "oceanvar train mediterranean.toml --out models/second.varnet --resume",
-    )
-)
-@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Model file to write. [default: CONFIG with the ending .varnet]",
-)
-@click.option("--resume", is_flag=True, help="Continue a run that was broken off, from its checkpoints.")
-@click.option("--overwrite", is_flag=True, help="Start anew where there is a model or a checkpoint.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def train(config: Path, out: Path | None, resume: bool, overwrite: bool, quiet: bool) -> None:
-    """Train a model as the TOML file CONFIG says.
-
-    Sections: [data] truth, variables, observations (files or a sampler), noise_std (in units of the
-    variables), validation, or observations alone and what to withhold of them; [model] options of a
-    4DVarNet, or start = a model to go on from; [state] dims, patch, overlap (in points), periodic;
-    [training] n_epochs, budget ("20min"), batch_size, learning_rate and so on. Paths count from the folder
-    of CONFIG. The model is written whenever an epoch is the best so far, so that training may be stopped at
-    any time; checkpoints go to a folder beside it, NAME.checkpoints.
-    """
-    from oceanvar.cli.config import train_from_file
-
-    target = config.with_suffix(".varnet") if out is None else out
-    history = train_from_file(config, target, resume, overwrite, not quiet and sys.stderr.isatty())
-    last = history.isel(epoch=-1)
-    click.echo(
-        f"{target}: {history.sizes['epoch']} epochs, loss {float(last['loss']):.4g}, validation loss "
-        f"{float(history['validation_loss'].min()):.4g} at best (mean square error, normalised)"
-    )
 
 
 @main.command(epilog=examples("oceanvar verify analysis.zarr"))

@@ -33,6 +33,7 @@ from oceanvar.cli.parameters import examples
     help="Import this first: it registers classes that model files name. May be repeated.",
 )
 @click.option("--only", is_flag=True, help="Leave the packaged methods out.")
+@click.option("--references", is_flag=True, help="Also ensemble filters and smoothers.")
 @click.option(
     "--n-windows", type=click.IntRange(2), default=200, show_default=True, help="Fresh windows of 200 steps."
 )

@@ -17,6 +17,7 @@ from oceanvar.papers.entries import Entry, Given, entries
 from oceanvar.papers.experiments import EXPERIMENTS, TwinExperiment
 from oceanvar.papers.ladder import BATCH, Climate, Method, climate_of
 from oceanvar.papers.ladder import methods as packaged_methods
+from oceanvar.papers.references import ensembles
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.posterior import health
 
@@ -48,6 +49,7 @@ def compare(
     methods: Mapping[str, Given] | None = None,
     *,
     keep_packaged: bool = True,
+    references: bool = False,
     n_windows: int = 200,
     seed: int = 10,
     all_steps: bool = False,
@@ -67,6 +69,8 @@ def compare(
         of every point as a Dataset on the same grid.
     keep_packaged : bool
         Score the packaged methods too.
+    references : bool
+        Score ensemble filters and smoothers too, see `oceanvar.papers.ensembles`.
     n_windows : int
         Windows, at least 2, each from a trajectory of its own.
     seed : int
@@ -106,7 +110,9 @@ def compare(
         raise ConfigError(f"an interval needs at least 2 windows, got n_windows={n_windows}")
     climate, packaged = packaged_methods(system) if keep_packaged else (climate_of(system), [])
     fields, obs = experiment.test_windows(n_windows, seed)
-    given = entries(methods or {}, system, obs, climate.space)
+    given = entries(
+        {**(ensembles(system) if references else {}), **(methods or {})}, system, obs, climate.space
+    )
     rows: list[Method | Entry] = [*(each for each in packaged if slow or not each.is_slow), *given]
     _check_names([each.name for each in packaged], [each.name for each in given])
     truth, seen = (climate.space.stack(ds).values for ds in (fields, obs))

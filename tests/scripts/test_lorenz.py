@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from oceanvar.network import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
-from scripts.lorenz import learned, osse, train
+from scripts.lorenz import ensembles, learned, osse, train
 
 
 @pytest.mark.parametrize("system", ["lorenz63", "lorenz96"])
@@ -51,3 +51,15 @@ def test_lorenz96_learns_every_phase_and_kind_of_observation():
     shares = [float(train.OF_ANY_KIND.mask(sizes, {}, rng).mean()) for _ in range(200)]
     assert min(shares) < 0.02
     assert max(shares) > 0.4
+
+
+def test_ensembles_cycle_over_long_runs():
+    done = CliRunner().invoke(
+        ensembles.main,
+        ["lorenz63", "--n-runs", "2", "--n-steps", "600", "--members", "10"],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0, done.output
+    scores = [float(line.split(" R ")[1].split()[0]) for line in done.output.splitlines()]
+    assert len(scores) == 3
+    assert scores[2] < min(scores[:2]) < 0.01
