@@ -26,7 +26,7 @@ Bootstrap = tuple[float, int, int]
 
 
 def crps(analysis: xr.DataArray, truth: xr.DataArray, std: xr.DataArray | None = None) -> xr.DataArray:
-    """Continuous ranked probability score of each cell: the smaller the better, |analysis - truth| without any spread.
+    """Continuous ranked probability score of each cell: the smaller the better, ``|analysis - truth|`` without spread.
 
     Of a normal law std (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)) with z = (truth - analysis) / std, which is
     std / sqrt(pi) in the mean if it is right. Of m members the fair score: the mean distance of the members from the
