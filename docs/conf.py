@@ -2,7 +2,7 @@
 
 import importlib
 import os
-import warnings
+import re
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -35,12 +35,13 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 # A page may be read on its own in the repository too, where it begins at any level.
 suppress_warnings = ["myst.header"]
-# DOCS_EXECUTE=0 builds the pages of the gallery without running them.
+# DOCS_EXECUTE=0 builds the pages of the gallery without running them, and so without knowing their language.
 nb_execution_mode = "off" if os.environ.get("DOCS_EXECUTE") == "0" else "cache"
+if nb_execution_mode == "off":
+    suppress_warnings.append("myst-nb.lexer")
 nb_execution_cache_path = str(ROOT / "build" / "docs_cache")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
-nb_execution_excludepatterns = ["howto/*", "*.md"] if nb_execution_mode == "off" else []
 nb_merge_streams = True
 
 autosummary_generate = True
@@ -64,14 +65,11 @@ html_show_sourcelink = False
 
 def setup(app):
     """Links to what lies beside the pages, as on the repository's own view, lead nowhere on the site."""
-    warnings.filterwarnings("ignore", category=PendingDeprecationWarning)
     app.connect("source-read", _without_links_outside)
 
 
 def _without_links_outside(app, name, source):
     """Turn links to files outside of docs/ into their text."""
-    import re
-
     here = (HERE / name).parent
 
     def kept(found):
