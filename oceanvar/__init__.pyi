@@ -11,6 +11,7 @@ from .network.varnet import load as load
 from .observing.readers.along_track import open_tracks as open_tracks
 from .observing.readers.images import open_images as open_images
 from .observing.twins import observe as observe
+from .papers.comparison import compare as compare
 from .projecting import fit_eofs as fit_eofs
 from .state.instruments import Instrument as Instrument
 from .state.spaces import StateSpace as StateSpace

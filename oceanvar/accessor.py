@@ -5,13 +5,14 @@ Everything heavy is imported when a method is called, so that ``import oceanvar`
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from oceanvar.errors import ConfigError, MissingVariableError
+from oceanvar.reprs import Rows, as_html, as_text, listed
 
 if TYPE_CHECKING:
     from oceanvar.labels.samples import Tracks
@@ -61,11 +62,49 @@ class _Verb:
         return method
 
 
-class _Interpolated:
-    """What a Dataset and one variable have alike."""
+_TASKS = {
+    "to map": ("assimilate", "cycle", "optimal_interpolation", "interpolate_linear", "dineof", "project"),
+    "to train": ("fit",),
+    "to judge": ("trust", "score", "score_tracks", "score_forecast", "score_uncertainty"),
+    "to observe": ("observe", "design"),
+    "to draw": ("plot_map", "plot_time_site", "plot_comparison", "reliability", "plot_history"),
+}
+"""Methods by what they are for."""
+
+
+class _Described:
+    """What an accessor says of itself."""
 
     def __init__(self, obj: Any):
         self._obj = obj
+
+    def __repr__(self) -> str:
+        return as_text(self._title(), self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(self._title(), self._rows())
+
+    def _title(self) -> str:
+        return f"varnet of a {type(self._obj).__name__}"
+
+    def _rows(self) -> Rows:
+        known = dir(self)
+        tasks = [(task, [name for name in names if name in known]) for task, names in _TASKS.items()]
+        return [
+            ("sees", listed(self._seen()) or "no variables"),
+            *((task, listed(names, len(names))) for task, names in tasks if names),
+            ("for more", "help(ds.varnet.assimilate); oceanvar.load(name) shows a model"),
+        ]
+
+    def _seen(self) -> Iterator[str]:
+        """Variables with their units and dimensions."""
+        fields = {self._obj.name or "": self._obj} if isinstance(self._obj, xr.DataArray) else self._obj
+        for name, each in fields.items():
+            yield f"{name} [{each.attrs.get('units', 'no units')}] ({', '.join(map(str, each.dims))})".lstrip()
+
+
+class _Interpolated(_Described):
+    """What a Dataset and one variable have alike."""
 
     interpolate_linear = _Verb("oceanvar.baselines.linear", "interpolate_linear")
     optimal_interpolation = _Verb(
@@ -75,6 +114,7 @@ class _Interpolated:
     observe = _Verb("oceanvar.observing.twins", "observe")
     score = _Verb("oceanvar.metrics.scores", "score")
     score_forecast = _Verb("oceanvar.metrics.forecasts", "score_forecast")
+    reliability = _Verb("oceanvar.plots.calibration", "reliability")
 
 
 @xr.register_dataset_accessor("varnet")
@@ -87,6 +127,8 @@ class DatasetAccessor(_Interpolated):
     design = _Verb("oceanvar.designing", "design")
     project = _Verb("oceanvar.projecting", "project")
     cycle = _Verb("oceanvar.cycling", "cycle")
+    plot_comparison = _Verb("oceanvar.plots.panels", "plot_comparison")
+    plot_history = _Verb("oceanvar.plots.curves", "plot_history")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
@@ -111,7 +153,7 @@ class DatasetAccessor(_Interpolated):
 class DataArrayAccessor(_Interpolated):
     """The same for one variable, and its pictures."""
 
-    assimilate = _Verb("oceanvar.mapping", "assimilate_array", like="assimilate")
+    assimilate = _Verb("oceanvar.containers", "assimilate_array", like="assimilate")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.
@@ -127,8 +169,21 @@ class DataArrayAccessor(_Interpolated):
             )
         return _scored(self._obj, tracks, named[0], options)
 
+    score_uncertainty = _Verb("oceanvar.metrics.probabilistic", "score_uncertainty")
     plot_map = _Verb("oceanvar.plots.panels", "plot_map")
     plot_time_site = _Verb("oceanvar.plots.panels", "plot_time_site")
+
+
+@xr.register_datatree_accessor("varnet")
+class DataTreeAccessor(_Described):
+    """Assimilation of each node of a tree that holds the variables of a model."""
+
+    assimilate = _Verb("oceanvar.containers", "assimilate_tree", like="assimilate")
+
+    def _seen(self) -> Iterator[str]:
+        for node in self._obj.subtree:
+            if node.data_vars:
+                yield f"{node.path}: {listed(map(str, node.data_vars))}"
 
 
 def _scored(

@@ -130,6 +130,16 @@ def fit(
     -----
     MendedWarning
         Where they were mended.
+
+    Examples
+    --------
+    >>> import oceanvar
+    >>> from oceanvar.observing import EveryNthStep
+    >>> space = oceanvar.StateSpace(("x", "y", "z"), ("time",), patch={"time": 16})
+    >>> model = oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2, fold_time=False)
+    >>> history = fit(oceanvar.lorenz63(n_steps=200), model, EveryNthStep(4), noise_std=1.4, n_epochs=1)
+    >>> dict(history.sizes)
+    {'epoch': 1}
     """
     model, path = _trainee(model, save)
     withheld_only = observations is None or _is_withholding(observations)

@@ -136,6 +136,15 @@ def assimilate(
     MendedWarning
         Where data were not as the model expects them, and were mended without loss: dimensions found by their
         meaning, units converted, latitudes turned (and turned back), times sorted, missing times filled.
+
+    Examples
+    --------
+    >>> import oceanvar
+    >>> from oceanvar.observing import EveryNthStep
+    >>> truth = oceanvar.lorenz63(n_steps=200)
+    >>> analysis = assimilate(oceanvar.observe(truth, EveryNthStep(8), noise_std=1.4), "lorenz63")
+    >>> bool((analysis["x"] - truth["x"]).std() < 1)
+    True
     """
     if not isinstance(ds, xr.Dataset):
         raise ConfigError(
@@ -352,23 +361,3 @@ def _masked(analysis: xr.Dataset, mask: xr.DataArray) -> xr.Dataset:
         analysis[name] = analysis[name].where(kept).transpose(*analysis[name].dims)
         analysis[name].attrs = attrs
     return analysis
-
-
-def assimilate_array(obs: xr.DataArray, model: VarNet | str | Path, **options: Any) -> xr.DataArray:
-    """Map one gappy variable to a complete field, for models of one variable; see `assimilate`.
-
-    Parameters
-    ----------
-    obs : DataArray
-        Observations. Without a name it is taken for the model's variable.
-    model : VarNet or path-like
-        Model of one variable.
-    **options
-        As for `assimilate`; `background` may be a DataArray.
-    """
-    model = loaded(model)
-    name = str(obs.name or model.state_space.variables[0])
-    background = options.pop("background", None)
-    if isinstance(background, xr.DataArray):
-        background = background.to_dataset(name=name)
-    return assimilate(obs.to_dataset(name=name), model, background=background, **options)[name]

@@ -94,12 +94,17 @@ def test_stated_errors_are_sampled_along_tracks_too():
 VERBS = {
     "assimilate": "oceanvar.mapping.assimilate",
     "fit": "oceanvar.fitting.fit",
+    "trust": "oceanvar.trusting.trust",
     "design": "oceanvar.designing.design",
     "observe": "oceanvar.observing.twins.observe",
     "score": "oceanvar.metrics.scores.score",
     "interpolate_linear": "oceanvar.baselines.linear.interpolate_linear",
     "optimal_interpolation": "oceanvar.baselines.optimal.optimal_interpolation",
     "dineof": "oceanvar.baselines.filling.dineof",
+    "score_uncertainty": "oceanvar.metrics.probabilistic.score_uncertainty",
+    "reliability": "oceanvar.plots.calibration.reliability",
+    "plot_comparison": "oceanvar.plots.panels.plot_comparison",
+    "plot_history": "oceanvar.plots.curves.plot_history",
     "plot_map": "oceanvar.plots.panels.plot_map",
     "plot_time_site": "oceanvar.plots.panels.plot_time_site",
 }
@@ -130,3 +135,53 @@ def test_what_methods_do_not_know_is_refused():
         sea_level().varnet.assimilate("ocean", patches={})
     with pytest.raises(TypeError, match="targetts"):
         sea_level().varnet.optimal_interpolation(LENGTHS, 0.1, targetts=None)
+
+
+def test_the_accessor_says_what_it_sees_and_can_do():
+    field = sea_level()
+    wide = field.to_dataset().merge({f"v{n}": ("z", [1.0]) for n in range(20)}, compat="no_conflicts")
+    tree = xr.DataTree.from_dict({"/north": field.to_dataset(), "/south": wide})
+    for obj, sees in (
+        (field, "sees        ssh [m] (time, latitude, longitude)"),
+        (wide, "ssh [m] (time, latitude, longitude), v0 [no units] (z)"),
+        (tree, "/north: ssh, /south: ssh, v0"),
+        (xr.Dataset(), "no variables"),
+    ):
+        text = repr(obj.varnet)
+        assert sees in text
+        assert len(text.splitlines()) <= 12
+        html = obj.varnet._repr_html_()
+        assert html.startswith("<div>")
+        assert html.count("<tr>") == len(text.splitlines()) - 1
+
+
+def test_every_public_method_is_named_in_what_the_accessor_says():
+    for obj in (sea_level(), sea_level().to_dataset(), xr.DataTree(sea_level().to_dataset())):
+        public = [name for name in dir(obj.varnet) if not name.startswith("_")]
+        assert [name for name in public if name not in repr(obj.varnet)] == []
+
+
+def test_a_tree_is_mapped_node_by_node(model, obs):
+    south = obs.isel(lat=slice(0, 8)).drop_vars("time")
+    tree = xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(coords={"time": obs["time"]}),
+            "/north": obs,
+            "/south": south,
+            "/ships": xr.Dataset({"t": ("n", [1.0])}),
+        },
+        name="seas",
+    )
+    analysis = tree.varnet.assimilate(model, overlap={})
+    assert (analysis.name, set(analysis.children)) == ("seas", {"north", "south"})
+    for path in ("north", "south"):
+        expected = tree[path].to_dataset().varnet.assimilate(model, overlap={})
+        xr.testing.assert_identical(
+            analysis[path].to_dataset().drop_attrs(deep=False), expected.drop_attrs(deep=False)
+        )
+    renamed = xr.DataTree.from_dict({"/a": obs.rename(ssh="sla")})
+    with pytest.warns(MendedWarning, match="have 'sla' as 'ssh'"):
+        found = renamed.varnet.assimilate(model, overlap={}, variables={"ssh": "sla"})
+    assert list(found["a"].data_vars) == ["sla"]
+    with pytest.raises(MissingVariableError, match=r"no node of the tree holds \['ssh'\].*'/a': \['sla'\]"):
+        renamed.varnet.assimilate(model)

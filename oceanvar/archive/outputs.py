@@ -69,6 +69,11 @@ def in_flight(output: str | Path) -> list[str]:
     ----------
     output : path-like
         Output of `assimilate_archive`.
+
+    Returns
+    -------
+    list of str
+        Names of units, in the order of time; empty where no append is at work.
     """
     output = Path(output)
     manifest = record_of_append(output)

@@ -1,4 +1,8 @@
 from .covariance import Covariance as Covariance
+from .ensembles import enkf as enkf
+from .ensembles import gaspari_cohn as gaspari_cohn
+from .ensembles import ienks as ienks
+from .ensembles import letkf as letkf
 from .filling import dineof as dineof
 from .linear import interpolate_linear as interpolate_linear
 from .optimal import optimal_interpolation as optimal_interpolation

@@ -20,7 +20,7 @@ class Covariance:
     Gaussian, exp(-r^2 / 2): the correlation is 0.61 at L and 0.14 at 2 L. Divide by the square root of 2 the lengths
     of papers that write exp(-d^2 / L^2). The Matern functions have 0.37 (1/2), 0.48 (3/2) and 0.52 (5/2) at L.
 
-    Attributes
+    Parameters
     ----------
     std : float
         Standard deviation of the signal, in the units of the variable.

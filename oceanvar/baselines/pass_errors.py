@@ -93,7 +93,7 @@ class PassErrors:
 class OrbitErrors:
     """Bias and slope that the samples of each pass have in common: of the orbit, say, or of a correction.
 
-    Attributes
+    Parameters
     ----------
     bias_std, slope_std : float
         As of `PassErrors.of_orbits`.

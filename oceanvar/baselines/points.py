@@ -211,8 +211,10 @@ def interpolate_tracks(
         Lengths of `Covariance` in space and time.
     noise_std, std : float
         Standard deviations of the observation errors (one, or one for each observation) and of the signal.
-    mean, n_nearest
+    mean : float
         As in `interpolate_points`.
+    n_nearest : int
+        As there.
     kernel : str
         Of `Covariance`.
 

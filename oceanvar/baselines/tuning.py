@@ -47,8 +47,8 @@ def fit_lengths(
         Observations about their background if that is a field, NaN where there are none; computed if lazy.
     candidates : sequence of mappings
         Lengths to try, see `optimal_interpolation`; all with the same names.
-    noise_std, std, mean, n_nearest, periods, kernel
-        See `optimal_interpolation`.
+    noise_std : float
+        Standard deviation of the errors, see `optimal_interpolation`, as for `std` to `kernel`.
     truth : DataArray, optional
         Truth on the grid of `obs`, for a twin experiment; then nothing is withheld.
     withheld : DataArray, optional
@@ -57,6 +57,16 @@ def fit_lengths(
         Fraction of the points with observations that is withheld else, between 0 and 1.
     n_targets : int
         Score at this many points at most, drawn at random.
+    std : float, optional
+        Standard deviation of the signal.
+    mean : float, optional
+        Mean of the signal.
+    n_nearest : int
+        Observations that each analysed point sees.
+    periods : mapping of str to float, optional
+        Periods of coordinates that wrap.
+    kernel : str
+        Correlation function.
     seed : int
         Seed of the draw.
 
@@ -142,10 +152,28 @@ def fit_covariance(
     ----------
     obs : DataArray
         Observations without further dimensions than those of the coordinates in `lengths`; computed if lazy.
-    lengths, noise_std, std, mean, kernel, shares, periods, orbit_errors, n_nearest
-        See `optimal_interpolation`: where the search starts. Kernels, periods and the mean stay.
-    n_neighbourhoods, seed
-        See `oceanvar.baselines.likelihood.fit_points`.
+    lengths : mapping of str to float or DataArray, or sequence of mappings
+        Where the search for lengths starts, see `optimal_interpolation`, as for all that follows.
+    noise_std : float
+        Where that for the standard deviation of the errors starts.
+    std : float, optional
+        Where that for the standard deviation of the signal starts.
+    mean : float or DataArray, optional
+        Mean of the signal, which stays.
+    kernel : str or sequence of str
+        Correlation functions, which stay.
+    shares : sequence of float, optional
+        Where the search for the shares of several kernels starts.
+    periods : mapping of str to float, optional
+        Periods of coordinates that wrap, which stay.
+    orbit_errors : OrbitErrors, optional
+        Where that for the errors of passes starts.
+    n_nearest : int
+        Observations of a neighbourhood.
+    n_neighbourhoods : int
+        Neighbourhoods whose likelihood is summed, drawn at random.
+    seed : int
+        Of the draw.
 
     Returns
     -------

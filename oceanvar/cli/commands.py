@@ -2,8 +2,6 @@
 
 import json
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +10,9 @@ from oceanvar.allocation import keep_freed_memory
 from oceanvar.cli.cycle_command import cycle_command
 from oceanvar.cli.endings import Group, told_to_stop
 from oceanvar.cli.map_command import map_command
+from oceanvar.cli.osse_command import osse
 from oceanvar.cli.parameters import Counts, Range, examples, patch_options
+from oceanvar.cli.train_command import train
 
 
 @click.group(
@@ -32,6 +32,8 @@ def main() -> None:
 
 main.add_command(map_command)
 main.add_command(cycle_command)
+main.add_command(train)
+main.add_command(osse)
 
 
 @main.command(
@@ -201,76 +203,6 @@ def assimilate(
     if not quiet:
         click.echo("\n".join(summary_lines(summary)), err=True)
     click.echo(json.dumps(summary, indent=2) if as_json else out)
-
-
-@main.command(
-    epilog=examples(
-        "oceanvar train mediterranean.toml",
-        "oceanvar train mediterranean.toml --out models/second.varnet --resume",
-    )
-)
-@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Model file to write. [default: CONFIG with the ending .varnet]",
-)
-@click.option("--resume", is_flag=True, help="Continue a run that was broken off, from its checkpoints.")
-@click.option("--overwrite", is_flag=True, help="Start anew where there is a model or a checkpoint.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def train(config: Path, out: Path | None, resume: bool, overwrite: bool, quiet: bool) -> None:
-    """Train a model as the TOML file CONFIG says.
-
-    Sections: [data] truth, variables, observations (files or a sampler), noise_std (in units of the
-    variables), validation, or observations alone and what to withhold of them; [model] options of a
-    4DVarNet, or start = a model to go on from; [state] dims, patch, overlap (in points), periodic;
-    [training] n_epochs, budget ("20min"), batch_size, learning_rate and so on. Paths count from the folder
-    of CONFIG. The model is written whenever an epoch is the best so far, so that training may be stopped at
-    any time; checkpoints go to a folder beside it, NAME.checkpoints.
-    """
-    from oceanvar.cli.config import train_from_file
-
-    target = config.with_suffix(".varnet") if out is None else out
-    history = train_from_file(config, target, resume, overwrite, not quiet and sys.stderr.isatty())
-    last = history.isel(epoch=-1)
-    click.echo(
-        f"{target}: {history.sizes['epoch']} epochs, loss {float(last['loss']):.4g}, validation loss "
-        f"{float(history['validation_loss'].min()):.4g} at best (mean square error, normalised)"
-    )
-
-
-@main.command(
-    epilog=examples(
-        "oceanvar osse lorenz63",
-        "oceanvar osse lorenz96 -m mine.varnet --n-windows 50 --json",
-    )
-)
-@click.argument("system", type=click.Choice(["lorenz63", "lorenz96"]))
-@click.option("-m", "--model", help="Model file. [default: the packaged model of SYSTEM]")
-@click.option(
-    "--n-windows", type=click.IntRange(2), default=200, show_default=True, help="Fresh windows of 200 steps."
-)
-@click.option("--seed", default=10, show_default=True, help="Of truth, masks and noise.")
-@click.option("--all-steps", is_flag=True, help="Observe the first and last ten steps of lorenz63 too.")
-@click.option("--fixed-mask", is_flag=True, help="One mask for all windows, as in the papers' test sets.")
-@click.option("--slow", is_flag=True, help="Also the methods that take seconds a window.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def osse(system: str, model: str | None, as_json: bool, **options: Any) -> None:
-    """Score interpolation, 4D-Var and learned solvers side by side in the twin experiment of SYSTEM.
-
-    R is the mean square error over the mean square of the truth: smaller is better, 1 is as good as saying 0. Its
-    interval is a 95 % bootstrap over windows. The rmse is in the units of the system, the noise of the
-    observations has the variance 2. P is the score of the prior on the truth, 2J/n the cost of 4D-Var per
-    observation, about 1 at its minimum.
-    """
-    from oceanvar.cli.report import score_lines, score_rows
-    from oceanvar.papers.comparison import compare
-
-    scores = compare(system, model, report=lambda name: click.echo(f"... {name}", err=True), **options)
-    if as_json:
-        click.echo(json.dumps({**scores.attrs, "scores": score_rows(scores)}, indent=2))
-    else:
-        click.echo("\n".join(score_lines(scores)))
 
 
 @main.command(epilog=examples("oceanvar verify analysis.zarr"))

@@ -4,7 +4,7 @@ import inspect
 import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,95 @@ from oceanvar.training.losses import LossWeights
 from oceanvar.training.settings import TrainingSettings
 
 Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is learned from; paths count from the folder of the file.
+
+    Parameters
+    ----------
+    observations : str, list of str or table
+        Files, patterns or a Zarr store on the grid of the truth, or with a truth a sampler that observes every window
+        afresh: {sampler = "RandomFraction", fraction = 0.1}.
+    truth : str or list of str, optional
+        True fields: NetCDF files, patterns or a Zarr store. Without them observations learn from each other.
+    variables : list of str, optional
+        Variables of the state. Needed unless the model goes on from another one.
+    withhold : table, optional
+        Without truth, the sampler by which a part of the observations is withheld and learned from. Default: as data
+        are missing.
+    noise_std : float or table
+        Noise of sampled observations, in the units of the variables.
+    validation : float, str, list of str or table, optional
+        Share of the time axis withheld at its end, other true fields, {truth = ..., observations = ...}, or blocks,
+        {share = 0.1}.
+    in_memory : bool
+        Load the data at once; otherwise windows are read as they are drawn.
+    """
+
+    observations: Any
+    truth: Any = None
+    variables: Any = None
+    withhold: Any = None
+    noise_std: Any = 0.0
+    validation: Any = None
+    in_memory: bool = True
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a model goes on from.
+
+    Parameters
+    ----------
+    start : str, optional
+        Model file or packaged model to go on from, without [state] and all other keys here.
+    """
+
+    start: Any = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where keys of a section come from: a signature, whose docstring says what they are.
+
+    Parameters
+    ----------
+    described : callable
+        Function or class that takes them.
+    only : tuple of str
+        Those of its parameters that a file may give. Default: all.
+    never : tuple of str
+        Those that no file can give.
+    """
+
+    described: Callable[..., Any]
+    only: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Default of each key; `inspect.Parameter.empty` where it is needed."""
+        made = {}
+        if is_dataclass(self.described):
+            for each in fields(self.described):
+                if each.default_factory is not MISSING:
+                    made[each.name] = each.default_factory()
+        return {
+            name: made.get(name, each.default)
+            for name, each in inspect.signature(self.described).parameters.items()
+            if name in (self.only or [name]) and name not in self.never
+        }
+
+
+SECTIONS = {
+    "data": [Source(Data)],
+    "model": [Source(Start), Source(fourdvarnet, never=("space", "operators"))],
+    "state": [Source(StateSpace, only=("dims", "patch", "overlap", "periodic"))],
+    "training": [Source(TrainingSettings), Source(fit, only=("n_samples",))],
+}
+"""Sections of a training file, and where their keys come from."""
 
 
 def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, progress: bool) -> xr.Dataset:
@@ -94,11 +183,8 @@ def _read(config: Path) -> dict[str, Table]:
         job = tomllib.loads(config.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{str(config)!r} is not TOML: {error}") from error
-    sections: dict[str, Iterable[str]] = {
-        "data": ("truth", "variables", "observations", "withhold", "noise_std", "validation", "in_memory"),
-        "model": ("start", *_keywords(fourdvarnet, ("space", "operators"))),
-        "state": ("dims", "patch", "overlap", "periodic"),
-        "training": (*(each.name for each in fields(TrainingSettings)), "n_samples"),
+    sections = {
+        name: [key for source in sources for key in source.defaults] for name, sources in SECTIONS.items()
     }
     check_keys(job, sections, "section")
     for name, known in sections.items():
@@ -115,8 +201,8 @@ def _require(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
             raise ConfigError(f"{where} lacks the key {key!r}")
 
 
-def _keywords(function: Callable[..., Any], without: Iterable[str] = ()) -> list[str]:
-    return [name for name in inspect.signature(function).parameters if name not in set(without)]
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
 
 
 def _make_way(out: Path, checkpoint: Path, resume: bool, overwrite: bool) -> None:
@@ -214,6 +300,19 @@ def _track_positions(
     latitude_dim: str = "latitude",
     time_dim: str = "time",
 ) -> TrackPositions:
+    """The positions of real measurements.
+
+    Parameters
+    ----------
+    path : str
+        Text file with the columns longitude, latitude, days.
+    shift : float
+        Days added to the times, to use the tracks of one year in another one.
+    epoch : str
+        Day 0 of the file.
+    longitude_dim, latitude_dim, time_dim : str
+        Dimensions of the truth.
+    """
     dims = {"longitude_dim": longitude_dim, "latitude_dim": latitude_dim, "time_dim": time_dim}
     return TrackPositions.from_text(path, shift=shift, epoch=epoch, **dims)
 
@@ -225,6 +324,17 @@ def _shuffled_tracks(
     latitude_dim: str = "latitude",
     time_dim: str = "time",
 ) -> ShuffledTracks:
+    """Passes of real tracks, drawn afresh for every window: shifted in time by whole days, some left out.
+
+    Parameters
+    ----------
+    path : str
+        File of tracks, as `oceanvar.observing.read_tracks` reads it.
+    most_left_out : float
+        Each window leaves out a share of the passes drawn between 0 and this.
+    longitude_dim, latitude_dim, time_dim : str
+        Dimensions of the truth.
+    """
     tracks = read_tracks(path)
     positions = TrackPositions(
         tracks["longitude"].values,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from math import ceil, prod
+from math import ceil, isfinite, prod
 from typing import Any
 
 import xarray as xr
@@ -27,18 +27,28 @@ def score_lines(scores: xr.Dataset) -> Iterator[str]:
         f"{'parameters':>10} {'s/window':>9}"
     )
     for row in score_rows(scores):
-        interval = f"{row['r_score_low']:.2e} {row['r_score_high']:.2e}"
+        interval = f"{_or_dash(row['r_score_low'], '.2e')} {_or_dash(row['r_score_high'], '.2e')}"
         yield (
-            f"{row['scheme']:34} {row['r_score']:9.2e}   {interval:19} {row['median']:9.2e} {row['rmse']:7.3f} "
-            f"{row['p_score']:8.1e} {row['health']:7.3g} {row['n_parameters']:10d} {row['seconds']:9.2g}"
+            f"{row['scheme']:34} {_or_dash(row['r_score'], '9.2e')}   {interval:19} "
+            f"{_or_dash(row['median'], '9.2e')} {_or_dash(row['rmse'], '7.3f')} "
+            f"{_or_dash(row['p_score'], '8.1e')} {_or_dash(row['health'], '7.3g')} "
+            f"{_or_dash(row['n_parameters'], '10.0f')} {row['seconds']:9.2g}"
         )
 
 
 def score_rows(scores: xr.Dataset) -> list[dict[str, Any]]:
-    """Scores as plain values, one row per scheme."""
+    """Scores as plain values, one row per scheme; None for what is not a number, as JSON has it."""
     columns = scores.drop_dims(["step", "window"])
-    values = {name: each.values.tolist() for name, each in columns.variables.items()}
+    values = {
+        name: [None if isinstance(one, float) and not isfinite(one) else one for one in each.values.tolist()]
+        for name, each in columns.variables.items()
+    }
     return [{str(name): row[i] for name, row in values.items()} for i in range(scores.sizes["scheme"])]
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    """A number, or a dash as wide."""
+    return f"{'-':>{form.partition('.')[0]}}" if value is None else f"{value:{form}}"
 
 
 def model_lines(model: VarNet) -> Iterator[str]:

@@ -36,7 +36,7 @@ def integrate(tendency: Tendency, state: Tensor, dt: float, n_steps: int) -> Ten
     Returns
     -------
     Tensor
-        Shape (n_steps + 1, *state.shape): time is a new first axis, the initial state
+        Shape ``(n_steps + 1, *state.shape)``: time is a new first axis, the initial state
         its first entry.
     """
     states = [state]
@@ -66,7 +66,7 @@ def simulate(
     Returns
     -------
     ndarray
-        Shape (n_states, *initial.shape).
+        Shape ``(n_states, *initial.shape)``.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def iterate(step: AbstractMap, initial: np.ndarray, n_states: int) -> np.ndarray
     Returns
     -------
     ndarray
-        Shape (n_states, *initial.shape).
+        Shape ``(n_states, *initial.shape)``.
 
     Raises
     ------

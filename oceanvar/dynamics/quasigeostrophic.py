@@ -24,7 +24,7 @@ class QuasiGeostrophic(AbstractMap):
     """Tendency of quasi-geostrophic sea level and of tracers on a beta plane, pseudo-spectral.
 
     States have shape (B, V, ..., latitude, longitude): sea level in m, then V - 1 tracers, as departures
-    from their mean meridional gradient. The tendency is per day. With psi = g h / f, (u, v) = (-psi_y, psi_x):
+    from their mean meridional gradient. The tendency is per day. With psi = g h / f, (u, v) = (-psi_y, psi_x)::
 
         dq/dt = -u q_x - v q_y - beta v + growth(k) q - damping q - viscosity(k) q - curl(friction |u| u),
         dc/dt = -u c_x - v c_y - gradient v - relaxation c - viscosity(k) c,

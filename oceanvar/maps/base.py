@@ -39,6 +39,7 @@ class AbstractMap(nn.Module, abc.ABC):
         Returns
         -------
         value : Tensor
+            Value of the map, first axis the batch.
         pullback : callable
             Takes a tensor shaped like the value, gives one shaped like `x`.
         """

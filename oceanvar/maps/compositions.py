@@ -34,7 +34,13 @@ class Identity(AbstractMap):
 @registered
 @final
 class Chain(AbstractComposition):
-    """One map after the other: ``Chain(f, g)(x) = g(f(x))``."""
+    """One map after the other: ``Chain(f, g)(x) = g(f(x))``.
+
+    Parameters
+    ----------
+    *maps : AbstractMap
+        The first one first.
+    """
 
     def __init__(self, *maps: AbstractMap):
         super().__init__()
@@ -79,7 +85,13 @@ class Chain(AbstractComposition):
 @registered
 @final
 class Sum(AbstractComposition):
-    """Sum of the values of several maps: ``Sum(f, g)(x) = f(x) + g(x)``."""
+    """Sum of the values of several maps: ``Sum(f, g)(x) = f(x) + g(x)``.
+
+    Parameters
+    ----------
+    *maps : AbstractMap
+        Maps of one input, with values of one shape.
+    """
 
     def __init__(self, *maps: AbstractMap):
         super().__init__()
@@ -108,7 +120,13 @@ def total(tensors: Iterable[Tensor]) -> Tensor:
 @registered
 @final
 class Product(AbstractComposition):
-    """Pointwise product of two maps: ``Product(f, g)(x) = f(x) g(x)``."""
+    """Pointwise product of two maps: ``Product(f, g)(x) = f(x) g(x)``.
+
+    Parameters
+    ----------
+    left, right : AbstractMap
+        Maps of one input, with values of one shape.
+    """
 
     def __init__(self, left: AbstractMap, right: AbstractMap):
         super().__init__()
@@ -135,7 +153,13 @@ class Product(AbstractComposition):
 @registered
 @final
 class Concatenate(AbstractComposition):
-    """Values of two maps side by side along the channel axis."""
+    """Values of two maps side by side along the channel axis.
+
+    Parameters
+    ----------
+    left, right : AbstractMap
+        Maps of one input.
+    """
 
     def __init__(self, left: AbstractMap, right: AbstractMap):
         super().__init__()

@@ -167,6 +167,11 @@ def rotation_network(
         See `RotationConv`.
     n_layers : int
         Convolutions, at least 2.
+
+    Returns
+    -------
+    list of AbstractMap
+        Convolutions over the group with activations between them, and the mean over the directions.
     """
     widths = [n_features] * (n_layers - 1) + [n_channels]
     layers: list[AbstractMap] = [RotationConv(n_channels, n_features, kernel, of_state=True)]

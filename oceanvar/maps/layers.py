@@ -122,7 +122,13 @@ def fold_margin(x: Tensor, axis: int, width: int) -> Tensor:
 @registered
 @final
 class AveragePool(AbstractMap):
-    """Mean over blocks; every axis must be a multiple of its factor."""
+    """Mean over blocks; every axis must be a multiple of its factor.
+
+    Parameters
+    ----------
+    factors : sequence of int
+        Points of a block along each axis.
+    """
 
     def __init__(self, factors: Sequence[int]):
         super().__init__()
@@ -149,7 +155,15 @@ class AveragePool(AbstractMap):
 @registered
 @final
 class Upsample(AbstractMap):
-    """Transposed convolution with a kernel as large as its stride: the counterpart of `AveragePool`."""
+    """Transposed convolution with a kernel as large as its stride: the counterpart of `AveragePool`.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    factors : sequence of int
+        By how much each axis grows.
+    """
 
     def __init__(self, n_in: int, n_out: int, factors: Sequence[int]):
         super().__init__()

@@ -87,8 +87,10 @@ def score_along_track(
     max_gap_seconds : float
         A longer time between neighbouring samples ends a stretch of segments. Within a stretch samples are
         taken as evenly spaced, be single ones missing or not.
-    level, n_resamples, seed
-        Of the bootstrap intervals, as in `oceanvar.metrics.intervals`. Days are drawn for `mu` and `sigma`. Segments
+    level : float
+        Probability of the bootstrap intervals.
+    n_resamples, seed : int
+        Of these, as in `oceanvar.metrics.intervals`. Days are drawn for `mu` and `sigma`. Segments
         overlap, so that whole stretches are drawn for `lambda_x`.
 
     Returns

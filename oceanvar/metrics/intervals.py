@@ -50,8 +50,24 @@ def bootstrap_difference(
 ) -> tuple[float, float]:
     """Interval of mean(values) - mean(reference) of two methods on the same units.
 
-    Parameters, returns and errors are those of `bootstrap_interval`, with `reference` of the same shape
-    (n,) and in the same order as `values`.
+    Parameters
+    ----------
+    values, reference : array_like, shape (n,)
+        One number of each method for each unit, in the same order.
+    level : float
+        As of `bootstrap_interval`.
+    n_resamples, seed : int
+        As there.
+
+    Returns
+    -------
+    low, high : float
+        In units of the values.
+
+    Raises
+    ------
+    ConfigError
+        As of `bootstrap_interval`, or if the two differ in shape.
     """
     first, second = _checked_pairs(values, reference)
     return bootstrap_interval(first - second, level, n_resamples, seed)
@@ -62,8 +78,25 @@ def bootstrap_ratio(
 ) -> tuple[float, float]:
     """Interval of mean(values) / mean(reference) of two methods on the same units.
 
-    Parameters, returns and errors are those of `bootstrap_interval`, with `reference` of the same shape
-    (n,) and in the same order as `values`; its resampled means must be positive.
+    Parameters
+    ----------
+    values, reference : array_like, shape (n,)
+        One number of each method for each unit, in the same order; the resampled means of the reference must be
+        positive.
+    level : float
+        As of `bootstrap_interval`.
+    n_resamples, seed : int
+        As there.
+
+    Returns
+    -------
+    low, high : float
+        Without units.
+
+    Raises
+    ------
+    ConfigError
+        As of `bootstrap_interval`, or if the two differ in shape.
     """
     return _interval(_checked_pairs(values, reference), _ratio, level, n_resamples, seed)
 
@@ -84,8 +117,10 @@ def bootstrap_sums(
     statistic : callable
         From the means of resampled rows, shape (n_resamples, d), to the statistic, shape (n_resamples,), which
         may be infinite.
-    level, n_resamples, seed
+    level : float
         As of `bootstrap_interval`.
+    n_resamples, seed : int
+        As there.
 
     Returns
     -------

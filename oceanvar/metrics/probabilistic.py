@@ -26,7 +26,7 @@ Bootstrap = tuple[float, int, int]
 
 
 def crps(analysis: xr.DataArray, truth: xr.DataArray, std: xr.DataArray | None = None) -> xr.DataArray:
-    """Continuous ranked probability score of each cell: the smaller the better, |analysis - truth| without any spread.
+    """Continuous ranked probability score of each cell: the smaller the better, ``|analysis - truth|`` without spread.
 
     Of a normal law std (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)) with z = (truth - analysis) / std, which is
     std / sqrt(pi) in the mean if it is right. Of m members the fair score: the mean distance of the members from the
@@ -65,7 +65,21 @@ def log_score(analysis: xr.DataArray, truth: xr.DataArray, std: xr.DataArray) ->
     """Logarithmic score of each cell: minus the logarithm of the normal density at the truth, the smaller the better.
 
     It is log(2 pi std^2) / 2 + z^2 / 2, in nats; other units of the variable shift it by the logarithm of their ratio.
-    Parameters, returns and errors are those of `crps`.
+
+    Parameters
+    ----------
+    analysis, truth, std : DataArray
+        As of `crps`.
+
+    Returns
+    -------
+    DataArray
+        Score of each cell.
+
+    Raises
+    ------
+    ConfigError, GridMismatchError, UnitsMismatchError, ScoreError
+        As of `crps`.
     """
     law = law_of(analysis, truth, std)
     if not isinstance(law, GaussianLaw):
@@ -89,12 +103,14 @@ def score_uncertainty(
 
     Parameters
     ----------
-    analysis, truth, std
+    analysis, truth, std : DataArray
         As of `crps`; computed if lazy.
     blocks : mapping of str to int, optional
         Points of a dimension that make one block, ``{"time": 7}`` say: blocks must be so long that their errors are
         independent. Without any, intervals are NaN.
-    level, n_resamples, seed
+    level : float
+        Probability of the intervals.
+    n_resamples, seed : int
         Of the intervals, as in `oceanvar.metrics.intervals`.
 
     Returns
@@ -175,13 +191,17 @@ def pit_histogram(
 
     Parameters
     ----------
-    analysis, truth, std
+    analysis, truth, std : DataArray
         As of `crps`; computed if lazy.
     n_bins : int
         Bins of the probability integral transform Phi((truth - analysis) / std). An ensemble of m members has m + 1,
         one for each rank that the truth can have among them (rank histogram).
-    blocks, level, n_resamples
-        Of the intervals, as of `score_uncertainty`.
+    blocks : mapping of str to int, optional
+        Of the intervals, as of `score_uncertainty`, as is all that follows.
+    level : float
+        Their probability.
+    n_resamples : int
+        Resamplings.
     seed : int
         Of the resampling, and of the rank of a truth that equals some of the members, which is drawn at random.
 
@@ -243,12 +263,16 @@ def spread_skill(
 
     Parameters
     ----------
-    analysis, truth, std
+    analysis, truth, std : DataArray
         As of `crps`; computed if lazy.
     n_bins : int
         Number of bins, fewer where many cells state the same error.
-    blocks, level, n_resamples, seed
-        Of the intervals, as of `score_uncertainty`.
+    blocks : mapping of str to int, optional
+        Of the intervals, as of `score_uncertainty`, as is all that follows.
+    level : float
+        Their probability.
+    n_resamples, seed : int
+        Resamplings.
 
     Returns
     -------

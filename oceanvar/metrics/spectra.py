@@ -109,6 +109,16 @@ def psd_score(analysis: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
 def score_of_spectra(spectra: xr.Dataset) -> xr.DataArray:
     """Spectral score from computed `error_spectra`.
 
+    Parameters
+    ----------
+    spectra : Dataset
+        ``truth``, ``error`` and ``n_missing`` of `error_spectra`, in memory.
+
+    Returns
+    -------
+    DataArray
+        1 - error / truth over the scales of the spectra.
+
     Raises
     ------
     ScoreError

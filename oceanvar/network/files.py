@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import safetensors.torch
 import torch
 
 from oceanvar import registry
-from oceanvar.errors import ModelMismatchError, OceanVarError, StoreError
+from oceanvar.errors import MendedWarning, ModelMismatchError, OceanVarError, StoreError
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 
@@ -211,3 +212,29 @@ def packaged_file(name: Any, what: str) -> Path:
             f"{what!r} borrows from {name!r}, and the packaged models are {sorted(names)}"
         )
     return names[name]
+
+
+def tell_format(header: Mapping[str, Any], name: str) -> None:
+    """Warn of a file whose format kept less than it does now; `name` is what the message calls it."""
+    if header["format"] == BEFORE:
+        warnings.warn(
+            f"{name!r} is of a format that did not keep the steps, directions and ranges that a model has learned on: "
+            "data on another grid or in other units will not be noticed; fit it again, or give its state space axes "
+            "and ranges and save it",
+            MendedWarning,
+            stacklevel=4,
+        )
+
+
+def put_weights(assimilator: Assimilator, tensors: Mapping[str, torch.Tensor], name: str) -> None:
+    """Load the weights of a file.
+
+    Raises
+    ------
+    ModelMismatchError
+        If they are those of another assimilator.
+    """
+    try:
+        assimilator.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise ModelMismatchError(f"the weights in {name!r} do not fit the assimilator: {error}") from error

@@ -83,11 +83,22 @@ def fourdvarnet(
     seed : int
         Of the initial weights.
 
+    Returns
+    -------
+    VarNet
+        Model to be trained, by `oceanvar.fit`.
+
     Raises
     ------
     ConfigError
-        If operators name no instrument of `space`, or an instrument in physical units lacks one.
+        If operators name no instrument of `space`, an instrument in physical units lacks one, or `fold_time` leaves no
+        axis.
     """
+    if fold_time and len(space.dims) == 1:
+        raise ConfigError(
+            f"with the times of a window as channels nothing is left to convolve along: the only dimension is "
+            f"{space.dims[0]!r}; give fold_time=False"
+        )
     axes = space.dims[1:] if fold_time else space.dims
     n_times = space.patch[space.dims[0]] if fold_time else None
     kernels, factors = [kernel] * len(axes), [2] * len(axes)
@@ -187,8 +198,17 @@ def quasigeostrophic_4dvar(
         Iterations.
     shape : (int, int), optional
         Points of the model along latitude and longitude. Default: those of the patch.
-    latitude, deformation_radius, surface
-        Of the model, as for `oceanvar.quasigeostrophic`.
+    latitude : float
+        Of the middle of the box, degrees, as for `oceanvar.quasigeostrophic`.
+    deformation_radius : float
+        Of the model, km.
+    surface : bool
+        Surface quasi-geostrophic flow: smaller eddies and sharper fronts.
+
+    Returns
+    -------
+    VarNet
+        Model with nothing to train.
 
     Raises
     ------

@@ -1,6 +1,5 @@
 """The model a user builds, trains, saves, loads and applies."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,8 +12,6 @@ import torch
 from oceanvar import registry
 from oceanvar.errors import (
     ConfigError,
-    MendedWarning,
-    ModelMismatchError,
     PatchError,
 )
 from oceanvar.files.writing import written_aside
@@ -22,9 +19,9 @@ from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import fixes_times
 from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
+from oceanvar.network.descriptions import described
 from oceanvar.network.divergence import tell_trapped, without_diverged
 from oceanvar.network.files import (
-    BEFORE,
     FORMAT,
     built,
     check_tensors,
@@ -33,13 +30,17 @@ from oceanvar.network.files import (
     found,
     packaged_file,
     packed,
+    put_weights,
+    tell_format,
     unpacked,
 )
+from oceanvar.network.names import check_names
+from oceanvar.reprs import Rows, as_html, as_text
 from oceanvar.state.samples import TrackPatches
 from oceanvar.state.spaces import STATE, StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
-from oceanvar.variational.observations import Observations, Reader
+from oceanvar.variational.observations import Observations
 from oceanvar.variational.posterior import assessed, diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.shapes import broadcast
@@ -74,31 +75,8 @@ class VarNet:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._check_names()
+        check_names(self.assimilator, self.state_space)
         self.normalise(self.state_space)
-
-    def _check_names(self) -> None:
-        """Compare the names that the parts look at with those of the state space."""
-        parts = [each.reads for each in self.assimilator.modules() if isinstance(each, Reader)]
-        # Parts of a user's own class may look at more than they say.
-        is_all_said = registry.is_described(self.assimilator)
-        space = self.state_space
-        for kind, read, known, optional in (
-            ("instruments", {n for each in parts for n in each.instruments}, space.observing, {STATE}),
-            ("covariates", {n for each in parts for n in each.covariates}, space.covariates, set()),
-        ):
-            unknown = sorted(read - set(known))
-            if unknown:
-                raise ModelMismatchError(
-                    f"the model looks at {unknown}, and its state space has the {kind} {sorted(known)}: give it "
-                    f"{kind}=, or another name to what looks there"
-                )
-            unread = sorted(set(known) - read - optional)
-            if unread and is_all_said:
-                raise ModelMismatchError(
-                    f"the state space has the {kind} {unread}, at which no part of the model looks: give the cost "
-                    "a term for them, or leave them out"
-                )
 
     def normalise(self, space: StateSpace) -> None:
         """Take over the normalisation of `space`, also in parts that work in physical units."""
@@ -299,6 +277,16 @@ class VarNet:
             raise ConfigError("the model has no learned sampling: train one with Assimilator(sampling=...)")
         return self.assimilator.sampling
 
+    def __repr__(self) -> str:
+        return as_text(type(self).__name__, self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, self._rows())
+
+    def _rows(self) -> Rows:
+        n_parameters = sum(each.numel() for each in self.assimilator.parameters())
+        return described(self.state_space, self.provenance, n_parameters)
+
     @property
     def digest(self) -> str:
         """Fingerprint of architecture, weights and state space."""
@@ -352,6 +340,11 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
         The finished architecture, for a model with parts of your own classes: only weights are
         read from the file then.
 
+    Returns
+    -------
+    VarNet
+        Model to map with, or to go on training.
+
     Raises
     ------
     StoreError
@@ -359,6 +352,11 @@ def load(path: str | Path, assimilator: Assimilator | None = None) -> VarNet:
     ModelMismatchError
         If the file is no model, is damaged, names a class that oceanvar does not know, or does not
         fit `assimilator`. No code of the file is ever run.
+
+    Examples
+    --------
+    >>> load("lorenz63").state_space.variables
+    ('x', 'y', 'z')
     """
     file = found(path)
     return from_bytes(file.read_bytes(), assimilator, str(path))
@@ -374,20 +372,10 @@ def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str
     tensors, header, provenance = unpacked(
         content, name, lambda other: load(packaged_file(other, name))._tensors()
     )
-    if header["format"] == BEFORE:
-        warnings.warn(
-            f"{name!r} is of a format that did not keep the steps, directions and ranges that a model has learned on: "
-            "data on another grid or in other units will not be noticed; fit it again, or give its state space axes "
-            "and ranges and save it",
-            MendedWarning,
-            stacklevel=3,
-        )
+    tell_format(header, name)
     check_tensors(tensors, name)
     space = described_space(header["state_space"], name)
     if assimilator is None:
         assimilator = built(header["assimilator"], tensors, name)
-    try:
-        assimilator.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ModelMismatchError(f"the weights in {name!r} do not fit the assimilator: {error}") from error
+    put_weights(assimilator, tensors, name)
     return VarNet(assimilator, space, provenance)

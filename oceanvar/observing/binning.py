@@ -58,8 +58,10 @@ def bin_tracks(tracks: Tracks, grid: xr.Dataset | xr.DataArray, chunks: int | No
     ----------
     tracks : DataArray, Dataset or sequence of these
         One variable, as `oceanvar.labels.samples.as_samples` takes it.
-    grid, chunks
+    grid : Dataset or DataArray
         As of `bin_with_errors`.
+    chunks : int, optional
+        As there.
 
     Returns
     -------

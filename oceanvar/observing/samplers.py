@@ -27,8 +27,12 @@ class AbstractRule(abc.ABC):
         ----------
         observed : ndarray of bool
             Shape ``tuple(sizes.values())``; True where something was observed.
-        sizes, coords, rng
+        sizes : mapping of str to int
             As for `AbstractSampler.mask`.
+        coords : mapping of str to ndarray
+            As there.
+        rng : numpy.random.Generator
+            As there.
 
         Returns
         -------

@@ -87,6 +87,11 @@ def withhold_passes(tracks: Tracks, fraction: float, seed: int = 0) -> tuple[xr.
     seed : int
         Of the choice.
 
+    Returns
+    -------
+    kept, withheld : Dataset
+        Samples of the passes that stay, and of the others.
+
     Raises
     ------
     ConfigError

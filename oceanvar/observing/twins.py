@@ -50,6 +50,15 @@ def observe(
         If the variables differ in their dimensions, or the mask of the sampler has the wrong shape.
     ConfigError
         If a standard deviation is negative.
+
+    Examples
+    --------
+    >>> import oceanvar
+    >>> from oceanvar.observing import EveryNthStep
+    >>> truth = oceanvar.lorenz63(n_steps=16)
+    >>> obs = observe(truth, EveryNthStep(8), noise_std=1.0)
+    >>> int(obs["x"].notnull().sum())
+    2
     """
     if not isinstance(sampler, AbstractSampler):
         raise ConfigError(

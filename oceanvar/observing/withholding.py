@@ -205,7 +205,7 @@ class Withhold(AbstractRule):
 
     Parameters
     ----------
-    rules : AbstractRule
+    *rules : AbstractRule
         One or several, each applied to what the ones before it have left. Of a sampler all that is withheld which it
         would not have observed: ``Withhold(CloudsOf(ds), RandomHoles(1, 3, ("time",)))`` are clouds and three steps
         without anything.

@@ -6,6 +6,7 @@ weak-constraint 4D-Var that is really minimised, and learned solvers that finish
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from oceanvar.maps.units import in_physical_units
@@ -28,6 +29,9 @@ from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.first_state import FirstStateTerm
 from oceanvar.variational.terms.observations import ObservationTerm
 from oceanvar.variational.weak_constraint import weak_constraint_cost
+
+BATCH = 64
+"""Windows solved at once."""
 
 CLIMATE_SEED = 7
 MODEL_ERROR_VARIANCE = {"lorenz63": 1e-5, "lorenz96": 30 * 1.5**-37}
@@ -58,12 +62,29 @@ class Method:
         Of the arithmetic: iterations to convergence want "float64".
     is_slow : bool
         Whether a window takes seconds.
+    is_learned : bool
+        Whether its numbers come from training.
     """
 
     name: str
     model: VarNet
     precision: str = "float32"
     is_slow: bool = False
+    is_learned: bool = True
+
+    @property
+    def n_parameters(self) -> float:
+        """Numbers that were learned, weights of terms among them."""
+        return sum(p.numel() for p in self.model.assimilator.parameters()) if self.is_learned else 0
+
+    def solve(self, seen: np.ndarray) -> np.ndarray:
+        """Analysis of observations ``(n, V, T, *S)``, a batch at a time."""
+        self.model.assimilator.to(torch.float64 if self.precision == "float64" else torch.float32)
+        parts = [
+            self.model.solve(seen[first : first + BATCH], precision=self.precision)
+            for first in range(0, len(seen), BATCH)
+        ]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +137,8 @@ def interpolations(climate: Climate) -> list[Method]:
         return VarNet(Assimilator(climate.cost, GradientDescent(1.0), 0, start), climate.space)
 
     return [
-        Method("linear interpolation", guess(InterpolatedStart()), "float64"),
-        Method("optimal interpolation", guess(climate.start), "float64"),
+        Method("linear interpolation", guess(InterpolatedStart()), "float64", is_learned=False),
+        Method("optimal interpolation", guess(climate.start), "float64", is_learned=False),
     ]
 
 
@@ -137,7 +158,7 @@ def gradient_descent(climate: Climate, n_steps: int | None = None) -> Method:
     n_points = space.n_variables * torch.Size(space.patch.values()).numel()
     # The Hessian of N U has eigenvalues up to about 2 (weight + (1 - weight) (1 + |M|)^2) < 10.
     assimilator = Assimilator(cost, GradientDescent(0.2 * n_points), n_steps)
-    return Method("gradient descent, true model", VarNet(assimilator, space), is_slow=True)
+    return Method("gradient descent, true model", VarNet(assimilator, space), is_slow=True, is_learned=False)
 
 
 def annealed(climate: Climate) -> list[Method]:
@@ -151,9 +172,13 @@ def annealed(climate: Climate) -> list[Method]:
         newton = Sequential((stages, stages.n_steps), (finish, 6))
         quasi = Sequential((Annealed(LBFGS(), [1.5 ** (-3.7 * k) for k in range(10, -1, -1)], 100), 1100))
     return [
-        Method("4D-Var, annealed L-BFGS", climate.model(quasi), "float64", is_slow=True),
+        Method("4D-Var, annealed L-BFGS", climate.model(quasi), "float64", True, is_learned=False),
         Method(
-            "4D-Var, annealed Gauss-Newton", climate.model(newton), "float64", climate.system != "lorenz63"
+            "4D-Var, annealed Gauss-Newton",
+            climate.model(newton),
+            "float64",
+            climate.system != "lorenz63",
+            is_learned=False,
         ),
     ]
 
@@ -165,20 +190,28 @@ def stages_of(model: VarNet) -> list[Method]:
     return [Method("U-Net, direct inversion", network), Method("U-Net + Gauss-Newton", model)]
 
 
-def methods(system: str, model: VarNet | None = None) -> tuple[Climate, list[Method]]:
+def climate_of(system: str) -> Climate:
+    """Climate of a system, in the normalisation of its packaged model."""
+    return Climate.of(system, load(system).state_space)
+
+
+def methods(system: str) -> tuple[Climate, list[Method]]:
     """All rows for a system, in the order of the table.
 
     Parameters
     ----------
     system : {"lorenz63", "lorenz96"}
         Experiment.
-    model : VarNet, optional
-        Instead of the packaged model in the last rows.
+
+    Returns
+    -------
+    climate : Climate
+        What classical methods know of the system.
+    rows : list of Method
+        The methods.
     """
-    packaged = load(system)
-    climate = Climate.of(system, packaged.state_space)
+    climate = climate_of(system)
     learned = [Method(name, load(f"{system}-{key}")) for key, name in COMPARISON.items()]
-    last = [Method("model", model)] if model else stages_of(packaged)
     equations = Method(LEARNED, load(f"{system}-learned"), is_slow=system == "lorenz96")
     classical = [*interpolations(climate), gradient_descent(climate), *annealed(climate)]
-    return climate, [*classical, *learned, equations, *last]
+    return climate, [*classical, *learned, equations, *stages_of(load(system))]

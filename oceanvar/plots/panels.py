@@ -47,7 +47,7 @@ def plot_map(
         Two-dimensional once `time` is selected, with latitude and longitude of one or two dimensions.
     ax : cartopy GeoAxes, optional
         Axes to draw on.
-    time : date, string or number, optional
+    time : date, str or number, optional
         Label of the time to draw.
     limits : (float, float), optional
         Range of the colours; the default is `colour_limits`.

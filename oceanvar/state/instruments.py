@@ -22,6 +22,11 @@ class Instrument:
         units, those of the values squared. Default: weights are masks, and the term gives the variance.
     along_track : bool
         Samples at arbitrary positions and times instead of a grid.
+
+    Examples
+    --------
+    >>> Instrument(("buoy_ssh",), scaled_as=("ssh",), variance=4e-4, along_track=True).sources
+    ('buoy_ssh',)
     """
 
     variables: tuple[str, ...]

@@ -68,6 +68,12 @@ class StateSpace:
     borders : mapping of str to Border, optional
         How the error of stitched fields depends on patches, by dimension: where it is known, patches and overlaps
         are chosen by it. Default: measured on the withheld data after training, where they are long enough.
+
+    Examples
+    --------
+    >>> space = StateSpace(("ssh",), ("time", "lat", "lon"), patch={"time": 7, "lat": 32, "lon": 32})
+    >>> space.n_variables, space.inputs
+    (1, ('ssh',))
     """
 
     variables: tuple[str, ...]

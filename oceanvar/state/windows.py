@@ -59,9 +59,6 @@ class WindowSource:
         What of a window is withheld: with a rule, `truth` are the given observations themselves.
     symmetries : Symmetries, optional
         Turns of which each window gets one at random, with all that was observed of it.
-
-    Covariates and gridded instruments besides the state's variables are read from the given observations, or
-    from `truth` where these are sampled.
     """
 
     truth: xr.Dataset

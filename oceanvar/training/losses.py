@@ -83,6 +83,11 @@ def training_loss(
         nu.
     n_steps : int
         Iterations of the solver.
+
+    Returns
+    -------
+    loss, error : Tensor
+        What is differentiated, and the mean square error in it.
     """
     of_truth = _loss_of_truth(assimilator, sample, weights)
     if not weights.are_of_analyses:

@@ -46,6 +46,11 @@ def lorenz63(
     ------
     ConfigError
         If a number is out of range or the integration is unstable.
+
+    Examples
+    --------
+    >>> dict(lorenz63(n_steps=5, n_trajectories=2).sizes)
+    {'trajectory': 2, 'time': 5}
     """
     anomalies = _random_states(seed, n_trajectories, (3, 1))
     initial = np.array([0.0, 0.0, rho - 1])[:, None] + 5 * anomalies
@@ -134,6 +139,11 @@ def windows(ds: xr.Dataset, size: int, stride: int | None = None, dim: str = "ti
         If `size` or `stride` does not fit.
     GridMismatchError
         If `dim` is not evenly spaced.
+
+    Examples
+    --------
+    >>> dict(windows(lorenz63(n_steps=10, n_trajectories=2), size=4).sizes)
+    {'time': 4, 'window': 4}
     """
     if dim not in ds.sizes:
         raise MissingVariableError(f"cannot cut windows along {dim!r}; the dataset has {tuple(ds.sizes)}")

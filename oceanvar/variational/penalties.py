@@ -85,8 +85,10 @@ class SmoothedL1(AbstractScaledPenalty):
 
     Parameters
     ----------
-    eps, trainable
-        See `AbstractScaledPenalty`.
+    eps : float
+        Size of residual at which it turns, in normalised units.
+    trainable : bool
+        Learn it with the model.
     """
 
     def __init__(self, eps: float = 0.1, trainable: bool = False):
@@ -115,8 +117,10 @@ class Huber(AbstractScaledPenalty):
 
     Parameters
     ----------
-    eps, trainable
-        See `AbstractScaledPenalty`.
+    eps : float
+        Size of residual at which it turns, in normalised units.
+    trainable : bool
+        Learn it with the model.
     """
 
     def __init__(self, eps: float = 0.1, trainable: bool = False):
@@ -145,8 +149,10 @@ class LogLorentz(AbstractScaledPenalty):
 
     Parameters
     ----------
-    eps, trainable
-        See `AbstractScaledPenalty`.
+    eps : float
+        Size of residual at which it turns, in normalised units.
+    trainable : bool
+        Learn it with the model.
     """
 
     def __init__(self, eps: float = 0.1, trainable: bool = False):
@@ -174,8 +180,10 @@ class GemanMcClure(AbstractScaledPenalty):
 
     Parameters
     ----------
-    eps, trainable
-        See `AbstractScaledPenalty`.
+    eps : float
+        Size of residual at which it turns, in normalised units.
+    trainable : bool
+        Learn it with the model.
     """
 
     def __init__(self, eps: float = 0.1, trainable: bool = False):

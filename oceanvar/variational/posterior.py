@@ -30,6 +30,11 @@ def health(cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
         Analysis ``(B, V, T, *S)``.
     obs : Observations
         What it was made from. A window without observations gives 2 J itself, close to 0.
+
+    Returns
+    -------
+    Tensor
+        One number for each window, ``(B,)``.
     """
     return _per_observation(cost(state, obs), cost, state, obs)
 
@@ -50,11 +55,20 @@ def is_trapped(cost: VariationalCost, state: Tensor, obs: Observations, n_sigma:
 
     Parameters
     ----------
-    cost, state, obs
+    cost : VariationalCost
         See `health`.
+    state : Tensor
+        Analysis ``(B, V, T, *S)``.
+    obs : Observations
+        What it was made from.
     n_sigma : float
         Standard deviations sqrt(2 / n_obs) above 1 at which a window counts as caught in a wrong
         minimum: 1.13 for 1000 observations, 1.52 for 66.
+
+    Returns
+    -------
+    Tensor
+        One boolean for each window, ``(B,)``.
     """
     # Written so that a cost that is not a number counts as caught.
     return ~(health(cost, state, obs) <= 1 + n_sigma * (2 / n_observations(cost, obs)).sqrt())
@@ -82,6 +96,11 @@ def posterior_variance(cost: VariationalCost, state: Tensor, obs: Observations) 
         Minimum of the cost for each window.
     obs : Observations
         What it was made from.
+
+    Returns
+    -------
+    Tensor
+        Variances ``(B, V, T, *S)``.
 
     Raises
     ------

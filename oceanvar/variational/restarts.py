@@ -156,8 +156,16 @@ class ColdStart(nn.Module):
 
         Parameters
         ----------
-        cost, start, solve, obs, analysis
-            As of `Restarts.run`; `solve` is not used.
+        cost : VariationalCost
+            What tells that a window is lost.
+        start : AbstractStart
+            Makes a first guess without the background.
+        solve : callable
+            Not used.
+        obs : Observations
+            Observations with the background of the analysis.
+        analysis : Analysis
+            What the solve has found.
         """
         del solve
         misfit, n_seen = misfit_per_observation(cost, analysis.state, obs), n_observations(cost, obs)

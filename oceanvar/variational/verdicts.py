@@ -25,7 +25,15 @@ GROWTH = 1e3
 
 
 class Analysis(NamedTuple):
-    """Analysis ``(B, V, T, *S)`` of a batch of windows, and the `Verdict` on each, ``(B,)``."""
+    """Analysis of a batch of windows, and the verdict on each.
+
+    Parameters
+    ----------
+    state : Tensor
+        Analysis ``(B, V, T, *S)``.
+    verdict : Tensor
+        `Verdict` on each window, ``(B,)``.
+    """
 
     state: Tensor
     verdict: Tensor

@@ -23,7 +23,7 @@ def weak_constraint_cost(
 ) -> VariationalCost:
     """Cost of weak-constraint 4D-Var for observations of the state itself.
 
-    With J = sum |y - x|^2 / 2R + sum |x_t - M(x_(t-1))|^2 / 2Q + |x_0 - m|^2_B / 2 in physical units
+    With ``J = sum |y - x|^2 / 2R + sum |x_t - M(x_(t-1))|^2 / 2Q + |x_0 - m|^2_B / 2`` in physical units
     (Tremolet, 2006, Q. J. R. Meteorol. Soc. 132, 2483-2504), the cost is U = 2 J / N, N being the
     points of the state. In normalised units a variance of variable v is divided by std_v^2; those are
     the `variances` of the terms, whose learnable weights are 1.

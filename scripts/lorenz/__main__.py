@@ -7,7 +7,7 @@ python -m scripts.lorenz osse lorenz63 --n-windows 4000
 
 import click
 
-from scripts.lorenz import cycle, learned, osse, table2, train
+from scripts.lorenz import cycle, ensembles, learned, osse, table2, train
 
 
 @click.group()
@@ -20,6 +20,7 @@ main.add_command(learned.main, "learned")
 main.add_command(table2.main, "table2")
 main.add_command(osse.main, "osse")
 main.add_command(cycle.main, "cycle")
+main.add_command(ensembles.main, "ensembles")
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ import oceanvar
 from oceanvar.baselines import optimal_interpolation
 from oceanvar.errors import ConfigError
 from oceanvar.labels.coordinates import KM_PER_DEGREE
-from oceanvar.network import VarNet, load, quasigeostrophic_4dvar
+from oceanvar.network import VarNet, fourdvarnet, load, quasigeostrophic_4dvar
 from oceanvar.observing import RandomFraction
 from oceanvar.state import Instrument, StateSpace
 from oceanvar.variational import Observations
@@ -107,3 +107,8 @@ def test_the_defaults_cost_less_than_the_widths_the_reference_is_run_with():
             oceanvar.presets.fourdvarnet(space, **widths).assimilator.solve(obs)
         counts.append(counter.get_total_flops())
     assert 0 < counts[0] < 0.65 * counts[1]
+
+
+def test_folding_the_only_dimension_is_refused():
+    with pytest.raises(ConfigError, match="only dimension is 'time'; give fold_time=False"):
+        fourdvarnet(StateSpace(("x",), ("time",), {"time": 8}))

@@ -15,8 +15,9 @@ from oceanvar import registry
 from oceanvar.dynamics import FlowStep, Lorenz63
 from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
 from oceanvar.maps import AbstractMap, in_physical_units
-from oceanvar.network import VarNet
-from oceanvar.state import StateSpace
+from oceanvar.network import VarNet, fourdvarnet
+from oceanvar.network.files import PACKAGED
+from oceanvar.state import Instrument, StateSpace
 from oceanvar.variational import (
     Assimilator,
     EOFPrior,
@@ -40,6 +41,51 @@ def test_a_saved_model_comes_back_the_same(model, tmp_path):
     values = np.full((2, 1, 4, 6, 8), np.nan, np.float32)
     values[..., ::2] = 1.5
     np.testing.assert_array_equal(back.solve(values), model.solve(values))
+
+
+def test_a_model_says_what_it_is_in_twelve_lines(space, model):
+    assert "trained on  nothing yet: truth.varnet.fit" in repr(
+        fourdvarnet(replace(space, mean=None, std=None), n_features=2, n_hidden=2)
+    )
+    text = repr(model)
+    for said in (
+        "ssh [m]",
+        "time 4, lat 6, lon 8",
+        "time 2, lat 2, lon 3",
+        "trained on  not told",
+        "ssh over time",
+    ):
+        assert said in text
+    assert f"{sum(p.numel() for p in model.assimilator.parameters()):,}" in text
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PACKAGED.glob("*.varnet")))
+def test_a_packaged_model_says_what_it_is(name):
+    model = oceanvar.load(name)
+    text = repr(model)
+    assert len(text.splitlines()) <= 12
+    assert max(map(len, text.splitlines())) < 180
+    assert "card" not in model.provenance or "(95 %" in text
+    assert "not told" not in text
+    assert "units not known" not in text
+    assert model._repr_html_().count("<tr>") == len(text.splitlines()) - 1
+
+
+def test_what_a_model_says_in_html_is_text(space, model):
+    model.provenance["card"] = {"data": "a < b", "R <i>": "1 (95 % 0 to 2)"}
+    assert "a &lt; b" in model._repr_html_()
+    assert "R &lt;i&gt;: 1" in model._repr_html_()
+
+
+def test_a_model_of_much_says_it_short():
+    names = tuple(f"v{n}" for n in range(40))
+    instruments = {f"i{n}": Instrument(names[:1]) for n in range(20)}
+    space = StateSpace(names, ("time", "x"), {"time": 4, "x": 8}, instruments=instruments)
+    text = repr(fourdvarnet(space, n_features=2, n_hidden=2))
+    assert "and 34 more" in text
+    assert "instrument i0" in text
+    assert len(text.splitlines()) <= 12
+    assert max(map(len, text.splitlines())) < 250
 
 
 def test_a_part_used_twice_is_saved(space, obs, tmp_path):

@@ -71,11 +71,11 @@ def test_settings():
 
 
 def test_the_command_prints_the_scores_of_the_library(monkeypatch):
-    def few(system, model=None):
+    def few(system):
         climate = Climate.of(system, load(system).state_space, 400, 16)
         return climate, [*interpolations(climate), Method("slow one", load(system), is_slow=True)]
 
-    monkeypatch.setattr("oceanvar.papers.comparison.methods", few)
+    monkeypatch.setattr("oceanvar.papers.comparison.packaged_methods", few)
     expected = compare("lorenz63", n_windows=6, seed=5)
     run = CliRunner().invoke(main, ["osse", "lorenz63", "--n-windows", "6", "--seed", "5", "--json"])
     rows = json.loads(run.stdout)["scores"]

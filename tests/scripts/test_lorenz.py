@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from oceanvar.network import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
-from scripts.lorenz import cycle, learned, osse, train
+from scripts.lorenz import cycle, ensembles, learned, osse, train
 
 
 @pytest.mark.parametrize("system", ["lorenz63", "lorenz96"])
@@ -60,3 +60,15 @@ def test_cycles_are_scored_beside_cold_windows():
     rows = [each for each in done.output.splitlines() if each.startswith("| c")]
     assert [row.split(" | ")[0] for row in rows] == ["| cold, 197 steps", "| cycle, 61 steps"]
     assert all(float(row.split(" | ")[1]) < 1.5 for row in rows)
+
+
+def test_ensembles_cycle_over_long_runs():
+    done = CliRunner().invoke(
+        ensembles.main,
+        ["lorenz63", "--n-runs", "2", "--n-steps", "600", "--members", "10"],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0, done.output
+    scores = [float(line.split(" R ")[1].split()[0]) for line in done.output.splitlines()]
+    assert len(scores) == 3
+    assert scores[2] < min(scores[:2]) < 0.01

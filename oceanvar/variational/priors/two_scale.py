@@ -74,6 +74,11 @@ def bilinear_block(
         Of all four convolutions, one size per axis; of one point in the papers.
     periodic : sequence of bool, optional
         Axes that wrap.
+
+    Returns
+    -------
+    AbstractMap
+        Map from ``(B, n_in, *axes)`` to ``(B, n_out, *axes)``.
     """
 
     def conv(n_in: int, n_out: int) -> Conv:

@@ -18,7 +18,7 @@ from oceanvar.variational.terms.base import AbstractTerm
 class FeatureTerm(AbstractTerm):
     """Distance of features of the state to features of covariates: r = s(z) (G(x) - F(z)).
 
-    The multimodal cost |G * x - F * z|^2 of 4DVarNet with trainable observation operators; G = F = 0 would
+    The multimodal cost ``|G * x - F * z|^2`` of 4DVarNet with trainable observation operators; G = F = 0 would
     minimise it, so G, F and s are learned from the training loss alone, through the analysis. Nothing in a
     solve changes them. A point counts where all covariates are known.
 
