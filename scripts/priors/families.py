@@ -270,7 +270,7 @@ FAMILIES = [
     Family("generalised variation", "nothing", nothing, proximal(TotalGeneralisedVariation), (3.0, 10.0)),
     Family("EOFs", "fields", eofs, with_prior(ConjugateGradients, 80), (0.1, 1.0, 10.0, 100.0)),
     Family("dictionary", "fields", dictionary, with_prior(GradientDescent, 40), (1.0, 10.0)),
-    Family("generator, range", "fields", generator, in_range, (0.01, 0.1, 1.0)),
+    Family("generator, range", "fields", generator, in_range, (0.001, 0.003, 0.01)),
     Family("generator, near range", "fields", generator, near_range, (0.3, 3.0)),
     Family("denoiser, plugged in", "fields", denoiser, plugged, (0.3, 1.0, 3.0)),
     Family("denoiser, energy", "fields", denoiser, by_denoising, (0.1, 0.3, 1.0, 3.0)),
