@@ -94,7 +94,18 @@ def describe(obj: Any) -> Any:
             "and cannot be described in a model file"
         )
     arguments = {key: _current(obj, key, value) for key, value in vars(obj)["_constructor_arguments"].items()}
-    return {"class": name, "arguments": describe(arguments)}
+    description = {"class": name, "arguments": describe(arguments)}
+    changed = {
+        key: getattr(obj, key)
+        for key in _set_later(type(obj))
+        if getattr(obj, key) != getattr(type(obj), key)
+    }
+    return {**description, "set": changed} if changed else description
+
+
+def _set_later(cls: type) -> tuple[str, ...]:
+    """Plain attributes of a class that are no arguments, and are kept where an instance has changed them."""
+    return getattr(cls, "set_later", ())
 
 
 def outline(parts: Iterable[tuple[str, object]]) -> list[list[Any]]:
@@ -140,9 +151,16 @@ def build(description: Any) -> Any:
         return [build(item) for item in description]
     if not isinstance(description, dict):
         return description
-    if set(description) != {"class", "arguments"}:
+    if not {"class", "arguments"} <= set(description) <= {"class", "arguments", "set"}:
         return {key: build(value) for key, value in description.items()}
-    return _construct(description["class"], build(description["arguments"]))
+    made = _construct(description["class"], build(description["arguments"]))
+    for key, value in description.get("set", {}).items():
+        if key not in _set_later(type(made)) or type(value) is not type(getattr(made, key)):
+            raise ModelMismatchError(
+                f"the model sets {key} of {description['class']} to {value!r}, which cannot be"
+            )
+        setattr(made, key, value)
+    return made
 
 
 def _construct(name: Any, arguments: Any) -> Any:

@@ -83,7 +83,7 @@ def model_lines(model: VarNet) -> Iterator[str]:
 
 def _tree(label: str, node: Any, indent: str) -> Iterator[str]:
     """Lines of a described object: plain arguments beside its name, parts below it."""
-    items = node["arguments"] if isinstance(node, dict) else dict(enumerate(node))
+    items = node["arguments"] | node.get("set", {}) if isinstance(node, dict) else dict(enumerate(node))
     parts = {name: value for name, value in items.items() if _has_parts(value)}
     plain = ", ".join(f"{name}={value}" for name, value in items.items() if name not in parts)
     yield f"{indent}{label}: {node['class']}({plain})" if isinstance(node, dict) else f"{indent}{label}:"

@@ -237,7 +237,8 @@ def generator(problem: Problem, scale: Scale) -> AbstractMap:
 def in_range(problem: Problem, prepared: AbstractMap, number: float) -> Assimilator:
     """Analyses that the generator can make; the number multiplies the weight of the observations."""
     cost = VariationalCost(problem.term())
-    cost.terms[0].factor = number
+    with torch.no_grad():
+        cost.terms[0].log_weight += np.log(number)
     return Assimilator(cost, ControlSpace(LBFGS(), Latent(prepared, [N_LATENT])), 60, ClimateMean())
 
 
@@ -270,7 +271,7 @@ FAMILIES = [
     Family("generalised variation", "nothing", nothing, proximal(TotalGeneralisedVariation), (3.0, 10.0)),
     Family("EOFs", "fields", eofs, with_prior(ConjugateGradients, 80), (0.1, 1.0, 10.0, 100.0)),
     Family("dictionary", "fields", dictionary, with_prior(GradientDescent, 40), (1.0, 10.0)),
-    Family("generator, range", "fields", generator, in_range, (0.001, 0.003, 0.01)),
+    Family("generator, range", "fields", generator, in_range, (0.01, 0.1, 1.0)),
     Family("generator, near range", "fields", generator, near_range, (0.3, 3.0)),
     Family("denoiser, plugged in", "fields", denoiser, plugged, (0.3, 1.0, 3.0)),
     Family("denoiser, energy", "fields", denoiser, by_denoising, (0.1, 0.3, 1.0, 3.0)),

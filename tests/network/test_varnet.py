@@ -9,20 +9,23 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import xarray as xr
 
 import oceanvar
 from oceanvar import registry
 from oceanvar.dynamics import FlowStep, Lorenz63
 from oceanvar.errors import ConfigError, ModelMismatchError, PatchError, StoreError
-from oceanvar.maps import AbstractMap, in_physical_units
+from oceanvar.maps import AbstractMap, Gradient, in_physical_units
 from oceanvar.network import VarNet, fourdvarnet
 from oceanvar.network.files import PACKAGED
 from oceanvar.state import Instrument, StateSpace
 from oceanvar.variational import (
     Assimilator,
+    ConjugateGradients,
     EOFPrior,
     FlowPrior,
     GradientDescent,
+    MapTerm,
     ObservationTerm,
     PriorTerm,
     SmoothedL1,
@@ -350,3 +353,25 @@ def test_state_space_errors():
         StateSpace(("x",), ("time", "lat"), {"time": 3})
     with pytest.raises(PatchError, match="'depth'"):
         StateSpace(("x",), ("time",), {"time": 3}, periodic=("depth",))
+
+
+def test_a_cost_that_was_reweighted_stays_so_in_solves_files_and_digests(tmp_path):
+    space = StateSpace(("h",), ("time", "x"), {"time": 2, "x": 8}, mean={"h": 0.0}, std={"h": 1.0})
+    cost = VariationalCost(ObservationTerm(), MapTerm(Gradient([1])))
+    obs = xr.Dataset({"h": (("time", "x"), np.random.default_rng(0).normal(size=(2, 8)))})
+    plain, smooth = (
+        VarNet(Assimilator(each, ConjugateGradients(), 30), space)
+        for each in (cost, cost.reweighted({1: 100.0}))
+    )
+    analyses = [obs.varnet.assimilate(model) for model in (plain, smooth)]
+    assert float(analyses[1]["h"].std("x").mean()) < 0.1 * float(analyses[0]["h"].std("x").mean())
+    assert plain.digest != smooth.digest
+    smooth.save(tmp_path / "smooth.varnet")
+    again = oceanvar.load(tmp_path / "smooth.varnet")
+    assert again.digest == smooth.digest
+    assert again.assimilator.cost.terms[1].factor == 100.0
+    xr.testing.assert_identical(obs.varnet.assimilate(again), analyses[1])
+    described = registry.describe(smooth.assimilator)
+    described["arguments"]["cost"]["arguments"]["terms"][1]["set"] = {"forward": 1.0}
+    with pytest.raises(ModelMismatchError, match="sets forward of MapTerm to 1.0, which cannot be"):
+        registry.build(described)

@@ -52,13 +52,15 @@ class AbstractCostTerm(Reader, nn.Module, abc.ABC):
 
     is_residual = False
     """Whether the term is a penalty of residuals, as Gauss-Newton needs it."""
+    factor = 1.0
+    """What `reweighted` has multiplied the weight by."""
+    set_later = ("factor",)
 
     def __init__(self, weight: float = 1.0):
         super().__init__()
         if weight <= 0:
             raise ConfigError(f"the weight of a term must be positive, got {weight}")
         self.log_weight = nn.Parameter(torch.tensor(float(weight)).log())
-        self.factor = 1.0
 
     @abc.abstractmethod
     def cost(self, state: Tensor, obs: Observations) -> Tensor:
