@@ -40,6 +40,7 @@ nb_execution_mode = "off" if os.environ.get("DOCS_EXECUTE") == "0" else "cache"
 if nb_execution_mode == "off":
     suppress_warnings.append("myst-nb.lexer")
 nb_execution_cache_path = str(ROOT / "build" / "docs_cache")
+nb_execution_in_temp = True  # pages write files
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
