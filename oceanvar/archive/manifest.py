@@ -1,10 +1,12 @@
 """The record of a run: what it computes from what, and which units are finished.
 
 A file of JSON lines. The first one describes the run; each further one is written, and forced to the disk,
-after the data it speaks of. A line that a kill cut short does not count.
+after the data it speaks of. A line that a kill cut short does not count, nor does one that was altered later: what it
+spoke of is done again.
 """
 
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +19,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from oceanvar.errors import ModelMismatchError, StoreError
+from oceanvar.files.lines import is_whole, sealed
 
-FORMAT = "oceanvar-run-1"
+logger = logging.getLogger(__name__)
+FORMAT = "oceanvar-run-2"
 MANIFEST, LOCK, INDEX = "manifest.jsonl", "run.lock", "index.jsonl"
 _N_NAMED = 8
 
@@ -53,7 +57,7 @@ class Manifest:
     ) -> "Manifest":
         """Begin a manifest on the disk, with lines that are known already."""
         manifest = cls(path, _plain(run), history, [_plain(record) for record in records])
-        header = {"format": FORMAT, "digest": digest(run), "run": manifest.run, "history": history}
+        header = {"format": FORMAT, "run": manifest.run, "history": history}
         manifest.size = _write(path, 0, header, *manifest.records)
         return manifest
 
@@ -64,20 +68,20 @@ class Manifest:
         Raises
         ------
         StoreError
-            If the file is no manifest.
+            If the file is no manifest, or its first line was altered.
         """
         if not path.is_file():
             return None
-        try:
-            lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-            header, *records = [json.loads(line) for line in lines] or [None]
-            if header is None:
-                return None
-            if header["format"] != FORMAT or header["digest"] != digest(header["run"]):
-                raise StoreError(f"{str(path)!r} is of another version or was changed: overwrite the output")
-            return cls(path, header["run"], header["history"], records, sum(map(len, lines)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{str(path)!r} is damaged ({error}): overwrite the output") from error
+        *lines, _ = path.read_bytes().split(b"\n")
+        if not lines:
+            return None
+        header, *records = [_read(line) for line in lines]
+        if header is None or header.get("format") != FORMAT:
+            raise StoreError(f"{str(path)!r} is damaged, or of another version: overwrite the output")
+        known = [record for record in records if record is not None]
+        if len(known) < len(records):
+            logger.warning("%d lines of %s are damaged and do not count", len(records) - len(known), path)
+        return cls(path, header["run"], header["history"], known, sum(len(line) + 1 for line in lines))
 
     def append(self, **record: Any) -> None:
         """Add a line and force it to the disk."""
@@ -181,6 +185,12 @@ def _held(folder: Path) -> str:
     )
 
 
+def _read(line: bytes) -> dict[str, Any] | None:
+    """What a line says, or nothing where it was altered."""
+    text = line.decode(errors="replace")
+    return json.loads(text) if is_whole(text) else None
+
+
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(values)))
 
@@ -198,7 +208,7 @@ def _write(path: Path, offset: int, *records: Mapping[str, Any]) -> int:
     with path.open("r+b" if path.exists() else "wb") as stream:
         stream.truncate(offset)
         stream.seek(offset)
-        stream.write(b"".join(json.dumps(record).encode() + b"\n" for record in records))
+        stream.write("".join(f"{sealed(record)}\n" for record in records).encode())
         stream.flush()
         os.fsync(stream.fileno())
         return stream.tell()

@@ -36,14 +36,15 @@ def completed(output: Path) -> Manifest | None:
     if manifest is None or manifest.summary is None or (folder / APPEND / output.name).exists():
         manifest = Manifest.read(folder / MANIFEST)
     # Else a kill came after an extended output had got its place, and before its record had.
-    is_over = manifest is not None and manifest.summary is not None
+    is_over = manifest is not None and manifest.summary is not None and manifest.is_prepared
     return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
 
 
 def record_of_append(output: Path) -> Manifest | None:
     """Read the record of an append that is at work or was broken off; one that is damaged is none: it is begun anew."""
     with suppress(StoreError):
-        return Manifest.read(run_folder(output) / APPEND / MANIFEST)
+        manifest = Manifest.read(run_folder(output) / APPEND / MANIFEST)
+        return manifest if manifest is not None and manifest.is_prepared else None
     return None
 
 
@@ -74,7 +75,7 @@ def in_flight(output: str | Path) -> list[str]:
     manifest = record_of_append(output)
     if manifest is None or not (run_folder(output) / APPEND / output.name).exists():
         return []
-    return list(next(record["begun"] for record in manifest.records if "begun" in record))
+    return list(next((record["begun"] for record in manifest.records if "begun" in record), []))
 
 
 def verify(output: str | Path) -> dict[str, str]:
