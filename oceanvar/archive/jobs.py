@@ -118,7 +118,8 @@ def assimilate_archive(
     group : str
         Group to read of each file or store, coordinates included; empty for the root.
     progress : bool
-        Show a bar where standard error is a terminal, else write a line there for each unit.
+        Show a bar where standard error is a terminal, else write lines there: one for each unit, and for files that
+        are looked at every ten seconds.
     stop : callable
         Asked after each unit; when it says True the run stops, to be resumed later.
     client : distributed.Client, optional
@@ -171,7 +172,7 @@ def assimilate_archive(
     _check_begun(folder, resume, append, overwrite)
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
-    index = index_sources(sources, space, choices, preprocess, folder / INDEX, skip_bad)
+    index = index_sources(sources, space, choices, preprocess, folder / INDEX, skip_bad, progress)
     for told in index.told:
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)

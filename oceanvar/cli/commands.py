@@ -368,7 +368,7 @@ def plan(
     preprocess = file_steps(dim, time_units, time_from, rename, units, options["variables"])
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
     sources = find_sources(given_sources(obs, source), group)
-    index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad)
+    index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad, progress=True)
     if append is not None:
         click.echo("\n".join(growth_lines(*plan_growth(index, network, choices, append))))
         return
