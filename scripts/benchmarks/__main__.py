@@ -3,6 +3,7 @@
     python -m scripts.benchmarks patch --before ../oceanvar-before
     python -m scripts.benchmarks training --before ../oceanvar-before
     python -m scripts.benchmarks archive
+    python -m scripts.benchmarks index
     python -m scripts.benchmarks graph
     python -m scripts.benchmarks curves --out cost.png
 
@@ -14,6 +15,7 @@ import click
 from scripts.benchmarks.archive import archive
 from scripts.benchmarks.curves import curves
 from scripts.benchmarks.graph import graph
+from scripts.benchmarks.index import index
 from scripts.benchmarks.patch import patch
 from scripts.benchmarks.training import training
 
@@ -23,7 +25,7 @@ def main() -> None:
     pass
 
 
-for command in (patch, training, archive, graph, curves):
+for command in (patch, training, archive, index, graph, curves):
     main.add_command(command)
 
 

@@ -140,10 +140,7 @@ def print_peak(pattern: str, output: str) -> None:
     patch, overlap = {"time": 8, "lat": 16, "lon": 24}, {"time": 4, "lat": 4, "lon": 6}
     with replaced_solver(identity):
         assimilate_archive(pattern, fourdvarnet(space_of(patch, overlap), n_steps=1), output)
-    # Not getrusage: its peak may be that of the process which started this one.
-    status = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
-    print(int(peak) / 1024)
+    print(machine.peak())
 
 
 def measure_overhead(folder: Path, scale: Scale) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
     python -m scripts.chaos --rounds 200 --seed 0
 
-A round makes an output of one layout out of small files, with two to six of these in any order: a run that is killed
+A round makes an output of one layout out of small files, with two to seven of these in any order: a run that is killed
 (at a moment of time, or before an operation on files); a run to its end; a file of the output or of the record that is
 deleted, emptied, cut, or in which a bit is flipped; a file of observations that is added or replaced, also while a run
 is at work. After each a reader looks: what has the name of the output must be that of an undisturbed run, bit by bit,

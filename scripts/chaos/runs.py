@@ -16,7 +16,9 @@ from oceanvar.errors import OceanVarError
 from oceanvar.network import VarNet
 
 DONE, REFUSED, BROKEN, KILLED = 0, 1, 2, -signal.SIGKILL
-RIGHT, WRONG, UNREADABLE = 10, 11, 12
+WRONG, UNREADABLE, TOLD = 16, 32, 64
+"""What a look finds, added up: nothing where all is right."""
+
 OPERATIONS = ("link", "rename", "replace", "fsync", "unlink", "rmdir", "mkdir")
 
 
@@ -107,8 +109,16 @@ def killed_at(number: int, work: Callable[[], None]) -> Callable[[], None]:
     return watched
 
 
-def compared(output: Path, references: list[Path]) -> int:
-    """Read an analysis as a user does, and say whether it is, bit by bit, one of those that it may be."""
+def looked(output: Path, references: list[Path]) -> int:
+    """Read an analysis as a user does, and then let `verify` look."""
+    found = verify(output)
+    for name, what in found.items():
+        print(name, what, file=sys.stderr)
+    return _compared(output, references) + (TOLD if found else 0)
+
+
+def _compared(output: Path, references: list[Path]) -> int:
+    """Whether an analysis is, bit by bit, one of those that it may be."""
     try:
         with open_archive(output) as ds:
             ours = ds.load()
@@ -122,13 +132,5 @@ def compared(output: Path, references: list[Path]) -> int:
             np.array_equal(ours[name].values, each.values, equal_nan=ours[name].dtype.kind == "f")
             for name, each in other.variables.items()
         ):
-            return RIGHT
+            return DONE
     return WRONG
-
-
-def told(output: Path) -> int:
-    """Whether `verify` names anything: exit code 1, as in the shell."""
-    for name, what in verify(output).items():
-        print(name, what, file=sys.stderr)
-        return REFUSED
-    return DONE
