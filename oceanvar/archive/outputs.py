@@ -11,6 +11,7 @@ from uuid import uuid4
 import xarray as xr
 
 from oceanvar.archive.contents import faults
+from oceanvar.archive.icechunks import folder_of, unreadable
 from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.writers import AbstractWriter
@@ -71,7 +72,7 @@ def in_flight(output: str | Path) -> list[str]:
     output : path-like
         Output of `assimilate_archive`.
     """
-    output = Path(output)
+    output = folder_of(output)
     manifest = record_of_append(output)
     if manifest is None or not (run_folder(output) / APPEND / output.name).exists():
         return []
@@ -93,13 +94,18 @@ def verify(output: str | Path) -> dict[str, str]:
         all are as they were written. ``assimilate_archive(..., resume=True, verify=True)`` computes the units that
         they belong to anew.
 
+    Of an Icechunk repository what readers see is read to its end: every chunk has a checksum, and what cannot be read
+    is named by its variable.
+
     Raises
     ------
     StoreError
         If there is no record of a complete run.
     """
-    output = Path(output)
+    output = folder_of(output)
     manifest, summary = record_of(output)
+    if manifest.run["output"] == "icechunk":
+        return unreadable(output)
     found = faults(output, manifest.prepared, deep=True)
     for unit in manifest.units:
         found |= faults(output, unit.get("files", {}), deep=True)
