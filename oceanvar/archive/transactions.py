@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oceanvar.archive.appending import told_where
+from oceanvar.archive.commits import IcechunkWriter
 from oceanvar.archive.growth import Base, Growth, check_grown, grown
 from oceanvar.archive.icechunks import (
     MAIN,
     WORK,
-    IcechunkWriter,
     attributes,
     begin_work,
     committed,

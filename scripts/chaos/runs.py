@@ -1,10 +1,12 @@
 """Runs in processes of their own, which may be killed, and what a reader finds afterwards."""
 
+import importlib
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,19 @@ class End:
 
     code: int
     said: str
+
+
+def imported(work: Callable[[], None], listed: Path) -> None:
+    """Import what some work imports, without doing it here, where it would start threads that no fork has."""
+
+    def listing() -> None:
+        work()
+        listed.write_text("\n".join(sys.modules))
+
+    os.waitpid(begun(listing, listed.with_suffix(".log")), 0)
+    for name in listed.read_text().splitlines():
+        with suppress(Exception):  # some modules are not to be imported by their names
+            importlib.import_module(name)
 
 
 def begun(work: Callable[[], int | None], log: Path) -> int:

@@ -13,6 +13,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 from oceanvar.archive import Packing, assimilate_archive, icechunks, read_summary, verify
+from oceanvar.archive.commits import IcechunkWriter
 from oceanvar.archive.icechunks import MAIN, WORK
 from oceanvar.archive.kept_sums import SUMS
 from oceanvar.archive.manifest import INDEX, MANIFEST
@@ -117,7 +118,7 @@ def test_kills_at_any_moment_lose_nothing(pattern, model, tmp_path):
     model.save(tmp_path / "model.varnet")
     script, path = Path(__file__).with_name("killed_runs.py"), tmp_path / "out.ice"
     done = subprocess.run(
-        [sys.executable, script, pattern, tmp_path / "model.varnet", f"icechunk://{path}"],
+        [sys.executable, script, "4", pattern, tmp_path / "model.varnet", f"icechunk://{path}"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -173,7 +174,7 @@ def test_an_append_that_is_broken_off_leaves_the_old_analysis_and_goes_on(
     path = mapped(append=True)
     yesterday = read(path)
     write_days(long_obs, obs_folder, 14, 17)
-    write, n_written = icechunks.IcechunkWriter.write, []
+    write, n_written = IcechunkWriter.write, []
 
     def killed(self, *what):
         if len(n_written) == stop_at:
@@ -182,7 +183,7 @@ def test_an_append_that_is_broken_off_leaves_the_old_analysis_and_goes_on(
         return write(self, *what)
 
     with monkeypatch.context() as patched:
-        patched.setattr(icechunks.IcechunkWriter, "write", killed)
+        patched.setattr(IcechunkWriter, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             mapped(append=True)
     assert_same(read(path), yesterday)

@@ -261,7 +261,7 @@ def test_kills_at_any_moment_lose_nothing(pattern, model, tmp_path):
     model.save(tmp_path / "model.varnet")
     outputs = [tmp_path / "out.zarr", tmp_path / "out"]
     done = subprocess.run(
-        [sys.executable, str(KILLED), pattern, str(tmp_path / "model.varnet"), *map(str, outputs)],
+        [sys.executable, str(KILLED), "10", pattern, str(tmp_path / "model.varnet"), *map(str, outputs)],
         capture_output=True,
         text=True,
         check=False,
