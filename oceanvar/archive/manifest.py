@@ -5,6 +5,7 @@ after the data it speaks of. A line that a kill cut short does not count, nor do
 spoke of is done again.
 """
 
+import errno
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 FORMAT = "oceanvar-run-2"
 MANIFEST, LOCK, INDEX = "manifest.jsonl", "run.lock", "index.jsonl"
 _N_NAMED = 8
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @dataclass
@@ -165,14 +167,23 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise StoreError(_held(folder)) from None
     except (OSError, NotImplementedError) as error:
-        raise StoreError(
-            f"cannot write to the folder {str(folder.parent)!r}, or cannot lock a file there: {error}"
-        ) from error
+        raise StoreError(_not_locked(folder, error)) from error
     try:
         (folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         lock.release()
+
+
+def _not_locked(folder: Path, error: OSError | NotImplementedError) -> str:
+    """Why a folder cannot be held, and what can be done."""
+    if isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS:
+        return (
+            f"the file system of {str(folder.parent)!r} cannot lock files ({error}), so that two jobs might write one "
+            "output: have it mounted with locks (Lustre: -o flock; NFS: with its lock service), or choose an output on "
+            "another one, and copy it when it is complete"
+        )
+    return f"cannot write to the folder {str(folder.parent)!r}: {error}"
 
 
 def _held(folder: Path) -> str:
