@@ -11,9 +11,11 @@ refuse, with a message of ours, only where the record was harmed, or where a run
 then `--overwrite` must do it.
 """
 
+import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -25,13 +27,16 @@ from scripts.chaos.runs import LAYOUTS
 
 
 @click.command(help=__doc__)
-@click.option("--rounds", default=200, show_default=True, help="How many; the layouts take turns.")
+@click.option(
+    "--rounds", default=200, show_default=True, help="How many; the layouts take turns. Ctrl-C ends."
+)
 @click.option("--first", default=0, show_default=True, help="Number of the first.")
 @click.option("--seed", default=0, show_default=True, help="Of what happens in them.")
 def main(rounds: int, first: int, seed: int) -> None:
     torch.set_num_threads(1)
-    began, n_bad = time.perf_counter(), 0
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
+    began, n_bad, n_played = time.perf_counter(), 0, 0
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, suppress(KeyboardInterrupt):
         chaos = Chaos(Path(folder))
         for number in range(first, first + rounds):
             name = list(LAYOUTS)[number % len(LAYOUTS)]
@@ -41,10 +46,10 @@ def main(rounds: int, first: int, seed: int) -> None:
             except BadRoundError as error:
                 n_bad += 1
                 click.echo("\n  ".join([f"round {number}, {name}: {error}", *played.log]))
-            chaos.counts["round"] += 1
+            n_played += 1
     for what, n in sorted(chaos.counts.items()):
         click.echo(f"{n:6} {what}")
-    click.echo(f"{n_bad} of {rounds} rounds went wrong, {time.perf_counter() - began:.0f} s")
+    click.echo(f"{n_bad} of {n_played} rounds went wrong, {time.perf_counter() - began:.0f} s")
     sys.exit(n_bad > 0)
 
 
