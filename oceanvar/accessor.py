@@ -74,6 +74,7 @@ class _Interpolated:
     dineof = _Verb("oceanvar.baselines.filling", "dineof")
     observe = _Verb("oceanvar.observing.twins", "observe")
     score = _Verb("oceanvar.metrics.scores", "score")
+    score_forecast = _Verb("oceanvar.metrics.forecasts", "score_forecast")
 
 
 @xr.register_dataset_accessor("varnet")
@@ -84,6 +85,8 @@ class DatasetAccessor(_Interpolated):
     fit = _Verb("oceanvar.fitting", "fit")
     trust = _Verb("oceanvar.trusting", "trust")
     design = _Verb("oceanvar.designing", "design")
+    project = _Verb("oceanvar.projecting", "project")
+    cycle = _Verb("oceanvar.cycling", "cycle")
 
     def score_tracks(self, tracks: "Tracks", **options: Any) -> xr.Dataset:
         """Score this analysis along tracks that it has not seen: see `oceanvar.metrics.along_track`.

@@ -13,6 +13,10 @@ class MendedWarning(UserWarning):
     """Data were not as a model expects them, and were mended without loss."""
 
 
+class ConvergenceWarning(UserWarning):
+    """A result is less exact than it should be: iterations ended before it was found."""
+
+
 class PatchError(OceanVarError, ValueError):
     """A patch, overlap, taper or periodic axis does not fit the grid."""
 
@@ -46,7 +50,7 @@ class StoreError(OceanVarError, OSError):
 
 
 class DivergenceError(OceanVarError, FloatingPointError):
-    """A training loss is no longer a number."""
+    """A training loss is no longer a number, or a solve has no finite state any more."""
 
 
 class DeviceMemoryError(OceanVarError, MemoryError):

@@ -27,6 +27,7 @@ from oceanvar.options import check_keys
 from oceanvar.state.divisions import Division, split
 from oceanvar.state.inputs import like, mended
 from oceanvar.state.spaces import StateSpace
+from oceanvar.state.symmetries import Symmetries
 from oceanvar.state.windows import WindowSource
 from oceanvar.training.loop import train
 from oceanvar.training.losses import LossWeights
@@ -48,6 +49,7 @@ def fit(
     validation: float | WithheldBlocks | xr.Dataset | tuple[xr.Dataset, xr.Dataset] | None = None,
     along_track: Mapping[str, Tracks | AbstractTrackSampler] | None = None,
     mask: xr.DataArray | None = None,
+    symmetries: Symmetries | None = None,
     n_samples: int | None = None,
     n_validation: int = 64,
     save: str | Path | None = None,
@@ -87,6 +89,8 @@ def fit(
     mask : DataArray, optional
         Where there is sea: elsewhere nothing is learned or observed, whatever the fields hold there (0 on land,
         say). Booleans, or a mask as files have it, see `oceanvar.labels.masks.sea_of`.
+    symmetries : Symmetries, optional
+        Turns and mirror images by which windows to learn from are multiplied.
     n_samples : int, optional
         Windows per epoch. Default: as many as patches cover the truth.
     n_validation : int
@@ -151,7 +155,7 @@ def fit(
     # An error that was measured before is not that of what comes out now.
     space = replace(model.state_space.normalised_by(learning[0], beside), error_std={})
     model.normalise(space)
-    training = WindowSource(learning[0], space, learning[1], noise_std, along_track, divisions[0])
+    training = WindowSource(learning[0], space, learning[1], noise_std, along_track, divisions[0], symmetries)
     checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track, divisions[1])
     size, seed = choices.batch_size, choices.seed
     n_checks = min(checking.n_windows, n_validation)

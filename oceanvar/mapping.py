@@ -4,8 +4,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ from tqdm import tqdm
 from oceanvar.errors import ConfigError, GridMismatchError, MendedWarning
 from oceanvar.labels.alignment import check_mask, reordered
 from oceanvar.labels.coordinates import CIRCLE, LONGITUDE, is_circle, metric_name
-from oceanvar.labels.discovery import about, with_coverage
+from oceanvar.labels.discovery import with_coverage
+from oceanvar.labels.extents import PatchPlaces
+from oceanvar.labels.horizons import extended
 from oceanvar.labels.masks import check_some_sea, sea_at, sea_observed, sea_of
-from oceanvar.labels.values import PACKING, VALID_RANGE
 from oceanvar.network.handles import (
     PatchSolver,
     automatic_batch_size,
@@ -34,24 +33,12 @@ from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.tapers import Taper, taper_factors
 from oceanvar.state.inputs import Mended, lengthened, like, mended
+from oceanvar.state.labelling import labelled
 from oceanvar.state.samples import track_cutter
 from oceanvar.state.spaces import StateSpace
 
 _CALLER = 4
 """Where a warning of `set_up` is of use: at the call of the accessor."""
-
-_PACKED = (*VALID_RANGE, *PACKING)
-"""Attributes about the stored numbers of the observations, wrong for an analysis."""
-
-_REFERENCES = ("bounds", "climatology", "grid_mapping", "ancillary_variables", "cell_measures", "coordinates")
-"""Attributes that name other variables, wrong where those are not written."""
-
-_COORDINATE_ENCODING = ("units", "calendar", "dtype", "_FillValue")
-
-_HEALTH_ATTRS = {
-    "long_name": "twice the cost per observation, about 1 where the analysis fits observations and model",
-    "units": "1",
-}
 
 
 def assimilate(
@@ -72,6 +59,8 @@ def assimilate(
     along_track: Mapping[str, xr.Dataset] | None = None,
     variables: Mapping[str, str] | None = None,
     gaps: str = "fill",
+    horizon: Mapping[str, int] | None = None,
+    on_divergence: str = "error",
     progress: bool = False,
 ) -> xr.Dataset:
     """Map gappy observations to complete fields.
@@ -119,6 +108,14 @@ def assimilate(
         Names in `ds`, and along tracks, of variables that the model knows under other ones: ``{"ssh": "sla"}``.
     gaps : {"fill", "refuse"}
         Whether times that are missing in a regular series are mapped as times without observations.
+    horizon : mapping of str to int, optional
+        Steps to forecast beyond the last ones, ``{"time": 7}``, fewer than a patch has: what the model makes of
+        times at which nothing was observed, by its dynamics or by what it has learned of such windows
+        (`oceanvar.observing.UpToHorizon`).
+    on_divergence : {"error", "fallback", "nan"}
+        What becomes of a patch whose solve has diverged: its state or cost is not finite, or grew without bound.
+        "error" ends the call; "fallback" puts the first guess there and "nan" NaN, both with a warning in the log
+        that says where and when. With `diagnostics` its ``health`` is infinite.
     progress : bool
         Show a bar while solving data in memory; for lazy data use `dask.diagnostics.ProgressBar`.
 
@@ -131,6 +128,8 @@ def assimilate(
     ------
     MissingVariableError, UnitsMismatchError, GridMismatchError, PatchError, ConfigError
         Where `ds`, `background` or the patches do not fit the model.
+    DivergenceError
+        If a solve has diverged, with the patch and its times.
 
     Warns
     -----
@@ -143,6 +142,13 @@ def assimilate(
             f"the observations are a {type(ds).__name__} and must be an xarray Dataset: name variable, dimensions and "
             "coordinates, xr.Dataset({'ssh': (dims, values)}, coords)"
         )
+    for dim, n in (horizon or {}).items():
+        length = loaded(model).state_space.patch.get(dim, n + 1)
+        if n >= length:
+            raise ConfigError(
+                f"a horizon of {n} along {dim!r} leaves nothing observed in a patch of {length}"
+            )
+    ds = extended(ds, horizon or {})
     options = Options(
         patch=patch,  # type: ignore[arg-type]
         overlap=overlap,  # type: ignore[arg-type]
@@ -157,6 +163,7 @@ def assimilate(
         along_track=along_track or {},
         variables=variables or {},
         gaps=gaps,
+        on_divergence=on_divergence,
     )
     setup = set_up(ds, model, options)
     array = stacked(setup.given.ds, setup.background, setup.space)
@@ -200,7 +207,7 @@ class Setup:
 
     def labelled(self, field: xr.Variable, ds: xr.Dataset) -> xr.Dataset:
         """Name the variables of a field, with labels and attributes of `ds` but not its packing."""
-        return _labelled(field, ds, self.space, self.model)
+        return labelled(field, ds, self.space, self.model.digest)
 
     def finished(self, analysis: xr.Dataset) -> xr.Dataset:
         """Give a whole analysis the names, units and directions of what was given, and say where it lies."""
@@ -249,7 +256,14 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
     has_background = background is not None
     job = PatchJob(
         grid,
-        PatchSolver(model, options.device, options.precision, has_background, options.diagnostics),
+        PatchSolver(
+            model,
+            options.device,
+            options.precision,
+            has_background,
+            options.diagnostics,
+            options.on_divergence,
+        ),
         taper_factors(options.taper, grid),
         2 * space.n_variables + 1 if options.diagnostics else space.n_variables,
         automatic_batch_size(n_points, options.device)
@@ -257,6 +271,7 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         else int(options.batch_size),
         np.dtype(np.float64 if options.precision == "float64" else np.float32),
         track_cutter(options.along_track, ds, space, options.variables),
+        PatchPlaces.of(ds, grid.patch),
     )
     return Setup(model, space, job, options, given, background, mask)
 
@@ -328,46 +343,6 @@ def _bar(progress: bool, array: xr.Variable, grid: PatchGrid) -> Any:
         )
     n_extra = prod(array.shape[: -len(grid.dims) - 1])
     return tqdm(total=n_extra * grid.n_patches, unit="patch", desc="assimilate")
-
-
-def _labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, model: VarNet) -> xr.Dataset:
-    """Put the variables back under their names, with attributes but without packing or chunk encoding."""
-    analysis = xr.Dataset(attrs=about(ds.attrs, [ds[name] for name in space.variables]))
-    names = space.variables
-    for i, name in enumerate(names):
-        attrs = {key: value for key, value in ds[name].attrs.items() if key not in _PACKED}
-        units = {"units": space.units[name]} if name in space.units else {}
-        each = field.isel(variable=i)
-        analysis[name] = (each.dims, each.data, {**units, **attrs})
-    if field.sizes["variable"] > len(names):
-        for i, name in enumerate(names, start=len(names)):
-            each = field.isel(variable=i)
-            analysis[f"{name}_std"] = (each.dims, each.data, _std_attrs(name, analysis[name]))
-        each = field.isel(variable=-1)
-        analysis["health"] = (each.dims, each.data, _HEALTH_ATTRS)
-    coords = {name: coord for name, coord in ds.coords.items() if set(coord.dims) <= set(analysis.sizes)}
-    analysis = analysis.assign_coords(coords)
-    for each in analysis.variables.values():
-        for reference in [one for one in _REFERENCES if one in each.attrs]:
-            if not set(str(each.attrs[reference]).split()) <= set(analysis.variables):
-                del each.attrs[reference]
-    for key in coords:
-        # Compressors and chunks are those of the source; they may not suit the format of the output.
-        kept = {k: v for k, v in ds[key].encoding.items() if k in _COORDINATE_ENCODING}
-        analysis.variables[key].encoding = kept
-    line = (
-        f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} oceanvar {version('oceanvar')}: 4DVarNet analysis, "
-        f"model {model.digest[:16]}, patch {dict(space.patch)}, overlap {dict(space.overlap)}"
-    )
-    analysis.attrs["history"] = "\n".join(filter(None, [line, str(ds.attrs.get("history", ""))]))
-    return analysis
-
-
-def _std_attrs(name: str, analysis: xr.DataArray) -> dict[str, str]:
-    attrs = {"long_name": f"standard deviation of the error of {name}"}
-    if "standard_name" in analysis.attrs:
-        attrs["standard_name"] = f"{analysis.attrs['standard_name']} standard_error"
-    return attrs | {"units": analysis.attrs["units"]} if "units" in analysis.attrs else attrs
 
 
 def _masked(analysis: xr.Dataset, mask: xr.DataArray) -> xr.Dataset:

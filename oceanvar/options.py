@@ -21,6 +21,9 @@ MASKS = ("observed", "land")
 GAPS = ("fill", "refuse")
 """What becomes of missing times of a regular series."""
 
+ERROR, FALLBACK, NAN = ON_DIVERGENCE = ("error", "fallback", "nan")
+"""What becomes of a patch whose solve has diverged: the call ends, or the first guess or NaN stand there."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Options:
@@ -47,6 +50,7 @@ class Options:
     )
     variables: Mapping[str, str] = field(default_factory=dict)
     gaps: str = "fill"
+    on_divergence: str = "error"
 
     def __post_init__(self) -> None:
         for name in _MAPPINGS:
@@ -68,6 +72,7 @@ class Options:
         check_device(self.device)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("gaps", self.gaps, GAPS)
+        check_choice("on_divergence", self.on_divergence, ON_DIVERGENCE)
         if not isinstance(self.diagnostics, bool):
             raise ConfigError(f"diagnostics is {self.diagnostics!r}: give True or False")
 

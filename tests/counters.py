@@ -46,11 +46,11 @@ def count_solves(
     counts: list[int] = []
     solve = PatchSolver.__call__
 
-    def counted(self: PatchSolver, patches: np.ndarray, *tracks: Any) -> np.ndarray:
+    def counted(self: PatchSolver, patches: np.ndarray, *tracks: Any, **named: Any) -> np.ndarray:
         if len(counts) == fail_after:
             raise error("on purpose")
         counts.append(len(patches))
-        return solve(self, patches, *tracks)
+        return solve(self, patches, *tracks, **named)
 
     monkeypatch.setattr(PatchSolver, "__call__", counted)
     return counts

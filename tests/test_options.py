@@ -40,6 +40,7 @@ REFUSED = {
     "diagnostics": ("yes", "diagnostics is 'yes': give True or False"),
     "variables": ("sla", "variables is 'sla': give a mapping"),
     "gaps": ("guess", "gaps must be one of 'fill', 'refuse', got 'guess'"),
+    "on_divergence": ("ignore", "on_divergence must be one of 'error', 'fallback', 'nan', got 'ignore'"),
     "taper": ("round", "taper 'round' of dimension 'time' is unknown"),
 }
 

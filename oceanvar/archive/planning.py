@@ -245,5 +245,6 @@ DESCRIBED: dict[str, Callable[[Setup], Any]] = {
     "along_track": lambda setup: _token(setup.job.companions),
     "variables": lambda setup: dict(setup.options.variables),
     "gaps": lambda setup: setup.options.gaps,
+    "on_divergence": lambda setup: setup.options.on_divergence,
 }
 """How the record of a run describes each option: two runs that differ in any of them may differ in their bits."""

@@ -160,9 +160,9 @@ class ArchiveRun:
         watch, seen = Stopwatch(), _Seen()
         function = self.setup.job.function
 
-        def timed(patches: np.ndarray, *others: Any) -> np.ndarray:
+        def timed(patches: np.ndarray, *others: Any, **named: Any) -> np.ndarray:
             with watch.time("solving"):
-                return function(patches, *others)
+                return function(patches, *others, **named)
 
         def keep(sums: Sums) -> None:
             seen.sums = save_sums(self.writer.folder.parent, sums)

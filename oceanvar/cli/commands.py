@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from oceanvar.allocation import keep_freed_memory
+from oceanvar.cli.cycle_command import cycle_command
 from oceanvar.cli.endings import Group, told_to_stop
 from oceanvar.cli.map_command import map_command
 from oceanvar.cli.parameters import Counts, Range, examples, patch_options
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 main.add_command(map_command)
+main.add_command(cycle_command)
 
 
 @main.command(
@@ -46,7 +48,9 @@ main.add_command(map_command)
 )
 @click.argument("obs", nargs=-1)
 @patch_options
-@click.option("-o", "--out", required=True, help="Output: name.zarr, or a folder for NetCDF files.")
+@click.option(
+    "-o", "--out", required=True, help="Output: name.zarr, a folder for NetCDF files, or icechunk:///folder."
+)
 @click.option(
     "--taper",
     type=click.Choice(["triangle", "hann", "boxcar"]),

@@ -217,6 +217,13 @@ PATCH_OPTIONS = (
         help="Whether times that are missing in a regular series are mapped as times without observations.",
     ),
     click.option(
+        "--on-divergence",
+        type=click.Choice(["error", "fallback", "nan"]),
+        default="error",
+        show_default=True,
+        help="What becomes of a patch whose solve has diverged: end with an error, put the first guess or NaN there.",
+    ),
+    click.option(
         "--along-track",
         nargs=2,
         multiple=True,

@@ -46,7 +46,11 @@ class AbstractMap(nn.Module, abc.ABC):
 
     def jvp(self, x: Tensor, tangent: Tensor) -> Tensor:
         """Product J(x) v of the Jacobian with a tangent shaped like `x`."""
-        return torch.func.jvp(self.forward, (x,), (tangent,))[1]
+        try:
+            return torch.func.jvp(self.forward, (x,), (tangent,))[1]
+        except NotImplementedError:
+            # Some modules of torch (LSTM, grid_sample) know no forward mode.
+            return reversed_twice(self.forward, x, tangent)
 
     def pushforward(self, x: Tensor) -> Pushforward:
         """Map v -> J(x) v at x, for several tangents at one point: what they share is done once."""
@@ -96,3 +100,19 @@ def autograd_linearize(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple
         return gradient
 
     return (value if recording else value.detach()), pullback
+
+
+def reversed_twice(function: Callable[[Tensor], Tensor], x: Tensor, tangent: Tensor) -> Tensor:
+    """Product J(x) v by reverse mode alone: J^T u is linear in u, and its pull-back is J.
+
+    Costs about two pull-backs. Works in every grad mode of the caller, as `autograd_linearize` does.
+    """
+    recording = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.enable_grad():
+        point = x if recording and x.requires_grad else x.detach().clone().requires_grad_()
+        value = function(point)
+        cotangent = torch.zeros_like(value, requires_grad=True)
+        (pulled,) = torch.autograd.grad(value, point, cotangent, create_graph=True)
+        tangent = tangent if recording else tangent.detach().clone()
+        (pushed,) = torch.autograd.grad(pulled, cotangent, tangent, create_graph=recording)
+    return pushed if recording else pushed.detach()

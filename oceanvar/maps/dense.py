@@ -1,6 +1,7 @@
 """Dense layers: maps that see a state as one vector."""
 
 import math
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -69,3 +70,36 @@ class Flattened(AbstractComposition):
         """Push the flattened tangent forward."""
         push = self.inner.pushforward(x.flatten(1))
         return lambda v: push(v.flatten(1)).view_as(v)
+
+
+@registered
+@final
+class Shaped(AbstractComposition):
+    """Give the vectors that a map makes the shape of a state: ``(B, ...)`` becomes ``(B, *shape)``.
+
+    Parameters
+    ----------
+    inner : AbstractMap
+        Map from vectors to vectors, ``(B, n)``: phi of an auto-encoder is a generator so.
+    shape : sequence of int
+        Shape ``(V, T, *S)`` of one state.
+    """
+
+    def __init__(self, inner: AbstractMap, shape: Sequence[int]):
+        super().__init__()
+        self.inner = inner
+        self.shape = list(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """State made of the vectors ``(B, ...)``, flattened."""
+        return self.inner(x.flatten(1)).view(-1, *self.shape)
+
+    def linearize(self, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Value and pull-back, shaped."""
+        value, pullback = self.inner.linearize(x.flatten(1))
+        return value.view(-1, *self.shape), lambda r: pullback(r.flatten(1)).view_as(x)
+
+    def pushforward(self, x: Tensor) -> Pushforward:
+        """Push the flattened tangent forward."""
+        push = self.inner.pushforward(x.flatten(1))
+        return lambda v: push(v.flatten(1)).view(-1, *self.shape)

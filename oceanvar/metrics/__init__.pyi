@@ -1,4 +1,5 @@
 from .along_track import score_along_track as score_along_track
+from .forecasts import score_forecast as score_forecast
 from .intervals import bootstrap_difference as bootstrap_difference
 from .intervals import bootstrap_interval as bootstrap_interval
 from .intervals import bootstrap_ratio as bootstrap_ratio

@@ -9,6 +9,7 @@ import numpy as np
 
 from oceanvar.errors import GridMismatchError
 from oceanvar.network.varnet import VarNet
+from oceanvar.options import NAN
 from oceanvar.patching.borders import Border
 from oceanvar.patching.tapers import triangle
 from oceanvar.state.windows import Window, WindowSource
@@ -98,7 +99,7 @@ def _errors(
     Those points end `step` later in the patch with every shift; a single longer patch has them in its middle.
     """
     batch = np.stack([np.moveaxis(each, 1, axis) for each in inputs])
-    analyses = np.moveaxis(model.solve(batch), axis + 1, 2)
+    analyses = np.moveaxis(model.solve(batch, on_divergence=NAN), axis + 1, 2)
     n = analyses.shape[2]
     places = range(0, n, step) if len(inputs) > 1 else [(n - step) // 2]
     _, std = model.state_space.scales(np.float64)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import safetensors
 import safetensors.torch
 import torch
 
-from oceanvar.errors import ModelMismatchError, StoreError
+from oceanvar import registry
+from oceanvar.errors import ModelMismatchError, OceanVarError, StoreError
+from oceanvar.state.spaces import StateSpace
+from oceanvar.variational.assimilators import Assimilator
 
 PACKAGED = Path(__file__).parents[1] / "models"
 
@@ -120,6 +124,46 @@ def check_sizes(described: object, tensors: Mapping[str, torch.Tensor], name: st
                 f"the weights in {name!r} do not fit the assimilator: {key!r} is {tuple(tensors[key].shape)}, and its "
                 f"description asks for {tuple(tensor.shape)}"
             )
+
+
+def described_space(values: Any, name: str) -> StateSpace:
+    """State space that a file describes.
+
+    Raises
+    ------
+    ModelMismatchError
+        If there can be none such.
+    """
+    try:
+        return StateSpace(**values)
+    except (TypeError, AttributeError, ValueError, OceanVarError) as error:
+        raise ModelMismatchError(f"the state space in {name!r} cannot be: {error}") from error
+
+
+def built(description: Any, tensors: Mapping[str, torch.Tensor], name: str) -> Assimilator:
+    """Make the assimilator that a file describes, once it is known that its tensors have the sizes for it.
+
+    Raises
+    ------
+    ModelMismatchError
+        If the file describes none, or one of other sizes.
+    """
+    if description is None:
+        raise ModelMismatchError(
+            f"{name!r} has parts of a class that is not oceanvar's own: "
+            "pass them, oceanvar.load(path, assimilator=...)"
+        )
+    with (
+        suppress(NotImplementedError),
+        torch.device("meta"),
+    ):  # a part that computes with numbers is built below
+        check_sizes(registry.build(description), tensors, name)
+    # First weights are drawn, and replaced: nobody's random numbers are to change by that.
+    with torch.random.fork_rng(devices=[]):
+        assimilator = registry.build(description)
+    if not isinstance(assimilator, Assimilator):
+        raise ModelMismatchError(f"{name!r} describes a {type(assimilator).__name__}, not an assimilator")
+    return assimilator
 
 
 def _parse(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,8 @@ class PatchSolver:
         Whether the second half of the channels of a patch is a background.
     diagnostics : bool
         Whether standard deviation and health follow the analysis, see `VarNet.solve_and_diagnose`.
+    on_divergence : {"error", "fallback", "nan"}
+        What becomes of a patch whose solve has diverged.
     n_threads : int, optional
         Threads that torch uses on a CPU; results of different numbers differ in the last digits. Default: as many
         as are quickest when it is called (`oceanvar.threads`).
@@ -75,6 +77,7 @@ class PatchSolver:
     precision: str
     has_background: bool
     diagnostics: bool = False
+    on_divergence: str = "error"
     n_threads: int | None = None
     digest: str = ""
     content: bytes = field(default=b"", repr=False)
@@ -91,9 +94,21 @@ class PatchSolver:
             self.digest += uuid.uuid4().hex
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return (self.digest, self.device, self.precision, self.has_background, self.diagnostics)
+        return (
+            self.digest,
+            self.device,
+            self.precision,
+            self.has_background,
+            self.diagnostics,
+            self.on_divergence,
+        )
 
-    def __call__(self, patches: np.ndarray, tracks: Mapping[str, TrackPatches] | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        patches: np.ndarray,
+        tracks: Mapping[str, TrackPatches] | None = None,
+        place: Callable[[int], str] = "number {}".format,
+    ) -> np.ndarray:
         """Analysis ``(n, V, *patch)`` (and diagnostics) of patches ``(n, C, *patch)``, in physical units.
 
         Where the memory of a device is too small for a batch, it is solved in halves, and so are all later ones.
@@ -102,12 +117,15 @@ class PatchSolver:
         ------
         DeviceMemoryError
             If it is too small for a single patch.
+        DivergenceError
+            If a solve has diverged and `on_divergence` is "error"; `place` says where.
         """
         with _LOCK, threads(self.n_threads or best_number()):
             copied = self._copy(resolve_device(self.device))
             n_inputs = len(copied.model.state_space.inputs)
             background = patches[:, n_inputs:] if self.has_background else None
-            return copied.solve(_Batch(patches[:, :n_inputs], background, tracks or {}), self.diagnostics)
+            batch = _Batch(patches[:, :n_inputs], background, tracks or {}, place)
+            return copied.solve(batch, self.diagnostics, self.on_divergence)
 
     def _copy(self, device: str) -> "_WorkingCopy":
         key = (self.digest, device, self.precision)
@@ -126,11 +144,12 @@ class PatchSolver:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Patches to solve, with their backgrounds and along-track samples."""
+    """Patches to solve, with their backgrounds, along-track samples and places."""
 
     values: np.ndarray
     background: np.ndarray | None
     tracks: Mapping[str, TrackPatches]
+    place: Callable[[int], str]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -139,7 +158,7 @@ class _Batch:
         """Some of the patches."""
         background = None if self.background is None else self.background[which]
         tracks = {name: each.part(which) for name, each in self.tracks.items()}
-        return _Batch(self.values[which], background, tracks)
+        return _Batch(self.values[which], background, tracks, lambda i: self.place(which.start + i))
 
 
 @dataclass
@@ -151,22 +170,31 @@ class _WorkingCopy:
     precision: str
     n_most: int = sys.maxsize
 
-    def solve(self, batch: _Batch, diagnostics: bool) -> np.ndarray:
+    def solve(self, batch: _Batch, diagnostics: bool, on_divergence: str) -> np.ndarray:
         """Solve a batch at once, or in pieces that fit."""
         results: list[np.ndarray] = []
         n_solved = 0
         while n_solved < len(batch):
-            result = self._tried(batch.part(slice(n_solved, n_solved + self.n_most)), diagnostics)
+            part = batch.part(slice(n_solved, n_solved + self.n_most))
+            result = self._tried(part, diagnostics, on_divergence)
             if result is not None:
                 results.append(result)
                 n_solved += len(result)
         return results[0] if len(results) == 1 else np.concatenate(results)
 
-    def _tried(self, batch: _Batch, diagnostics: bool) -> np.ndarray | None:
+    def _tried(self, batch: _Batch, diagnostics: bool, on_divergence: str) -> np.ndarray | None:
         """Solve at once; None, and half as many patches from now on, if the memory is too small."""
         solve = self.model.solve_and_diagnose if diagnostics else self.model.solve
         try:
-            return solve(batch.values, batch.background, self.device, self.precision, batch.tracks)
+            return solve(
+                batch.values,
+                batch.background,
+                self.device,
+                self.precision,
+                batch.tracks,
+                on_divergence,
+                batch.place,
+            )
         except torch.OutOfMemoryError as error:
             if len(batch) == 1:
                 raise DeviceMemoryError(

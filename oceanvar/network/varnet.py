@@ -1,10 +1,9 @@
 """The model a user builds, trains, saves, loads and applies."""
 
-import logging
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from oceanvar.errors import (
     ConfigError,
     MendedWarning,
     ModelMismatchError,
-    OceanVarError,
     PatchError,
 )
 from oceanvar.files.writing import written_aside
@@ -24,11 +22,13 @@ from oceanvar.maps.dense import Flattened
 from oceanvar.maps.padding import fixes_times
 from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
+from oceanvar.network.divergence import tell_trapped, without_diverged
 from oceanvar.network.files import (
     BEFORE,
     FORMAT,
-    check_sizes,
+    built,
     check_tensors,
+    described_space,
     fingerprint,
     found,
     packaged_file,
@@ -44,8 +44,6 @@ from oceanvar.variational.posterior import assessed, diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.shapes import broadcast
 from oceanvar.variational.verdicts import Verdict
-
-logger = logging.getLogger(__name__)
 
 FEW = 1000
 """Weights of a layer that are kept exactly in a file of halves: equations that were learned have few, and need them."""
@@ -118,6 +116,8 @@ class VarNet:
         device: str = "cpu",
         precision: str = "float32",
         tracks: Mapping[str, TrackPatches] | None = None,
+        on_divergence: str = "error",
+        place: Callable[[int], str] = "number {}".format,
     ) -> np.ndarray:
         """Assimilate a batch of patches.
 
@@ -134,13 +134,23 @@ class VarNet:
             Of the arithmetic; bfloat16 concerns the convolutions only.
         tracks : mapping of str to TrackPatches, optional
             Samples of the along-track instruments.
+        on_divergence : {"error", "fallback", "nan"}
+            What becomes of a patch whose solve has diverged, see `oceanvar.mapping.assimilate`.
+        place : callable
+            Says where the patch of a number lies, for messages.
 
         Returns
         -------
         ndarray
             Analysis ``(B, V, T, *S)`` in physical units.
+
+        Raises
+        ------
+        DivergenceError
+            If a solve has diverged and `on_divergence` says so.
         """
-        state, _ = self._solve(values, background, device, precision, tracks)
+        obs = self._observed(values, background, device, precision, tracks)
+        state, _ = self._solve(obs, device, precision, on_divergence, place)
         return to_array(state, self.state_space)
 
     def solve_and_diagnose(
@@ -150,6 +160,8 @@ class VarNet:
         device: str = "cpu",
         precision: str = "float32",
         tracks: Mapping[str, TrackPatches] | None = None,
+        on_divergence: str = "error",
+        place: Callable[[int], str] = "number {}".format,
     ) -> np.ndarray:
         """Assimilate as `solve`, and say how far each patch can be trusted, without knowing the truth.
 
@@ -158,16 +170,22 @@ class VarNet:
         ndarray
             ``(B, 2 V + 1, T, *S)``: the analysis, its standard deviation (Laplace's approximation, or as the start
             has learned it), and 2 J / n_obs, the same at all points of a patch; see `oceanvar.variational.posterior`.
+            Of a patch that has diverged the standard deviation is NaN and the last one is infinite.
 
         Raises
         ------
         ConfigError
             If the cost is not one of weak-constraint 4D-Var, whose weights are error variances, and the start has not
             learned how large its errors are.
+        DivergenceError
+            As of `solve`.
         """
         self.check_diagnosable()
-        state, obs = self._solve(values, background, device, precision, tracks)
-        variance, scores = self._diagnosed(state, obs)
+        obs = self._observed(values, background, device, precision, tracks)
+        state, diverged = self._solve(obs, device, precision, on_divergence, place)
+        # Of these nothing is known; a finite state keeps them from disturbing anything.
+        variance, scores = self._diagnosed(state.nan_to_num(), obs)
+        variance[diverged], scores[diverged] = torch.nan, torch.inf
         spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
         fit = broadcast(scores, state).expand_as(state[:, :1]).cpu().numpy()
         return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
@@ -180,30 +198,32 @@ class VarNet:
             return diagnosed(cost, state, replace(obs, background=self.assimilator.first_guess(obs)))
         return assessed(start.assessed(obs), state, obs.values[STATE])
 
-    def _solve(
+    def _observed(
         self,
         values: np.ndarray,
         background: np.ndarray | None,
         device: str,
         precision: str,
         tracks: Mapping[str, TrackPatches] | None,
-    ) -> tuple[torch.Tensor, Observations]:
+    ) -> Observations:
         dtype = torch.float64 if precision == "float64" else torch.float32
-        obs = on_device(to_observations(values, self.state_space, background, dtype, tracks), device)
+        return on_device(to_observations(values, self.state_space, background, dtype, tracks), device)
+
+    def _solve(
+        self, obs: Observations, device: str, precision: str, on_divergence: str, place: Callable[[int], str]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Analysis, and which windows have diverged."""
+        dtype = torch.float64 if precision == "float64" else torch.float32
         with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bfloat16"):
             state, verdict = self.assimilator.solve(obs)
-        n_diverged = int((verdict == Verdict.DIVERGED).sum())
-        if n_diverged:
-            logger.warning("%d of %d windows diverged: state or cost is not finite", n_diverged, len(verdict))
-        n_trapped = int((verdict == Verdict.TRAPPED).sum())
-        if n_trapped:
-            logger.warning(
-                "%d of %d windows fit their observations too badly to be chance, after all restarts: are these "
-                "observations unlike those the model learned on? diagnostics=True shows where",
-                n_trapped,
-                len(verdict),
-            )
-        return state.to(dtype), obs
+        tell_trapped(verdict)
+        first_guess = partial(self.assimilator.first_guess, obs)
+        state = without_diverged(state, first_guess, verdict, on_divergence, place)
+        return state.to(dtype), verdict == Verdict.DIVERGED
+
+    def cycle(self, obs: Any, **options: Any) -> Any:
+        """Assimilate a Dataset window after window, ``obs.varnet.cycle(model, **options)``: see `oceanvar.cycle`."""
+        return obs.varnet.cycle(self, **options)
 
     @property
     def fixed_dims(self) -> tuple[str, ...]:
@@ -363,38 +383,11 @@ def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str
             stacklevel=3,
         )
     check_tensors(tensors, name)
-    space = _space(header["state_space"], name)
+    space = described_space(header["state_space"], name)
     if assimilator is None:
-        assimilator = _build(header["assimilator"], tensors, name)
+        assimilator = built(header["assimilator"], tensors, name)
     try:
         assimilator.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelMismatchError(f"the weights in {name!r} do not fit the assimilator: {error}") from error
     return VarNet(assimilator, space, provenance)
-
-
-def _space(values: Any, name: str) -> StateSpace:
-    try:
-        return StateSpace(**values)
-    except (TypeError, AttributeError, ValueError, OceanVarError) as error:
-        raise ModelMismatchError(f"the state space in {name!r} cannot be: {error}") from error
-
-
-def _build(description: Any, tensors: Mapping[str, torch.Tensor], name: str) -> Assimilator:
-    """Make the assimilator that a file describes, once it is known that its tensors have the sizes for it."""
-    if description is None:
-        raise ModelMismatchError(
-            f"{name!r} has parts of a class that is not oceanvar's own: "
-            "pass them, oceanvar.load(path, assimilator=...)"
-        )
-    with (
-        suppress(NotImplementedError),
-        torch.device("meta"),
-    ):  # a part that computes with numbers is built below
-        check_sizes(registry.build(description), tensors, name)
-    # First weights are drawn, and replaced: nobody's random numbers are to change by that.
-    with torch.random.fork_rng(devices=[]):
-        assimilator = registry.build(description)
-    if not isinstance(assimilator, Assimilator):
-        raise ModelMismatchError(f"{name!r} describes a {type(assimilator).__name__}, not an assimilator")
-    return assimilator

@@ -16,6 +16,7 @@ from .samplers import OneOf as OneOf
 from .samplers import RandomComponents as RandomComponents
 from .samplers import RandomFraction as RandomFraction
 from .samplers import RandomHoles as RandomHoles
+from .samplers import UpToHorizon as UpToHorizon
 from .satellites import Nadirs as Nadirs
 from .satellites import Swath as Swath
 from .satellites import Together as Together

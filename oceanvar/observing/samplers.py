@@ -120,6 +120,42 @@ class EveryNthStep(AbstractSampler):
 
 @final
 @dataclass(frozen=True)
+class UpToHorizon(AbstractSampler):
+    """What another sampler observes, but nothing in the last steps of a window: for models that are to forecast.
+
+    Parameters
+    ----------
+    sampler : AbstractSampler
+        What observes before.
+    n : int
+        Steps at the end that are never observed.
+    dim : str
+        Dimension of the steps.
+
+    Raises
+    ------
+    ConfigError
+        If `n` is not positive.
+    """
+
+    sampler: AbstractSampler
+    n: int
+    dim: str = "time"
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ConfigError(f"UpToHorizon needs n >= 1; got {self}")
+
+    def mask(
+        self, sizes: Mapping[str, int], coords: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Observed cells of one window."""
+        steps = np.arange(size_of(sizes, self.dim))
+        return self.sampler.mask(sizes, coords, rng) & spread(steps < len(steps) - self.n, (self.dim,), sizes)
+
+
+@final
+@dataclass(frozen=True)
 class RandomComponents(AbstractSampler):
     """A fixed number of components, drawn afresh at every observed time.
 

@@ -40,6 +40,9 @@ class PatchJob:
     companions
         Makes from the origins of a batch of patches what `function` takes besides the patches: observations
         that lie on no grid. By default it takes nothing else.
+    described
+        Says from its origin where a patch lies. Given, `function` takes ``place=``, which says it of the patch of a
+        number in the batch.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class PatchJob:
     batch_size: int
     dtype: np.dtype
     companions: Callable[[list[Origin]], Any] | None = None
+    described: Callable[[Origin], str] | None = None
     sums: Factors = field(init=False)
 
     def __post_init__(self) -> None:
@@ -175,7 +179,9 @@ def batch_memory(box: np.ndarray, n_patches: int, job: PatchJob) -> np.ndarray:
 def _call(patches: np.ndarray, origins: list[Origin], job: PatchJob) -> np.ndarray:
     try:
         others = [] if job.companions is None else [job.companions(origins)]
-        results = np.asarray(job.function(patches, *others))
+        described = job.described
+        named = {} if described is None else {"place": lambda number: described(origins[number])}
+        results = np.asarray(job.function(patches, *others, **named))
         expected = (len(patches), job.n_out, *job.grid.patch_shape)
         if results.shape != expected:
             raise PatchError(
@@ -183,8 +189,8 @@ def _call(patches: np.ndarray, origins: list[Origin], job: PatchJob) -> np.ndarr
                 f"it must return {expected}, or n_out must be changed from {job.n_out}"
             )
     except Exception as error:
-        named = list(dict.fromkeys(origins))
-        more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
-        error.add_note(f"in the patches that start at {job.grid.dims} = {named[:_N_NAMED]}{more}")
+        starts = list(dict.fromkeys(origins))
+        more = f" and {len(starts) - _N_NAMED} more" if len(starts) > _N_NAMED else ""
+        error.add_note(f"in the patches that start at {job.grid.dims} = {starts[:_N_NAMED]}{more}")
         raise
     return results

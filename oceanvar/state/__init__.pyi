@@ -1,3 +1,4 @@
 from .instruments import Instrument as Instrument
 from .spaces import StateSpace as StateSpace
+from .symmetries import Symmetries as Symmetries
 from .windows import WindowSource as WindowSource

@@ -20,6 +20,7 @@ from oceanvar.state.divisions import Division
 from oceanvar.state.drawn_samples import TrackDraws
 from oceanvar.state.samples import Samples, TrackCutter, TrackPatches, padded, track_cutter
 from oceanvar.state.spaces import StateSpace
+from oceanvar.state.symmetries import Symmetries
 
 N_ATTEMPTS = 200
 
@@ -56,6 +57,8 @@ class WindowSource:
         For each along-track instrument of `space` its samples, or a rule by which it samples every window afresh.
     division : Division
         What of a window is withheld: with a rule, `truth` are the given observations themselves.
+    symmetries : Symmetries, optional
+        Turns of which each window gets one at random, with all that was observed of it.
 
     Covariates and gridded instruments besides the state's variables are read from the given observations, or
     from `truth` where these are sampled.
@@ -67,6 +70,7 @@ class WindowSource:
     noise_std: float | Mapping[str, float] = 0.0
     along_track: Mapping[str, Tracks | AbstractTrackSampler] | None = None
     division: Division = field(default_factory=Division)
+    symmetries: Symmetries | None = None
 
     def __post_init__(self) -> None:
         self.space.check(self.truth, "the truth")
@@ -82,6 +86,13 @@ class WindowSource:
                 "and along-track samples do not say to which entry they belong: train on one entry, or give "
                 "a sampler of tracks, as ShuffledTracks, that observes every window"
             )
+        if self.symmetries is not None:
+            self.symmetries.check(self.space.variables, [self.space.patch[dim] for dim in self.space.dims])
+            if self._cutter is not None:
+                raise ConfigError(
+                    "symmetries turn windows, and given along-track samples stay where they are: give a sampler of "
+                    "tracks, as ShuffledTracks, or no symmetries"
+                )
         self._grid()
 
     def _grid(self) -> PatchGrid:
@@ -118,7 +129,7 @@ class WindowSource:
             goal, inputs = self.division.divided(truth, inputs, self.space, place, coords, rng)
             if np.isfinite(goal).any():
                 origin = tuple(int(place[dim][0]) for dim in self.space.dims)
-                return Window(goal, inputs, self._draws(truth, coords, rng), origin)
+                return self._turned(Window(goal, inputs, self._draws(truth, coords, rng), origin), rng)
         windows = f"none of {N_ATTEMPTS} random windows of {dict(self.space.patch)} points holds"
         if self.division == Division():
             raise PatchError(f"{windows} a finite value of the truth")
@@ -126,6 +137,22 @@ class WindowSource:
         raise PatchError(
             f"{windows} an observation in what is withheld by {what}: give another rule (Withhold), other "
             "validation=WithheldBlocks(...), or more data"
+        )
+
+    def _turned(self, window: Window, rng: np.random.Generator) -> Window:
+        """A window as one of the symmetries makes it."""
+        if self.symmetries is None:
+            return window
+        turn, turned = self.symmetries.drawn(rng), self.symmetries.turned
+        patch, samples = window.truth.shape[1:], {}
+        for name, each in window.samples.items():
+            places = self.symmetries.places_turned(each.positions, patch, turn)
+            values = self.symmetries.values_turned(each.values, self.space.tracked[name].scales, turn)
+            samples[name] = replace(each, positions=places, values=values)
+        return window._replace(
+            truth=turned(window.truth, self.space.variables, turn),
+            inputs=turned(window.inputs, self.space.inputs, turn),
+            samples=samples,
         )
 
     def _place(self, rng: np.random.Generator) -> dict[str, np.ndarray]:

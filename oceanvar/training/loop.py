@@ -3,7 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from oceanvar.errors import DivergenceError
+from oceanvar.errors import ConfigError, DivergenceError
+from oceanvar.training.ahead import drawn_ahead
 from oceanvar.training.checkpoints import load_checkpoint, save_checkpoint
 from oceanvar.training.losses import LossWeights, Sample, training_loss, validation_sums
 from oceanvar.training.settings import FABRIC_PRECISIONS, SCHEDULES, TrainingSettings
@@ -116,9 +118,10 @@ def train(
         progress=progress,
         on_better=on_better,
     )
-    weights, records = (
-        job(fabric) if settings.n_processes == 1 else fabric.launch(partial(_one_of_several, job))
-    )
+    with _frozen(assimilator, settings.freeze):
+        weights, records = (
+            job(fabric) if settings.n_processes == 1 else fabric.launch(partial(_one_of_several, job))
+        )
     assimilator.to("cpu")
     assimilator.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     return records
@@ -179,6 +182,31 @@ def _run(
     return {name: tensor.numpy() for name, tensor in best.items()}, records
 
 
+@contextmanager
+def _frozen(assimilator: Assimilator, freeze: Sequence[str]) -> Iterator[None]:
+    """Keep the weights of some parts as they are for a while."""
+    named = dict(assimilator.named_parameters())
+    for part in freeze:
+        if not any(_is_part(name, part) for name in named):
+            parts = sorted({name[: name.rfind(".")] if "." in name else name for name in named})
+            raise ConfigError(f"freeze names {part!r}, and no weight begins so: there are {', '.join(parts)}")
+    frozen = [each for name, each in named.items() if any(_is_part(name, part) for part in freeze)]
+    if named and len(frozen) == len(named):
+        raise ConfigError(f"freeze={list(freeze)} leaves nothing to train")
+    frozen = [each for each in frozen if each.requires_grad]
+    for each in frozen:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in frozen:
+            each.requires_grad_()
+
+
+def _is_part(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
+
+
 def _optimizer(assimilator: Assimilator, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW with a rate of its own for Phi."""
     of_priors = {id(p) for term in assimilator.cost.priors for p in term.prior.parameters()}
@@ -207,7 +235,8 @@ def _epoch(
     n_steps = settings.solver_steps(epoch, model.assimilator.n_steps)
     n_batches = training.n_batches(fabric.world_size)
     losses = []
-    for i, sample in enumerate(training.batches(epoch, fabric.global_rank, fabric.world_size)):
+    batches = drawn_ahead(training.batches(epoch, fabric.global_rank, fabric.world_size))
+    for i, sample in enumerate(batches):
         rate = settings.learning_rate * min(1.0, (epoch * n_batches + i + 1) / settings.n_warmup)
         rate *= SCHEDULES[settings.schedule](begin + (end - begin) * i / n_batches)
         for group in optimizer.param_groups:

@@ -1,7 +1,7 @@
 """What training minimises."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -44,6 +44,9 @@ class LossWeights:
         Of the error of the first guess, for a learned start; not in the paper.
     budget : float
         Of what a learned sampling exceeds its budget by, for `PenalisedBudget`.
+    cost : float
+        Of the variational cost of the analysis: with all other weights 0 a solver learns, without truth, to
+        minimise. Freeze the cost then: by this alone its own weights would learn to be 0.
     forecasts : sequence of float
         Of the errors of forecasts over 1, 2, ... steps, each from what the one before has made, for priors that are
         one (`FlowPrior`); not in the paper. They start from the truth, with the noise of the observations where there
@@ -56,12 +59,13 @@ class LossWeights:
     analysis_projection: float = 0.05
     start: float = 0.0
     budget: float = 0.0
+    cost: float = 0.0
     forecasts: tuple[float, ...] = ()
 
     @property
     def are_of_analyses(self) -> bool:
         """Whether anything has to be assimilated."""
-        return any((self.reconstruction, self.analysis_projection, self.start, self.budget))
+        return any((self.reconstruction, self.analysis_projection, self.start, self.budget, self.cost))
 
 
 def training_loss(
@@ -90,6 +94,8 @@ def training_loss(
     loss = weights.reconstruction * error + weights.budget * excess + of_truth
     if weights.start:
         loss = loss + weights.start * mean_square(guess - sample.truth, sample.known)
+    if weights.cost:
+        loss = loss + weights.cost * assimilator.cost(analysis, replace(obs, background=guess)).mean()
     if weights.analysis_projection:
         for term in assimilator.cost.priors:
             loss = loss + weights.analysis_projection * _projection(term, analysis, sample)

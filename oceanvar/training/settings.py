@@ -66,6 +66,9 @@ class TrainingSettings:
         Processes (or GPUs) that share each step's batches.
     seed : int
         Of the samples and their order.
+    freeze : sequence of str
+        Parts of the assimilator that keep their weights, by the beginnings of their names: ``("cost", "start")``, or
+        ``("cost.terms.1.prior",)``.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class TrainingSettings:
     device: str = "auto"
     n_processes: int = 1
     seed: int = 0
+    freeze: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name, least in {
@@ -111,6 +115,11 @@ class TrainingSettings:
         for epoch, n in self.n_steps.items():
             _check_whole("an epoch of n_steps", epoch, 0)
             _check_whole(f"n_steps from epoch {epoch} on", n, 0)
+        if isinstance(self.freeze, str):
+            raise ConfigError(
+                f"freeze must be a sequence of names, got {self.freeze!r}: give [{self.freeze!r}]"
+            )
+        object.__setattr__(self, "freeze", tuple(self.freeze))
         check_choice("schedule", self.schedule, sorted(SCHEDULES))
         check_choice("precision", self.precision, list(FABRIC_PRECISIONS))
         check_device(self.device)

@@ -13,10 +13,12 @@ from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.restarts import Restarts
-from oceanvar.variational.solvers.base import AbstractSolver, advanced, steps
+from oceanvar.variational.restarts import ColdStart, Restarts
+from oceanvar.variational.solvers.base import AbstractSolver, steps
+from oceanvar.variational.solving import solved
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import InterpolatedStart
+from oceanvar.variational.stopping import AbstractStop, solve_until
 from oceanvar.variational.unrolling import Unroll
 from oceanvar.variational.verdicts import Analysis
 
@@ -41,8 +43,10 @@ class Assimilator(nn.Module):
     sampling : SamplingDesign, optional
         Chooses in training which of the observations given everywhere are seen, and learns to choose. A solve
         takes observations as they are given. Default: all are seen.
-    restarts : Restarts, optional
+    restarts : Restarts or ColdStart, optional
         What a solve does with windows that end in a wrong minimum; training leaves them. Default: nothing.
+    stop : AbstractStop, optional
+        Ends the solve of a window before all iterations are made; training makes them all. Default: nothing does.
 
     Raises
     ------
@@ -59,7 +63,8 @@ class Assimilator(nn.Module):
         start: AbstractStart | None = None,
         unroll: Unroll | None = None,
         sampling: SamplingDesign | None = None,
-        restarts: Restarts | None = None,
+        restarts: Restarts | ColdStart | None = None,
+        stop: AbstractStop | None = None,
     ):
         super().__init__()
         require(solver, "the solver of an Assimilator", AbstractSolver)
@@ -73,6 +78,7 @@ class Assimilator(nn.Module):
         self.unroll = unroll or Unroll()
         self.sampling = sampling
         self.restarts = restarts
+        self.stop = stop
         if sampling is not None and sampling.relaxation.is_soft and self.start.uses_observations:
             raise ConfigError(
                 f"{type(sampling.relaxation).__name__} hands on masks between 0 and 1, and a start made from "
@@ -110,9 +116,18 @@ class Assimilator(nn.Module):
 
     def _solve_from(self, state: Tensor, obs: Observations) -> Analysis:
         """Solve from a state; the background stays that of the observations."""
-        carry = self.solver.init(self.cost, obs, state)
-        state, carry = advanced(self.solver, self.cost, obs, state, carry, self.n_steps)
-        return Analysis(state, self.solver.verdict(self.cost, obs, state, carry))
+        if self.stop is not None:
+            return solve_until(self.stop, self.solver, self.cost, obs, state, self.n_steps)
+        return solved(self.cost, self.solver, self.n_steps, state, obs)
+
+    def warm(self) -> "Assimilator":
+        """The same for windows whose background is nearly their analysis already: with fewer steps where these do.
+
+        A window that loses the track of its observations is solved again without its background, as this one would.
+        """
+        solver, n_steps = self.solver.warm(self.n_steps)
+        cold = ColdStart(self.solver, self.n_steps, self.restarts)
+        return Assimilator(self.cost, solver, n_steps, self.start, self.unroll, restarts=cold, stop=self.stop)
 
     @torch.no_grad()
     def iterates(self, obs: Observations) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ elimination is the Kalman smoother in information form.
 """
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,11 +103,11 @@ def step_blocks(step: AbstractMap, state: Tensor, weights: Tensor) -> TermBlocks
 
 def step_jacobian(step: AbstractMap, points: Tensor) -> Tensor:
     """Jacobian ``(B, T, n, n)`` of a model step that takes every time of `points` ``(B, V, T, *S)`` on its own."""
-    one_time, push = points[0, :, 0], step.pushforward(points)
-    basis = torch.eye(one_time.numel(), dtype=points.dtype, device=points.device)
+    (_, n_variables, _, *sizes), push = points.shape, step.pushforward(points)
+    basis = torch.eye(n_variables * math.prod(sizes), dtype=points.dtype, device=points.device)
     # One column at a time, all windows and times at once: wider products fall out of the processor's cache.
     # They are put together as rows, which lie together in memory.
-    columns = [by_time(push(vector.view_as(one_time).unsqueeze(1).expand_as(points))) for vector in basis]
+    columns = [by_time(push(vector.view(n_variables, 1, *sizes).expand_as(points))) for vector in basis]
     return torch.stack(columns, dim=2).mT
 
 

@@ -22,11 +22,11 @@ from oceanvar.maps.base import AbstractComposition, AbstractMap, Pullback, Pushf
 from oceanvar.maps.compositions import Chain, Identity, Shifted
 from oceanvar.maps.spreads import ByDistance
 from oceanvar.registry import registered
+from oceanvar.variational.control_costs import of_control
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.terms.backgrounds import given_background
-from oceanvar.variational.terms.base import AbstractTerm
 
 
 @registered
@@ -147,6 +147,32 @@ class ForecastControl(nn.Module):
 
 @registered
 @final
+class Latent(nn.Module):
+    """A control that is the latent variable of a generator: x = G(z), z normal with variance 1 (Bora et al., 2017).
+
+    The analysis lies in the range of G; for one that may leave it see `oceanvar.variational.GenerativeTerm`. The
+    background has no part in it.
+
+    Parameters
+    ----------
+    generator : AbstractMap
+        G, from ``(B, *latent)`` to ``(B, V, T, *S)``.
+    latent : sequence of int
+        Shape of z.
+    """
+
+    def __init__(self, generator: AbstractMap, latent: Sequence[int]):
+        super().__init__()
+        self.generator = generator
+        self.latent = list(latent)
+
+    def trajectory(self, background: Tensor) -> tuple[AbstractMap, Tensor]:
+        """The generator, and the latent variable 0 for each window."""
+        return self.generator, background.new_zeros(len(background), *self.latent)
+
+
+@registered
+@final
 class ControlSpace(AbstractSolver):
     """Another solver, put to minimise over a control instead of the state.
 
@@ -162,11 +188,11 @@ class ControlSpace(AbstractSolver):
     ----------
     solver : AbstractSolver
         What minimises: `LBFGS` or `GaussNewton`, say.
-    control : ForecastControl
+    control : ForecastControl or Latent
         How a control makes the states.
     """
 
-    def __init__(self, solver: AbstractSolver, control: ForecastControl):
+    def __init__(self, solver: AbstractSolver, control: ForecastControl | Latent):
         super().__init__()
         self.solver = solver
         self.control = control
@@ -187,6 +213,11 @@ class ControlSpace(AbstractSolver):
         control, inner = self.solver.step(of_control(cost, trajectory), obs, control, inner)
         return trajectory(control), (control, inner)
 
+    def warm(self, n_steps: int) -> tuple[AbstractSolver, int]:
+        """The inner solver's, in this control space."""
+        solver, n_steps = self.solver.warm(n_steps)
+        return ControlSpace(solver, self.control), n_steps
+
     def verdict(
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: tuple[Tensor, Any]
     ) -> Tensor:
@@ -195,67 +226,3 @@ class ControlSpace(AbstractSolver):
         control, inner = carry
         trajectory, _ = self.control.trajectory(given_background(obs))
         return self.solver.verdict(of_control(cost, trajectory), obs, control, inner)
-
-
-def of_control(cost: VariationalCost, trajectory: AbstractMap) -> VariationalCost:
-    """Cost U(x(v)) + |v|^2 / N of a white control v, N being the points of the control in all terms.
-
-    Parameters
-    ----------
-    cost : VariationalCost
-        U; its weights, those of observations among them, are inverse error variances.
-    trajectory : AbstractMap
-        x, from controls to states.
-    """
-    return VariationalCost(*(_OfTrajectory(term, trajectory) for term in cost.terms), _White())
-
-
-@final
-class _OfTrajectory(AbstractTerm):
-    """View of a term of states as one of the control that makes them; shares its parameters."""
-
-    def __init__(self, term: AbstractTerm, trajectory: AbstractMap):
-        super().__init__(penalty=term.penalty)
-        self.log_weight, self.factor, self.precision = term.log_weight, term.factor, term.precision
-        self.term = term
-        self.trajectory = trajectory
-
-    def residual(self, state: Tensor, obs: Observations) -> Tensor:
-        """r(x(v))."""
-        return self.term.residual(self.trajectory(state), obs)
-
-    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
-        """Residual and x'^T r'^T."""
-        states, onto_control = self.trajectory.linearize(state)
-        residual, onto_states = self.term.linearize(states, obs)
-        return residual, lambda u: onto_control(onto_states(u))
-
-    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
-        """r' x' w."""
-        onto_states = self.trajectory.pushforward(state)
-        onto_residual = self.term.pushforward(self.trajectory(state), obs)
-        return lambda w: onto_residual(onto_states(w))
-
-    def residual_weights(self, obs: Observations) -> Tensor | None:
-        """Those of the term."""
-        return self.term.residual_weights(obs)
-
-
-@final
-class _White(AbstractTerm):
-    """The control itself: its errors are independent and of variance 1."""
-
-    def residual(self, state: Tensor, obs: Observations) -> Tensor:
-        """v."""
-        del obs
-        return state
-
-    def linearize(self, state: Tensor, obs: Observations) -> tuple[Tensor, Pullback]:
-        """v, and the identity."""
-        del obs
-        return state, lambda u: u
-
-    def pushforward(self, state: Tensor, obs: Observations) -> Pushforward:
-        """w itself."""
-        del state, obs
-        return lambda w: w

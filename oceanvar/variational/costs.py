@@ -12,32 +12,33 @@ from oceanvar.maps.compositions import total
 from oceanvar.registry import registered
 from oceanvar.variational.linearizations import Linearization
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.terms.base import AbstractTerm
+from oceanvar.variational.terms.base import AbstractCostTerm, AbstractTerm
 from oceanvar.variational.terms.dynamics import PriorTerm
 from oceanvar.variational.terms.observations import ObservationTerm
+from oceanvar.variational.terms.scalars import AbstractScalarTerm, EnergyTerm
 
 
 @registered
 @final
 class VariationalCost(nn.Module):
-    """U(x) = sum_i lambda_i sum_p w_ip rho_i(r_i(x)_p) / N.
+    """U(x) = sum_i lambda_i sum_p w_ip rho_i(r_i(x)_p) / N, and terms that are no sum over residuals.
 
     Generalises equation 2 of Fablet, Drumetz and Rousseau (2020), which is
     ``VariationalCost(ObservationTerm(), PriorTerm(prior))``.
 
     Parameters
     ----------
-    *terms : AbstractTerm
-        Terms to add up.
+    *terms : AbstractCostTerm
+        Terms to add up: `AbstractTerm` or `AbstractScalarTerm`.
     """
 
-    def __init__(self, *terms: AbstractTerm):
+    def __init__(self, *terms: AbstractCostTerm):
         super().__init__()
         if not terms:
             raise ConfigError("a variational cost needs at least one term")
         for term in terms:
-            require(term, "a term of VariationalCost", AbstractTerm)
-        self.terms = cast("list[AbstractTerm]", nn.ModuleList(terms))
+            require(term, "a term of VariationalCost", AbstractTerm, AbstractScalarTerm)
+        self.terms = cast("list[AbstractCostTerm]", nn.ModuleList(terms))
 
     def forward(self, state: Tensor, obs: Observations) -> Tensor:
         """Cost of each window, ``(B,)``."""
@@ -93,6 +94,11 @@ class VariationalCost(nn.Module):
     def priors(self) -> list[PriorTerm]:
         """Terms that compare the state with its own projection."""
         return [term for term in self.terms if isinstance(term, PriorTerm)]
+
+    @property
+    def energies(self) -> list[EnergyTerm]:
+        """Terms with an energy that may be learned."""
+        return [term for term in self.terms if isinstance(term, EnergyTerm)]
 
     @property
     def prior(self) -> AbstractMap:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from oceanvar.maps.compositions import total
 from oceanvar.variational.blocks import TridiagonalBlocks, assembled
-from oceanvar.variational.terms.base import TermLinearization
+from oceanvar.variational.terms.base import TermPoint
 
 
 @final
@@ -19,11 +19,11 @@ class Linearization:
     ----------
     state : Tensor
         The point, ``(B, V, T, *S)``.
-    terms : sequence of TermLinearization
+    terms : sequence of TermPoint
         Its terms at the point, in their order.
     """
 
-    def __init__(self, state: Tensor, terms: Sequence[TermLinearization]):
+    def __init__(self, state: Tensor, terms: Sequence[TermPoint]):
         self.state = state
         self.terms = terms
 
@@ -38,7 +38,7 @@ class Linearization:
         return total(term.gradient for term in self.terms)
 
     def product(self, tangent: Tensor) -> Tensor:
-        """Product of the Gauss-Newton matrix with a tangent shaped like the state."""
+        """Product of the Gauss-Newton matrix, or of second derivatives of scalar terms, with a tangent."""
         return total(term.product(tangent) for term in self.terms)
 
     def blocks(self) -> TridiagonalBlocks:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from oceanvar.maps.compositions import total
 from oceanvar.variational.blocks import inverse_diagonal
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.linearizations import Linearization
@@ -35,6 +36,12 @@ def health(cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
 
 def _per_observation(value: Tensor, cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
     return value * state[0].numel() / n_observations(cost, obs)
+
+
+@torch.no_grad()
+def misfit_per_observation(cost: VariationalCost, state: Tensor, obs: Observations) -> Tensor:
+    """The part of `health` that the observations have, ``(B,)``."""
+    return _per_observation(total(term.cost(state, obs) for term in cost.observed), cost, state, obs)
 
 
 @torch.no_grad()

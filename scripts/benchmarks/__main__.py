@@ -2,6 +2,8 @@
 
     python -m scripts.benchmarks patch --before ../oceanvar-before
     python -m scripts.benchmarks training --before ../oceanvar-before
+    python -m scripts.benchmarks draws
+    python -m scripts.benchmarks bilevel
     python -m scripts.benchmarks archive
     python -m scripts.benchmarks index
     python -m scripts.benchmarks graph
@@ -13,7 +15,9 @@ Optimal interpolation beside pyinterp has a script of its own, `scripts/benchmar
 import click
 
 from scripts.benchmarks.archive import archive
+from scripts.benchmarks.bilevel import bilevel
 from scripts.benchmarks.curves import curves
+from scripts.benchmarks.draws import draws
 from scripts.benchmarks.graph import graph
 from scripts.benchmarks.index import index
 from scripts.benchmarks.patch import patch
@@ -25,7 +29,7 @@ def main() -> None:
     pass
 
 
-for command in (patch, training, archive, index, graph, curves):
+for command in (patch, training, draws, bilevel, archive, index, graph, curves):
     main.add_command(command)
 
 

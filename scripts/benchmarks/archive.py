@@ -5,7 +5,7 @@
 
 memory: peak of a process that maps 4,000 days, over that for 400 days of the same grid, identity as solver.
 overhead: time of a whole run beyond that of its solver alone on the same patches, one torch thread.
-stitching: cutting and stitching alone, beside a copy of memory and beside xbatcher with xarray (if installed);
+stitching: cutting and stitching alone, beside a copy of memory, and beside xbatcher and xrpatcher where installed;
     processor time of one thread.
 workers: a run on two worker processes of one torch thread each, beside the same run on one. Needs two idle cores.
 solves: how often each patch is solved, in one process and on two workers.
@@ -18,10 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -176,7 +179,7 @@ def default_model(scale: Scale, patch: dict[str, int] = PATCH, overlap: dict[str
 
 
 def measure_stitching(folder: Path, scale: Scale) -> Iterator[str]:
-    """Cut and stitch with the identity, beside a copy of memory and beside xbatcher with xarray."""
+    """Cut and stitch with the identity, beside a copy of memory and beside what others do it with."""
     sizes = {"time": scale.stitching_days, "lat": 160, "lon": 208}
     grid = PatchGrid(sizes, PATCH, OVERLAP)
     field = np.random.default_rng(0).standard_normal((1, *grid.shape), dtype=np.float32)
@@ -198,37 +201,43 @@ def measure_stitching(folder: Path, scale: Scale) -> Iterator[str]:
     yield f"stitching: {n_bytes / min(ours) / 1e9:.2f} GB/s of patches read and field written, {len(grid)} patches"
     yield f"        memory copy {bandwidth / 1e9:.2f} GB/s of bytes copied: {n_bytes / min(ours) / bandwidth:.2f} of it"
     yield "        wanted: at least 0.25"
-    yield from beside_xbatcher(grid, job, field, min(ours))
+    dims = {dim: np.arange(n) for dim, n in grid.sizes.items()}
+    array = xr.DataArray(field[0], dims, grid.dims, name="ssh")
+    for name, method in {"xbatcher": with_xbatcher, "xrpatcher": with_xrpatcher}.items():
+        if find_spec(name) is None:
+            yield f"        {name} is not installed"
+            continue
+        np.testing.assert_allclose(method(array, grid, job.weights), field[0], atol=1e-5)
+        theirs = cpu_seconds(lambda: method(array, grid, job.weights))  # noqa: B023
+        yield f"        {name} on the same patches: {theirs / min(ours):.1f} times as long"
+    yield "        wanted: at least 20"
 
 
-def beside_xbatcher(grid: PatchGrid, job: PatchJob, field: np.ndarray, ours: float) -> Iterator[str]:
-    """Do the same with xbatcher's iteration and a weighted overlap-add in plain xarray."""
-    try:
-        from xbatcher import BatchGenerator
-    except ImportError:
-        yield "        xbatcher is not installed"
-        return
-    array = xr.DataArray(
-        field[0], {dim: np.arange(n) for dim, n in grid.sizes.items()}, grid.dims, name="ssh"
-    )
-    weights = xr.DataArray(job.weights, dims=grid.dims)
+def with_xbatcher(array: xr.DataArray, grid: PatchGrid, weights: np.ndarray) -> xr.DataArray:
+    """Its iteration, and a weighted overlap-add in plain xarray."""
+    from xbatcher import BatchGenerator
 
-    def stitched() -> tuple[xr.DataArray, int]:
-        total, sums, n_patches = xr.zeros_like(array), xr.zeros_like(array), 0
-        for patch in BatchGenerator(array, dict(grid.patch), input_overlap=dict(grid.overlap)):
-            where = {dim: slice(patch[dim].values[0], patch[dim].values[-1]) for dim in grid.dims}
-            total.loc[where] += patch * weights
-            sums.loc[where] += weights
-            n_patches += 1
-        return total / sums, n_patches
-
-    result, n_patches = stitched()
+    weighting = xr.DataArray(weights, dims=grid.dims)
+    total, sums, n_patches = xr.zeros_like(array), xr.zeros_like(array), 0
+    for patch in BatchGenerator(array, dict(grid.patch), input_overlap=dict(grid.overlap)):
+        where = {dim: slice(patch[dim].values[0], patch[dim].values[-1]) for dim in grid.dims}
+        total.loc[where] += patch * weighting
+        sums.loc[where] += weighting
+        n_patches += 1
     if n_patches != len(grid):
         raise RuntimeError(f"xbatcher made {n_patches} patches of {len(grid)}: choose sizes without a rest")
-    np.testing.assert_allclose(result, field[0], atol=1e-5)
-    theirs = cpu_seconds(stitched)
-    yield f"        xbatcher and xarray on the same patches: {theirs / ours:.1f} times as long"
-    yield "        wanted: at least 20"
+    return total / sums
+
+
+def with_xrpatcher(array: xr.DataArray, grid: PatchGrid, weights: np.ndarray) -> xr.DataArray:
+    """Its iteration, which the reconstruction wants as a list of all patches."""
+    from xrpatcher import XRDAPatcher
+
+    strides = {dim: grid.patch[dim] - grid.overlap[dim] for dim in grid.dims}
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore", FutureWarning)
+        patcher = XRDAPatcher(array, dict(grid.patch), strides, check_full_scan=True)
+        return patcher.reconstruct([patch.values for patch in patcher], list(grid.dims), weights)
 
 
 def measure_workers(folder: Path, scale: Scale) -> Iterator[str]:
@@ -300,7 +309,7 @@ PARTS: dict[str, Callable[[Path, Scale], Iterator[str]]] = {
 @click.option("--small", is_flag=True, help="Only to see that it works: the numbers mean nothing.")
 @click.option("--peak", nargs=2, hidden=True)
 def archive(parts: tuple[str, ...], small: bool, peak: tuple[str, str] | None) -> None:
-    """What an archive costs beside its solver, cutting and stitching beside a copy of memory and xbatcher."""
+    """What an archive costs beside its solver, cutting and stitching beside a copy of memory and other packages."""
     torch.set_num_threads(1)
     if peak is not None:
         print_peak(*peak)

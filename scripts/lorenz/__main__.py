@@ -1,11 +1,13 @@
 """Table 2 of the 4DVarNet paper: train the models with `train`, `learned` and `table2`, score all methods with `osse`.
 
+`cycle` scores window after window.
+
 python -m scripts.lorenz osse lorenz63 --n-windows 4000
 """
 
 import click
 
-from scripts.lorenz import learned, osse, table2, train
+from scripts.lorenz import cycle, learned, osse, table2, train
 
 
 @click.group()
@@ -17,6 +19,7 @@ main.add_command(train.main, "train")
 main.add_command(learned.main, "learned")
 main.add_command(table2.main, "table2")
 main.add_command(osse.main, "osse")
+main.add_command(cycle.main, "cycle")
 
 if __name__ == "__main__":
     main()

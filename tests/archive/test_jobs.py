@@ -141,7 +141,9 @@ def test_a_store_is_never_seen_under_its_name_before_its_end(pattern, model, tmp
     seen = []
     solve = PatchSolver.__call__
     monkeypatch.setattr(
-        PatchSolver, "__call__", lambda self, p: seen.append(os.listdir(tmp_path)) or solve(self, p)
+        PatchSolver,
+        "__call__",
+        lambda self, *given, **named: seen.append(os.listdir(tmp_path)) or solve(self, *given, **named),
     )
     assimilate_archive(pattern, model, tmp_path / "out.zarr")
     assert seen
@@ -184,11 +186,11 @@ def test_few_blocks_are_in_memory_at_once(long_obs, model, tmp_path, monkeypatch
     n_solved, n_written, most = 0, 0, 0
     solve, write = PatchSolver.__call__, ZarrWriter.write
 
-    def solved(self, patches):
+    def solved(self, patches, **named):
         nonlocal n_solved, most
         n_solved += len(patches)
         most = max(most, n_solved // 6 - n_written)
-        return solve(self, patches)
+        return solve(self, patches, **named)
 
     def written(self, unit, values, part=None):
         nonlocal n_written

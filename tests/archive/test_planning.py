@@ -45,6 +45,7 @@ CHANGED = {
     "along_track": {"nadir": TRACKS.isel(sample=slice(1, None))},
     "variables": {"ssh": "ssh"},
     "gaps": "refuse",
+    "on_divergence": "nan",
 }
 WITHOUT = ("background", "mask")
 """Options that a second run may leave out."""

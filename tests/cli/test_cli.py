@@ -243,11 +243,11 @@ def test_signals_end_a_run_that_can_be_resumed(number, code, folder, monkeypatch
     solve, calls = PatchSolver.__call__, []
     handler = signal.getsignal(signal.SIGTERM)
 
-    def signalled(self, patches):
+    def signalled(self, patches, **named):
         calls.append(1)
         if len(calls) == 8:
             os.kill(os.getpid(), number)
-        return solve(self, patches)
+        return solve(self, patches, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(PatchSolver, "__call__", signalled)

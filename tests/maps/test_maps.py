@@ -381,3 +381,24 @@ def test_a_change_of_precision_leaves_the_ocean_as_it_is():
     ocean = QuasiGeostrophic((8, 8), (800.0, 800.0))
     expected = ocean(x)
     torch.testing.assert_close(ocean.to(torch.float32)(x), expected)
+
+
+class Gathered(AbstractMap):
+    """A map whose torch operation knows no forward mode."""
+
+    def forward(self, x):
+        where = torch.tanh(x[:, :2]).movedim(1, -1)
+        return torch.nn.functional.grid_sample(x, where, align_corners=True)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_a_tangent_is_pushed_where_torch_knows_no_forward_mode(mode):
+    x = torch.randn(2, 2, 4, 5, dtype=torch.float64) / 3
+    tangent, step = torch.randn_like(x), 1e-6
+    with pytest.raises(NotImplementedError):
+        torch.func.jvp(Gathered(), (x,), (tangent,))
+    with mode():
+        pushed = Gathered().jvp(x, tangent)
+        expected = (Gathered()(x + step * tangent) - Gathered()(x - step * tangent)) / (2 * step)
+        torch.testing.assert_close(pushed, expected, rtol=1e-6, atol=1e-7)
+        assert pushed.requires_grad == (mode is torch.enable_grad)

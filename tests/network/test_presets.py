@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from torch.utils.flop_counter import FlopCounterMode
 
 import oceanvar
 from oceanvar.baselines import optimal_interpolation
@@ -11,6 +13,7 @@ from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.network import VarNet, load, quasigeostrophic_4dvar
 from oceanvar.observing import RandomFraction
 from oceanvar.state import Instrument, StateSpace
+from oceanvar.variational import Observations
 
 SIZE, N_POINTS, N_DAYS, NOISE = 6.4, 32, 6, 0.02
 NORTH = SIZE * KM_PER_DEGREE
@@ -86,3 +89,21 @@ def test_quasigeostrophic_4dvar_refuses_other_states(changes: dict) -> None:
     space = StateSpace(**{**vars(SPACE), **changes})
     with pytest.raises(ConfigError, match="one variable over time"):
         quasigeostrophic_4dvar(space, LENGTHS, **ERRORS)
+
+
+def test_the_defaults_cost_less_than_the_widths_the_reference_is_run_with():
+    """4dvarnet-starter: 48 hidden channels, 32 features of the prior."""
+    space = StateSpace(
+        ("ssh",),
+        SPACE.dims,
+        patch={"time": 15, "latitude": 16, "longitude": 16},
+        mean={"ssh": 0},
+        std={"ssh": 1},
+    )
+    obs = Observations({"state": torch.ones(1, 1, 15, 16, 16)}, {"state": torch.ones(1, 1, 15, 16, 16)})
+    counts = []
+    for widths in ({}, {"n_hidden": 48, "n_features": 32}):
+        with FlopCounterMode(display=False) as counter:
+            oceanvar.presets.fourdvarnet(space, **widths).assimilator.solve(obs)
+        counts.append(counter.get_total_flops())
+    assert 0 < counts[0] < 0.65 * counts[1]

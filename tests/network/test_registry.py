@@ -21,27 +21,36 @@ from oceanvar.variational import (
     Assimilator,
     ForecastControl,
     GradientDescent,
+    Huber,
     ObservationTerm,
     PriorTerm,
+    SmoothedL1,
+    Sparse,
     VariationalCost,
 )
 
 PACKAGE = Path(oceanvar.__file__).parent
 
 ARGUMENTS = {
+    "axes": [1, 2],
     "axis": 2,
+    "basis": Identity(),
     "channels": [0],
     "control": ForecastControl(Identity(), Identity()),
     "cost": VariationalCost(ObservationTerm()),
     "covariate_features": Identity(),
     "covariates": ["sst"],
+    "denoiser": Identity(),
     "dt": 0.1,
+    "energy_map": Identity(),
     "factors": [2],
     "first": Identity(),
     "inner": Identity(),
     "interpolation": AdaptiveInterpolation(n_hidden=2),
     "jitter": 0.1,
-    "kernel": [3],
+    "generator": Identity(),
+    "kernel": [3, 3, 3],
+    "latent": [2],
     "later": Identity(),
     "left": Identity(),
     "length": 3.0,
@@ -63,12 +72,17 @@ ARGUMENTS = {
     "n_variables": 2,
     "names": ["sst"],
     "network": Identity(),
+    "operator": Identity(),
+    "penalties": (Huber(0.2), SmoothedL1(0.1, trainable=True)),
+    "penalty": Huber(),
     "prior": Identity(),
+    "proximal": Sparse(0.1),
     "right": Identity(),
     "shape": (8, 8),
     "shape_from": (8, 6),
     "shape_to": (12, 6),
     "share": 0.5,
+    "size": 0.1,
     "solver": GradientDescent(0.5),
     "stages": ((GradientDescent(0.5), 2), (GradientDescent(0.25), 1)),
     "spread": Identity(),
@@ -77,18 +91,24 @@ ARGUMENTS = {
     "step_size": 0.5,
     "tendency": Identity(),
     "terms": (ObservationTerm(), PriorTerm(Identity(), weight=0.5)),
+    "threshold": 0.1,
     "variances": [1.0] * 8,
+    "weight": 0.5,
     "widths": [1.5],
 }
 """A value for each required argument of any class."""
 
 
+CHOICES = {"DictionaryPrior": {"block": [1, 2, 2], "n_atoms": 6, "n_nonzero": 2}}
+"""Arguments of classes that ask for one of several."""
+
+
 def example(cls: type) -> object:
-    args, kwargs = (), {}
+    args, kwargs = (), dict(CHOICES.get(cls.__name__, {}))
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
             args = ARGUMENTS[name]
-        elif parameter.default is parameter.empty:
+        elif parameter.default is parameter.empty and name not in kwargs:
             kwargs[name] = ARGUMENTS[name]
     return cls(*args, **kwargs)
 

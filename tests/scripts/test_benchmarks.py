@@ -55,6 +55,12 @@ def test_a_step_of_training_costs_what_it_costs():
     assert 0.9 < float(measured[2]) < 1.1
 
 
+def test_windows_are_drawn_beside_a_step():
+    done = CliRunner().invoke(main, ["draws", "--small", "--pairs", "1"])
+    assert done.exit_code == 0, done.output
+    assert re.findall(r"^(\w+): \S+ times faster", done.output, re.M) == ["clouds", "points"]
+
+
 def test_a_checkout_without_the_package_is_told(tmp_path):
     (tmp_path / "oceanvar.py").write_text("raise SystemExit(3)")
     done = CliRunner().invoke(main, ["patch", "--before", str(tmp_path), "--case", "small LSTM"])

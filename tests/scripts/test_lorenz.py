@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from oceanvar.network import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
-from scripts.lorenz import learned, osse, train
+from scripts.lorenz import cycle, learned, osse, train
 
 
 @pytest.mark.parametrize("system", ["lorenz63", "lorenz96"])
@@ -51,3 +51,12 @@ def test_lorenz96_learns_every_phase_and_kind_of_observation():
     shares = [float(train.OF_ANY_KIND.mask(sizes, {}, rng).mean()) for _ in range(200)]
     assert min(shares) < 0.02
     assert max(shares) > 0.4
+
+
+def test_cycles_are_scored_beside_cold_windows():
+    line = ["--n-trajectories", "2", "--n-cycles", "3", "--windows", "61", "--apart", "1"]
+    done = CliRunner().invoke(cycle.main, line, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    rows = [each for each in done.output.splitlines() if each.startswith("| c")]
+    assert [row.split(" | ")[0] for row in rows] == ["| cold, 197 steps", "| cycle, 61 steps"]
+    assert all(float(row.split(" | ")[1]) < 1.5 for row in rows)

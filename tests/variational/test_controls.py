@@ -22,7 +22,7 @@ from oceanvar.variational import (
     SmoothedL1,
     VariationalCost,
 )
-from oceanvar.variational.controls import of_control
+from oceanvar.variational.control_costs import of_control
 
 PHYSICS = {"latitude": 35.0, "deformation_radius": 30.0, "surface": False}
 N_TIMES = 3

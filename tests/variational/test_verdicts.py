@@ -2,12 +2,9 @@
 
 import logging
 
-import numpy as np
 import pytest
 import torch
 
-from oceanvar.network import VarNet
-from oceanvar.state import StateSpace
 from oceanvar.variational import (
     LBFGS,
     AbstractSolver,
@@ -130,15 +127,17 @@ def test_restarts_keep_the_verdict_of_the_better_state(first, caplog):
     assert caplog.messages == ["2 of 3 windows were restarted, 1 improved"]
 
 
-def test_a_model_warns_of_windows_that_diverged(caplog):
-    space = StateSpace(("x",), ("time",), {"time": 8}, mean={"x": 0.0}, std={"x": 1.0})
-    model = VarNet(Assimilator(VariationalCost(ObservationTerm()), GradientDescent(1e30), 3), space)
-    values = np.random.default_rng(0).standard_normal((3, 1, 8)).astype(np.float32)
-    background = values + np.array([0, 1, 1], np.float32).reshape(3, 1, 1)
-    with caplog.at_level(logging.WARNING, logger="oceanvar"):
-        model.solve(values, background)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "2 of 3 windows diverged" in caplog.text
-    caplog.clear()
-    model.solve(values[:1], background[:1])
-    assert not caplog.records
+@pytest.mark.parametrize("n_steps", [4, 40])
+def test_growth_without_bound_is_divergence_before_it_overflows(n_steps):
+    """Descent by a step of s multiplies the misfit by (1 - 2 s / N): with s = 3 N / 2 by -2 each time."""
+    obs = Observations.from_nan(torch.ones(1, 1, 8), background=torch.tensor([[[2.0] * 8]]))
+    analysis = Assimilator(VariationalCost(ObservationTerm()), GradientDescent(12.0), n_steps).solve(obs)
+    torch.testing.assert_close(analysis.state, torch.full((1, 1, 8), 1.0 + (-2.0) ** n_steps))
+    assert analysis.verdict.tolist() == [DIVERGED if n_steps == 40 else STOPPED]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_what_is_large_from_the_first_has_not_grown(size):
+    obs = Observations.from_nan(torch.full((1, 1, 8), 500 * size), background=torch.full((1, 1, 8), size))
+    analysis = Assimilator(VariationalCost(ObservationTerm()), GradientDescent(4.0), 1).solve(obs)
+    assert analysis.verdict.tolist() == [STOPPED]

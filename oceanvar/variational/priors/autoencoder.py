@@ -4,9 +4,10 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.compositions import Chain
-from oceanvar.maps.dense import Dense, Flattened
+from oceanvar.maps.dense import Dense, Flattened, Shaped
 from oceanvar.maps.layers import ReLU
 
 
@@ -34,6 +35,31 @@ def autoencoder_prior(shape: Sequence[int], encoder: Sequence[int], decoder: Seq
     n_points = math.prod(shape)
     psi, phi = _layers([n_points, *encoder]), _layers([encoder[-1], *decoder, n_points])
     return Flattened(Chain(psi, phi))
+
+
+def generator_of(prior: AbstractMap, shape: Sequence[int]) -> AbstractMap:
+    """The decoder phi of an `autoencoder_prior`, as a generator: it shares the parameters.
+
+    Parameters
+    ----------
+    prior : AbstractMap
+        What `autoencoder_prior` has made; trained on fields by ``fit`` with the weight `truth_projection` alone.
+    shape : sequence of int
+        Shape ``(V, T, *S)`` of one state.
+
+    Returns
+    -------
+    AbstractMap
+        Map from ``(B, n)``, n the latent dimension, to ``(B, V, T, *S)``.
+
+    Raises
+    ------
+    ConfigError
+        If the prior is another map.
+    """
+    if isinstance(prior, Flattened) and isinstance(prior.inner, Chain) and len(prior.inner.maps) == 2:
+        return Shaped(prior.inner.maps[1], shape)
+    raise ConfigError(f"a {type(prior).__name__} has no decoder: give what autoencoder_prior has made")
 
 
 def _layers(lengths: Sequence[int]) -> AbstractMap:

@@ -24,6 +24,14 @@ class AbstractSolver(Reader, nn.Module, abc.ABC):
     Each window of the batch is treated on its own.
     """
 
+    minimises = False
+    """Whether its iterations, if there are enough of them, end where the gradient of the cost is 0."""
+
+    @property
+    def iteration(self) -> "AbstractSolver | None":
+        """Solver whose step is a function of the state alone, of which this one finds the fixed point, if any."""
+        return None
+
     @abc.abstractmethod
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Carry:
         """Carry before the first iteration."""
@@ -33,6 +41,16 @@ class AbstractSolver(Reader, nn.Module, abc.ABC):
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Carry
     ) -> tuple[Tensor, Carry]:
         """One iteration: the next state and the next carry."""
+
+    def warm(self, n_steps: int) -> tuple["AbstractSolver", int]:
+        """Solver, and number of its steps, from a state that is close to the minimum; by default nothing changes.
+
+        Parameters
+        ----------
+        n_steps : int
+            Steps of this solver from any first guess.
+        """
+        return self, n_steps
 
     def verdict(self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Carry) -> Tensor:
         """`Verdict` on each window after the last iteration, ``(B,)``; by default convergence is not known."""

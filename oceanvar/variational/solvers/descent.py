@@ -8,6 +8,7 @@ from torch import Tensor
 from oceanvar.registry import registered
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations, Reads
+from oceanvar.variational.power import largest_eigenvalue
 from oceanvar.variational.shapes import dot, ratio
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.verdicts import judged
@@ -21,26 +22,50 @@ Memory = tuple[Tensor, Tensor, Tensor]
 class GradientDescent(AbstractSolver):
     """Fixed-step gradient descent: x <- x - alpha grad U(x).
 
-    The FSGD of Fablet, Drumetz and Rousseau (2020), section 2.
+    The FSGD of Fablet, Drumetz and Rousseau (2020), section 2; with a cost of observations alone it is Landweber's
+    iteration (1951, Amer. J. Math. 73, 615-624), to be stopped before it fits the noise: see
+    `oceanvar.variational.Discrepancy`.
 
     Parameters
     ----------
-    step_size : float
-        alpha. The cost is divided by the number of state points, so useful steps are of that order.
+    step_size : float, optional
+        alpha. The cost is divided by the number of state points, so useful steps are of that order. Default: 1 over
+        the largest curvature of the cost at the first guess, for each window, by the power method.
     """
 
-    def __init__(self, step_size: float):
+    minimises = True
+
+    def __init__(self, step_size: float | None = None):
         super().__init__()
         self.step_size = step_size
 
-    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
-        """Nothing is remembered."""
+    @property
+    def iteration(self) -> AbstractSolver:
+        """Itself."""
+        return self
+
+    def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Tensor:
+        """Step size of each window, ``(B, 1, ...)``."""
+        return steepest_step(cost, obs, state, self.step_size)
 
     def step(
-        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: None
-    ) -> tuple[Tensor, None]:
+        self, cost: VariationalCost, obs: Observations, state: Tensor, carry: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """One step downhill."""
-        return state - self.step_size * cost.gradient(state, obs), carry
+        return state - carry * cost.gradient(state, obs), carry
+
+
+def steepest_step(cost: VariationalCost, obs: Observations, state: Tensor, step_size: float | None) -> Tensor:
+    """Step size of each window ``(B, 1, ...)``: the given one, or 1 over the largest curvature of the cost.
+
+    A window in which nothing pulls takes no step.
+    """
+    ones = torch.ones_like(state[:, 0].flatten(1)[:, 0]).view(-1, *[1] * (state.ndim - 1))
+    if step_size is not None:
+        return step_size * ones
+    # Chosen, not learned: no training goes through the power method.
+    with torch.no_grad():
+        return ratio(ones, largest_eigenvalue(cost.at(state, obs).product, state))
 
 
 @registered
@@ -66,6 +91,11 @@ class FixedPoint(AbstractSolver):
         """Observations of the state."""
         return Reads((self.name,))
 
+    @property
+    def iteration(self) -> AbstractSolver:
+        """Itself."""
+        return self
+
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> None:
         """Nothing is remembered."""
 
@@ -86,6 +116,8 @@ class ConjugateGradients(AbstractSolver):
     and the operators and the prior are linear (affine). A window that has converged stands still. The
     conjugate gradients in `oceanvar.variational.solvers.newton` solve one linear system and leave the state.
     """
+
+    minimises = True
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
         """Residual of the normal equations, first direction, and the size of that residual."""

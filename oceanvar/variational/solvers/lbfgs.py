@@ -42,6 +42,8 @@ class LBFGS(AbstractSolver):
         Most evaluations of the cost in one line search.
     """
 
+    minimises = True
+
     def __init__(self, history: int = 10, tolerance: float = 1e-9, n_trials: int = 20):
         super().__init__()
         if history < 1 or n_trials < 1 or tolerance < 0:
@@ -57,7 +59,8 @@ class LBFGS(AbstractSolver):
         """Empty memory; the scale is the exact length of a steepest descent on the quadratic model."""
         point = cost.at(state, obs)
         gradient = point.gradient
-        scale = ratio(dot(gradient, gradient), dot(gradient, point.product(gradient)))
+        # Where a scalar term curves down, a step as long as if it curved up will do: the line search judges it.
+        scale = ratio(dot(gradient, gradient), dot(gradient, point.product(gradient)).abs())
         return point.value, gradient, (), scale, torch.ones_like(point.value, dtype=torch.bool)
 
     def step(
@@ -67,12 +70,12 @@ class LBFGS(AbstractSolver):
         value, gradient, pairs, scale, active = carry
         if not active.any():
             return state, carry
-        direction = -_inverse_hessian_product(gradient, pairs, scale)
+        direction = -inverse_hessian_product(gradient, pairs, scale)
         search = _LineSearch(cost, obs, state, direction, value, gradient)
         length, next_value, next_gradient = search.run(active, self.n_trials)
         moved = length > 0
         change = torch.where(broadcast(moved, state), broadcast(length, state) * direction, 0.0)
-        pair, scale = _pair(change, next_gradient - gradient, scale)
+        pair, scale = pair_of(change, next_gradient - gradient, scale)
         # Where no step helped, the memory is to blame if there is one.
         remembered = torch.stack([inverse.flatten() > 0 for *_, inverse in (*pairs, pair)]).any(0)
         keep = broadcast(moved, state).to(state.dtype)
@@ -88,7 +91,7 @@ class LBFGS(AbstractSolver):
         return judged(state, value, ~active)
 
 
-def _inverse_hessian_product(gradient: Tensor, pairs: tuple[Pair, ...], scale: Tensor) -> Tensor:
+def inverse_hessian_product(gradient: Tensor, pairs: tuple[Pair, ...], scale: Tensor) -> Tensor:
     """Two-loop recursion (Nocedal and Wright, 2006, algorithm 7.4); a pair of inverse 0 changes nothing."""
     shares = []
     for s, y, inverse in reversed(pairs):
@@ -100,7 +103,7 @@ def _inverse_hessian_product(gradient: Tensor, pairs: tuple[Pair, ...], scale: T
     return product
 
 
-def _pair(s: Tensor, y: Tensor, scale: Tensor) -> tuple[Pair, Tensor]:
+def pair_of(s: Tensor, y: Tensor, scale: Tensor) -> tuple[Pair, Tensor]:
     """Pair for the memory, and the scale it gives; both unchanged where the curvature is not positive."""
     curvature = dot(s, y)
     smallest = torch.finfo(s.dtype).eps * (dot(s, s) * dot(y, y)).sqrt()

@@ -15,6 +15,7 @@ from oceanvar.variational.linearizations import Linearization
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.shapes import broadcast, dot, per_window, ratio
 from oceanvar.variational.solvers.base import AbstractSolver
+from oceanvar.variational.terms.scalars import no_residuals
 from oceanvar.variational.verdicts import judged
 
 Memory = tuple[Tensor, Tensor]
@@ -41,6 +42,8 @@ class AbstractGaussNewton(AbstractSolver):
         Relative decrease of the cost at which a window has converged.
     """
 
+    minimises = True
+
     def __init__(self, damping: float, tolerance: float):
         super().__init__()
         if damping < 0 or tolerance < 0:
@@ -55,6 +58,9 @@ class AbstractGaussNewton(AbstractSolver):
     @final
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
         """First damping; every window moves."""
+        for term in cost.terms:
+            if not term.is_residual:
+                raise ConfigError(no_residuals(term))
         damping = state.new_full((len(state),), self.damping)
         return damping, torch.ones_like(damping, dtype=torch.bool)
 

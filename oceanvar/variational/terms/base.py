@@ -1,28 +1,88 @@
-"""What a term of the variational cost is: a weighted penalty of a residual.
+"""What a term of the variational cost is: most often a weighted penalty of a residual.
 
-Each term is ``lambda sum_p w_p rho(r(x)_p) / N`` per window, where N is the number of points of the
-state: a constant, so that a window with few observations is not pulled harder by them.
+Such a term is ``lambda sum_p w_p rho(r(x)_p) / N`` per window, where N is the number of points of the
+state: a constant, so that a window with few observations is not pulled harder by them. Terms that are no sum over
+residuals are in `oceanvar.variational.terms.scalars`.
 """
 
 import abc
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Self, final
+from typing import Protocol, Self, final
 
 import torch
 from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import Pullback, Pushforward
+from oceanvar.maps.checks import require
 from oceanvar.variational.blocks import TermBlocks
 from oceanvar.variational.observations import Observations, Reader
 from oceanvar.variational.penalties import AbstractPenalty, Squared
 from oceanvar.variational.shapes import per_window
 
 
-class AbstractTerm(Reader, nn.Module, abc.ABC):
-    """One term of the cost.
+class TermPoint(Protocol):
+    """A term at one point, as solvers and diagnostics ask for it."""
+
+    @property
+    def value(self) -> Tensor:
+        """Cost of each window, ``(B,)``."""
+
+    @property
+    def gradient(self) -> Tensor:
+        """Gradient of the cost of each window, shaped like the state."""
+
+    def product(self, tangent: Tensor) -> Tensor:
+        """Product of the second derivatives, or of what stands for them, with a tangent shaped like the state."""
+
+    def blocks(self) -> TermBlocks:
+        """Part of the term in a block tridiagonal Gauss-Newton matrix, see `AbstractTerm.blocks`."""
+
+
+class AbstractCostTerm(Reader, nn.Module, abc.ABC):
+    """One term of the cost, whatever it is made of.
+
+    Parameters
+    ----------
+    weight : float
+        lambda > 0; learned with the rest of the model.
+    """
+
+    is_residual = False
+    """Whether the term is a penalty of residuals, as Gauss-Newton needs it."""
+
+    def __init__(self, weight: float = 1.0):
+        super().__init__()
+        if weight <= 0:
+            raise ConfigError(f"the weight of a term must be positive, got {weight}")
+        self.log_weight = nn.Parameter(torch.tensor(float(weight)).log())
+        self.factor = 1.0
+
+    @abc.abstractmethod
+    def cost(self, state: Tensor, obs: Observations) -> Tensor:
+        """Cost of each window, ``(B,)``."""
+
+    @abc.abstractmethod
+    def at(self, state: Tensor, obs: Observations) -> TermPoint:
+        """Cost, gradient and curvature at a state."""
+
+    @property
+    def weight(self) -> Tensor:
+        """lambda, always positive."""
+        return self.log_weight.exp() * self.factor
+
+    @final
+    def reweighted(self, factor: float) -> Self:
+        """View of this term with its weight multiplied by `factor`; shares all parameters."""
+        view = copy.copy(self)
+        view.factor = self.factor * factor
+        return view
+
+
+class AbstractTerm(AbstractCostTerm):
+    """One term of the cost that is a penalty of residuals.
 
     Parameters
     ----------
@@ -35,6 +95,7 @@ class AbstractTerm(Reader, nn.Module, abc.ABC):
     """
 
     precision: Tensor | None
+    is_residual = True
 
     def __init__(
         self,
@@ -42,12 +103,16 @@ class AbstractTerm(Reader, nn.Module, abc.ABC):
         penalty: AbstractPenalty | None = None,
         variances: Sequence[float] | None = None,
     ):
-        super().__init__()
         if min([weight, *(variances or ())]) <= 0:
             raise ConfigError(f"weight and variances of a term must be positive, got {weight}, {variances}")
-        self.log_weight = nn.Parameter(torch.tensor(float(weight)).log())
+        super().__init__(weight)
         self.penalty = penalty or Squared()
-        self.factor = 1.0
+        require(self.penalty, "the penalty of a term", AbstractPenalty)
+        if self.penalty.is_grouped and len(set(variances or ())) > 1:
+            raise ConfigError(
+                f"{type(self.penalty).__name__} takes the norm of residuals whose error variances differ, {variances}: "
+                "divide the residuals by their standard deviations first"
+            )
         precision = None if variances is None else 1 / torch.tensor(variances, dtype=torch.float64)
         # Known from the constructor's arguments, so no part of a model's weights.
         self.register_buffer("precision", precision, persistent=False)
@@ -90,18 +155,6 @@ class AbstractTerm(Reader, nn.Module, abc.ABC):
             "state itself, models of one time step, backgrounds without correlation in time and "
             "FirstStateTerm; use GaussNewton"
         )
-
-    @property
-    def weight(self) -> Tensor:
-        """lambda, always positive."""
-        return self.log_weight.exp() * self.factor
-
-    @final
-    def reweighted(self, factor: float) -> Self:
-        """View of this term with its weight multiplied by `factor`; shares all parameters."""
-        view = copy.copy(self)
-        view.factor = self.factor * factor
-        return view
 
     @final
     def cost(self, state: Tensor, obs: Observations) -> Tensor:

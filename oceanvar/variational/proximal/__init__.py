@@ -1,0 +1,1 @@
+"""Proximal maps: regularisers that have no gradient, bounds, and denoisers in their place."""
