@@ -186,12 +186,11 @@ class ZarrWriter(AbstractWriter):
         return f"{self.dim} {times[0]} to {times[-1]}"
 
     def files(self, unit: int) -> list[Path]:
-        """Chunks or shards of all variables."""
-        group = zarr.open_group(self.folder, mode="r")
+        """Chunks or shards of all variables, whatever has become of the store."""
         return [
-            file
+            self.folder.joinpath(name, "c", *map(str, place))
             for name in self.fields
-            for file in self._chunk_files(name, group[name], self._axis(name), unit)
+            for place in self._places(name, unit)
         ]
 
     def write(self, unit: int, values: Mapping[str, np.ndarray], part: Part | None = None) -> Contents:
@@ -216,12 +215,12 @@ class ZarrWriter(AbstractWriter):
             where[self._axis(name)] = slice(*rows)
             array[tuple(where)] = self.storage.pack(name, block)
 
-    def _chunk_files(self, name: str, array: Any, axis: int, unit: int) -> Iterator[Path]:
-        sizes = array.shards or array.chunks
-        counts = [range(-(-n // size)) for n, size in zip(array.shape, sizes, strict=True)]
-        counts[axis] = range(unit, unit + 1)
-        for place in itertools.product(*counts):
-            yield self.folder / name / array.metadata.encode_chunk_key(place)
+    def _places(self, name: str, unit: int) -> Iterator[tuple[int, ...]]:
+        """Numbers of the chunks or shards of a variable along its dimensions."""
+        sizes = self.template[name].sizes
+        counts = [range(-(-n // (self.shards or self.chunks).get(str(dim), 1))) for dim, n in sizes.items()]
+        counts[self._axis(name)] = range(unit, unit + 1)
+        return itertools.product(*counts)
 
 
 class NetcdfWriter(AbstractWriter):

@@ -91,7 +91,7 @@ def write_observations(folder: Path, n_days: int, n_lat: int, n_lon: int, days_p
     return str(folder / "*.nc")
 
 
-def identity(solver: PatchSolver, patches: np.ndarray) -> np.ndarray:
+def identity(solver: PatchSolver, patches: np.ndarray, **place: object) -> np.ndarray:
     """Stand in for the solver: the observations, 0 where there are none."""
     return np.nan_to_num(patches[:, :1])
 
@@ -265,7 +265,7 @@ def measure_solves(folder: Path, scale: Scale) -> Iterator[str]:
     """Count the patches that the solver is given."""
     counts: list[int] = []
 
-    def counted(solver: PatchSolver, patches: np.ndarray) -> np.ndarray:
+    def counted(solver: PatchSolver, patches: np.ndarray, **place: object) -> np.ndarray:
         counts.append(len(patches))
         return identity(solver, patches)
 

@@ -35,9 +35,9 @@ def main() -> None:
     torch.set_num_threads(1)
     solve = PatchSolver.__call__
 
-    def slowly(self, patches):
+    def slowly(self, *patches, **places):
         time.sleep(0.02)
-        return solve(self, patches)
+        return solve(self, *patches, **places)
 
     PatchSolver.__call__ = slowly
     n_kills, (pattern, model, *outputs) = int(sys.argv[1]), sys.argv[2:]
