@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from oceanvar.archive.contents import faults
 from oceanvar.archive.growth import Base, Growth, check_grown, grown
+from oceanvar.archive.icechunks import folder_of
 from oceanvar.archive.indexes import AbstractIndex
 from oceanvar.archive.kept_sums import SUMS
 from oceanvar.archive.manifest import LOCK, MANIFEST, Manifest, digest, locked
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 _OLD = "replaced"
 """Name in that folder of the output that is replaced, until it is removed."""
 
-_NOT_PLANNED = {"taper", "background", "mask", "diagnostics", "fields", "device", "threads"}
+_NOT_PLANNED = {"taper", "background", "mask", "diagnostics", "fields", "device", "threads", "output"}
 """What a plan of an append takes from the record, for it is not asked."""
 
 
@@ -64,7 +65,7 @@ def plan_growth(
     StoreError, ModelMismatchError
         If there is no such output, or it cannot be extended so.
     """
-    output = Path(output).absolute()
+    output = folder_of(output).absolute()
     run_before = record_of(output)[0].run
     folder = run_folder(output) / output.name
     run, found = plan_run(index, model, folder, Storage.of(run_before), lambda: False, options)
@@ -134,7 +135,7 @@ def extend(
         As `oceanvar.archive.jobs.assimilate_archive`.
     """
     folder = run_folder(output)
-    with locked(folder), _told(folder):
+    with locked(folder), told_where(folder):
         for left in folder.glob(f"{APPEND}.*"):
             shutil.rmtree(left)
         settle(output)
@@ -148,7 +149,7 @@ def extend(
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def told_where(folder: Path) -> Iterator[None]:
     """Say where it was that the system refused something: a full disk, no permission."""
     try:
         yield

@@ -1,7 +1,8 @@
 """The files of an archive: each is checked before any work, and all that is wrong is told at once."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import xarray as xr
 from oceanvar.archive.checks import Problems, differences, listed, most_common, without_overlaps
 from oceanvar.archive.notes import ArchiveNotes, FileNotes
 from oceanvar.archive.preprocessing import Expected, Preprocess
+from oceanvar.archive.progress import looked_at
 from oceanvar.archive.reading import UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource, FileState, Paths, find_files
 from oceanvar.errors import OceanVarError, StoreError
@@ -79,7 +81,7 @@ def open_archive(
     parts = []
     for file, notes in check_files(find_files(paths), reading).notes.items():
         ds = reading.open(file, in_blocks=True)
-        kept = ds.drop_vars(set(ds.data_vars) - set(notes.labels.data_vars))
+        kept = ds.drop_vars(set(ds.data_vars) - set(notes.variables))
         kept.set_close(ds.close)
         parts.append(kept)
     return combined(parts, dim)
@@ -91,6 +93,7 @@ def check_files(
     index: Path | None = None,
     skip_bad: bool = False,
     expected: Expected | None = None,
+    progress: bool = False,
 ) -> Catalogue:
     """Look at every file, one after the other in this thread, and tell all that is wrong at once.
 
@@ -104,18 +107,20 @@ def check_files(
     reading : Reading
         How to read them.
     index : Path, optional
-        File to keep notes in: a file that has not changed since is not opened again.
+        File to keep notes in, as soon as they are made: a file that has not changed since is not opened again.
     skip_bad : bool
         Leave out what is wrong instead.
     expected : Expected, optional
         What a model expects of each file, after what `reading` does to it.
+    progress : bool
+        Show how far it is.
 
     Raises
     ------
     StoreError
         Naming all problems; or if no file is good, or the index cannot be written.
     """
-    notes, states, problems = _noted(files, reading, index, expected)
+    notes, states, problems = _noted(files, reading, index, expected, progress)
     if expected is not None and any(each.told is not None for each in notes.values()):
         reading = replace(reading, preprocess=expected)
         problems += [(file, each.refused) for file, each in notes.items() if each.refused]
@@ -127,7 +132,7 @@ def check_files(
         problems += [(file, reason) for reason in wrong]
         if not wrong:
             good[file] = each
-    ordered = dict(sorted(good.items(), key=lambda item: item[1].labels.indexes[reading.dim][0]))
+    ordered = dict(sorted(good.items(), key=lambda item: item[1].times(reading.dim)[0]))
     good, overlapping = without_overlaps(ordered, reading.dim)
     problems += overlapping
     if problems and not (skip_bad and good):
@@ -160,27 +165,43 @@ def _told(good: Mapping[AbstractSource, FileNotes]) -> tuple[str, ...]:
 
 
 def _noted(
-    files: Sequence[AbstractSource], reading: Reading, index: Path | None, expected: Expected | None
+    files: Sequence[AbstractSource],
+    reading: Reading,
+    index: Path | None,
+    expected: Expected | None,
+    progress: bool,
 ) -> tuple[dict[AbstractSource, FileNotes], dict[AbstractSource, FileState], Problems]:
     """Make notes of every file that can be read, or find those of an earlier pass; keep them for the next."""
     whole = reading if expected is None else replace(reading, preprocess=expected)
-    kept = None if index is None else ArchiveNotes(index, whole.settings())
     notes: dict[AbstractSource, FileNotes] = {}
     states: dict[AbstractSource, FileState] = {}
     problems: Problems = []
-    for file in files:
-        try:
-            states[file] = state = file.state()
-            found = None if kept is None else kept.get(file.key, state)
-            if found is None:
-                found = _note(file, reading, expected)
-                found = found if kept is None else kept.put(file.key, state, found)
-            notes[file] = found
-        except UNREADABLE as error:
-            problems.append((file, f"cannot be read: {error}"))
-    if kept is not None:
-        _save(kept)
+    with _kept(index, whole) as kept:
+        for file in looked_at(files, progress):
+            try:
+                states[file] = state = file.state()
+                found = None if kept is None else kept.get(file.key, state)
+                made = _note(file, reading, expected) if found is None else found
+            except UNREADABLE as error:
+                problems.append((file, f"cannot be read: {error}"))
+                continue
+            notes[file] = kept.put(file.key, state, made) if kept is not None and found is None else made
+        if kept is not None:
+            kept.drop_others()
     return notes, states, problems
+
+
+@contextmanager
+def _kept(index: Path | None, reading: Reading) -> Iterator[ArchiveNotes | None]:
+    """Notes of an earlier pass, if they are kept."""
+    if index is None:
+        yield None
+        return
+    try:
+        with ArchiveNotes(index, reading.settings()) as kept:
+            yield kept
+    except OSError as error:
+        raise StoreError(f"cannot write to the folder {str(index.parent)!r}: {error}") from error
 
 
 def _note(file: AbstractSource, reading: Reading, expected: Expected | None) -> FileNotes:
@@ -197,14 +218,6 @@ def _note(file: AbstractSource, reading: Reading, expected: Expected | None) -> 
         # Values out of the valid range are left out where rows are read, and are nothing to take back.
         told = found.told if found.backs else None
         return replace(FileNotes.of(found.ds, reading.variables, reading.dim), told=told)
-
-
-def _save(kept: ArchiveNotes) -> None:
-    try:
-        kept.path.parent.mkdir(parents=True, exist_ok=True)
-        kept.save()
-    except OSError as error:
-        raise StoreError(f"cannot write to the folder {str(kept.path.parent)!r}: {error}") from error
 
 
 def combined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:

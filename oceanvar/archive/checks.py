@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from oceanvar.archive.notes import FileNotes
@@ -32,16 +31,16 @@ def most_common(notes: Mapping[AbstractSource, FileNotes], reading: Reading) -> 
 
 def _kind(notes: FileNotes, reading: Reading) -> tuple[Any, ...]:
     wanted = sorted(notes.dims) if reading.variables is None else reading.variables
-    units = [notes.labels[name].attrs.get("units") for name in wanted if name in notes.labels]
+    units = [notes.variables[name].attrs.get("units") for name in wanted if name in notes.variables]
     dims = [notes.dims.get(name) for name in wanted]
-    index = notes.labels.indexes.get(reading.dim)
+    index = notes.times(reading.dim)
     return (
         str(wanted),
         str(dims),
         str(units),
         notes.grid,
         type(index),
-        getattr(index, "dtype", np.dtype(object)).kind,
+        index.dtype.kind,
     )
 
 
@@ -51,7 +50,7 @@ def _lacks(notes: FileNotes, model: FileNotes, reading: Reading) -> Iterator[str
     if (names != present) if reading.variables is None else (names - present):
         hint = "" if present else "; those of a group are read with group= (--group)"
         yield f"has the variables {sorted(present)}, not {sorted(names)}{hint}"
-    if reading.dim not in notes.labels.indexes or notes.labels.sizes[reading.dim] == 0:
+    if not notes.n_times(reading.dim):
         yield (
             f"has no coordinate {reading.dim!r}, or no values of it: take the time from the name of the file, an "
             "attribute or a variable without dimensions (--time-from '_(\\d{8})_', --time-from time_coverage_start, "
@@ -64,9 +63,9 @@ def differences(
 ) -> Iterator[str]:
     """What is wrong with a file, compared with one like most."""
     yield from _lacks(notes, model, reading)
-    yield from _time_problems(notes.labels, model.labels, model_file.name, reading.dim)
-    for name in sorted(set(map(str, model.labels.data_vars)) & set(notes.dims)):
-        own, others = (each.labels[name].attrs.get("units") for each in (notes, model))
+    yield from _time_problems(notes, model, model_file.name, reading.dim)
+    for name in sorted(set(model.variables) & set(notes.dims)):
+        own, others = (each.variables[name].attrs.get("units") for each in (notes, model))
         if own != others and one_spelling(str(own)) != one_spelling(str(others)):
             yield f"{name!r} is in {own!r}, but in {others!r} in {model_file.name!r}"
         if model.dims[name] != notes.dims[name]:
@@ -75,12 +74,12 @@ def differences(
                 f"{model_file.name!r}"
             )
     if notes.grid != model.grid:
-        yield from _grid_problems(file, model_file, set(notes.labels) & set(model.labels), reading)
+        yield from _grid_problems(file, model_file, set(notes.variables) & set(model.variables), reading)
 
 
-def _time_problems(labels: xr.Dataset, model: xr.Dataset, name: str, dim: str) -> Iterator[str]:
-    index, expected = labels.indexes.get(dim), model.indexes.get(dim)
-    if index is None or expected is None or not len(index):
+def _time_problems(notes: FileNotes, model: FileNotes, name: str, dim: str) -> Iterator[str]:
+    index, expected = notes.times(dim), model.times(dim)
+    if not len(index) or not len(expected):
         return
     if (type(index), index.dtype.kind) != (type(expected), expected.dtype.kind):
         yield f"its {dim!r} is of another type or calendar than in {name!r}: {index[0]!r}"
@@ -122,7 +121,7 @@ def without_overlaps(
     problems: Problems = []
     last: tuple[AbstractSource, Any] | None = None
     for file, notes in ordered.items():
-        index = notes.labels.indexes[dim]
+        index = notes.times(dim)
         if last is not None and index[0] <= last[1]:
             before, end = last
             problems.append(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from oceanvar.archive.appending import extend
 from oceanvar.archive.cluster import TOKEN, ClusterTeam
 from oceanvar.archive.contents import faults
+from oceanvar.archive.icechunks import folder_of, is_icechunk
 from oceanvar.archive.manifest import INDEX, LOCK, MANIFEST, Manifest, locked
 from oceanvar.archive.outputs import (
     APPEND,
@@ -35,8 +36,9 @@ from oceanvar.archive.runs import AbstractTeam, Alone, ArchiveRun
 from oceanvar.archive.side_by_side import index_sources
 from oceanvar.archive.sources import AbstractSource, Paths, find_sources, is_url
 from oceanvar.archive.storage import Packing, Storage
+from oceanvar.archive.transactions import commit
 from oceanvar.archive.writers import AbstractWriter
-from oceanvar.errors import MendedWarning, OceanVarError, StoreError
+from oceanvar.errors import ConfigError, MendedWarning, OceanVarError, StoreError
 from oceanvar.network.varnet import VarNet, loaded
 from oceanvar.options import Options
 
@@ -68,7 +70,7 @@ def assimilate_archive(
     client: "Client | None" = None,
     resources: Mapping[str, float] | None = None,
     **options: Any,
-) -> Path:
+) -> str | Path:
     """Map an archive of gappy observations to an archive of complete fields.
 
     One thread reads, this one solves, a third one writes. Each patch is solved once, in the order of time,
@@ -85,7 +87,8 @@ def assimilate_archive(
     model : VarNet or path-like
         Model, its file, or the name of a packaged one.
     output : path-like
-        A Zarr store if it ends in ``.zarr``; else a folder that gets one compressed NetCDF file per
+        A Zarr store if it ends in ``.zarr``; an Icechunk repository on this machine if it begins with
+        ``icechunk://``, to which every unit is committed; else a folder that gets one compressed NetCDF file per
         period, ``analysis_2010-03.nc``. A period is in memory as a whole, up to three times.
     resume : bool
         Continue a run that was broken off, if there is one, to the result of an uninterrupted run, bit by bit.
@@ -118,7 +121,8 @@ def assimilate_archive(
     group : str
         Group to read of each file or store, coordinates included; empty for the root.
     progress : bool
-        Show a bar where standard error is a terminal, else write a line there for each unit.
+        Show a bar where standard error is a terminal, else write lines there: one for each unit, and for files that
+        are looked at every ten seconds.
     stop : callable
         Asked after each unit; when it says True the run stops, to be resumed later.
     client : distributed.Client, optional
@@ -134,7 +138,7 @@ def assimilate_archive(
 
     Returns
     -------
-    Path
+    path-like
         `output`. The last line of ``<output>.run/manifest.jsonl`` sums the run up, see `read_summary`.
 
     Raises
@@ -153,32 +157,33 @@ def assimilate_archive(
         As `oceanvar.mapping.assimilate`.
     """
     choices, model = Options.of(options, others=_OWN_OPTIONS), loaded(model)
-    if is_url(output):
-        raise StoreError(f"the output {str(output)!r} must lie on this machine: copy it when it is complete")
-    given, sources = Path(output), find_sources(paths, group)
-    output = given.absolute()
+    given, is_repository, sources = output, is_icechunk(output), find_sources(paths, group)
+    output = _place(output, verify, client)
     storage = Storage(
-        None if output.suffix == ".zarr" else period,
+        None if is_repository or output.suffix == ".zarr" else period,
         chunks or {},
         shards or {},
         compression,
         packing or {},
         append,
     )
-    _check_name(given, [file for files in sources.values() for file in files], period)
-    if not (resume or append):
-        check_free(output, overwrite)
+    _check_name(output, [file for files in sources.values() for file in files], period)
     folder = run_folder(output)
-    _check_begun(folder, resume, append, overwrite)
+    if not is_repository:
+        _check_begun(output, resume, append, overwrite)
     team = Alone(choices.device) if client is None else ClusterTeam(client, choices.device, resources or {})
     space = model.state_space
-    index = index_sources(sources, space, choices, preprocess, folder / INDEX, skip_bad)
+    index = index_sources(sources, space, choices, preprocess, folder / INDEX, skip_bad, progress)
     for told in index.told:
         warnings.warn(told, MendedWarning, stacklevel=2)
     run, description = plan_run(index, model, folder / output.name, storage, stop, choices)
     description["device"] = team.device
     description["threads"] = (_threads_of(output) if resume or append else None) or team.n_threads
     run.use_threads(description["threads"])
+    if is_repository:
+        described = {**description, "output": "icechunk"}
+        commit(output, run, described, resume=resume, overwrite=overwrite, progress=progress, team=team)
+        return given
     if append:
         extend(output, run, description, verify=verify, overwrite=overwrite, progress=progress, team=team)
         return given
@@ -226,7 +231,23 @@ def read_summary(output: str | Path) -> dict[str, Any]:
     StoreError
         If there is no such record.
     """
-    return record_of(Path(output))[1]
+    return record_of(folder_of(output))[1]
+
+
+def _place(output: str | Path, verify: bool, client: "Client | None") -> Path:
+    """Where an output lies on this machine; an error where it lies elsewhere, or cannot be made as is asked for."""
+    if is_icechunk(output):
+        if verify:
+            raise ConfigError(
+                "verify (--verify) compares files, and a repository has commits: `oceanvar verify` reads all of it"
+            )
+        if client is not None:
+            raise ConfigError(
+                "a run to an Icechunk repository has one process: no client (--workers, --scheduler)"
+            )
+    elif is_url(output):
+        raise StoreError(f"the output {str(output)!r} must lie on this machine: copy it when it is complete")
+    return folder_of(output).absolute()
 
 
 def _check_name(output: Path, files: list[AbstractSource], period: str) -> None:
@@ -240,7 +261,10 @@ def _check_name(output: Path, files: list[AbstractSource], period: str) -> None:
         raise StoreError(f"the output {str(output)!r} holds the observations: choose another name")
 
 
-def _check_begun(folder: Path, resume: bool, append: bool, overwrite: bool) -> None:
+def _check_begun(output: Path, resume: bool, append: bool, overwrite: bool) -> None:
+    folder = run_folder(output)
+    if not (resume or append):
+        check_free(output, overwrite)
     if (folder / APPEND).is_dir() and not (append or overwrite):
         raise StoreError(
             f"{str(folder)!r} holds a run with append that was broken off or is still at work: go on with append=True "

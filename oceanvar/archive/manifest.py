@@ -1,10 +1,13 @@
 """The record of a run: what it computes from what, and which units are finished.
 
 A file of JSON lines. The first one describes the run; each further one is written, and forced to the disk,
-after the data it speaks of. A line that a kill cut short does not count.
+after the data it speaks of. A line that a kill cut short does not count, nor does one that was altered later: what it
+spoke of is done again.
 """
 
+import errno
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,10 +20,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from oceanvar.errors import ModelMismatchError, StoreError
+from oceanvar.files.lines import is_whole, sealed
 
-FORMAT = "oceanvar-run-1"
+logger = logging.getLogger(__name__)
+FORMAT = "oceanvar-run-2"
 MANIFEST, LOCK, INDEX = "manifest.jsonl", "run.lock", "index.jsonl"
 _N_NAMED = 8
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @dataclass
@@ -53,7 +59,7 @@ class Manifest:
     ) -> "Manifest":
         """Begin a manifest on the disk, with lines that are known already."""
         manifest = cls(path, _plain(run), history, [_plain(record) for record in records])
-        header = {"format": FORMAT, "digest": digest(run), "run": manifest.run, "history": history}
+        header = {"format": FORMAT, "run": manifest.run, "history": history}
         manifest.size = _write(path, 0, header, *manifest.records)
         return manifest
 
@@ -64,20 +70,20 @@ class Manifest:
         Raises
         ------
         StoreError
-            If the file is no manifest.
+            If the file is no manifest, or its first line was altered.
         """
         if not path.is_file():
             return None
-        try:
-            lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-            header, *records = [json.loads(line) for line in lines] or [None]
-            if header is None:
-                return None
-            if header["format"] != FORMAT or header["digest"] != digest(header["run"]):
-                raise StoreError(f"{str(path)!r} is of another version or was changed: overwrite the output")
-            return cls(path, header["run"], header["history"], records, sum(map(len, lines)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{str(path)!r} is damaged ({error}): overwrite the output") from error
+        *lines, _ = path.read_bytes().split(b"\n")
+        if not lines:
+            return None
+        header, *records = [_read(line) for line in lines]
+        if header is None or header.get("format") != FORMAT:
+            raise StoreError(f"{str(path)!r} is damaged, or of another version: overwrite the output")
+        known = [record for record in records if record is not None]
+        if len(known) < len(records):
+            logger.warning("%d lines of %s are damaged and do not count", len(records) - len(known), path)
+        return cls(path, header["run"], header["history"], known, sum(len(line) + 1 for line in lines))
 
     def append(self, **record: Any) -> None:
         """Add a line and force it to the disk."""
@@ -161,14 +167,23 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise StoreError(_held(folder)) from None
     except (OSError, NotImplementedError) as error:
-        raise StoreError(
-            f"cannot write to the folder {str(folder.parent)!r}, or cannot lock a file there: {error}"
-        ) from error
+        raise StoreError(_not_locked(folder, error)) from error
     try:
         (folder / LOCK).write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         lock.release()
+
+
+def _not_locked(folder: Path, error: OSError | NotImplementedError) -> str:
+    """Why a folder cannot be held, and what can be done."""
+    if isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS:
+        return (
+            f"the file system of {str(folder.parent)!r} cannot lock files ({error}), so that two jobs might write one "
+            "output: have it mounted with locks (Lustre: -o flock; NFS: with its lock service), or choose an output on "
+            "another one, and copy it when it is complete"
+        )
+    return f"cannot write to the folder {str(folder.parent)!r}: {error}"
 
 
 def _held(folder: Path) -> str:
@@ -179,6 +194,12 @@ def _held(folder: Path) -> str:
     return (
         f"{str(folder)!r} is being written by another job ({holder}): wait for it, or choose another output"
     )
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    """What a line says, or nothing where it was altered."""
+    text = line.decode(errors="replace")
+    return json.loads(text) if is_whole(text) else None
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +219,7 @@ def _write(path: Path, offset: int, *records: Mapping[str, Any]) -> int:
     with path.open("r+b" if path.exists() else "wb") as stream:
         stream.truncate(offset)
         stream.seek(offset)
-        stream.write(b"".join(json.dumps(record).encode() + b"\n" for record in records))
+        stream.write("".join(f"{sealed(record)}\n" for record in records).encode())
         stream.flush()
         os.fsync(stream.fileno())
         return stream.tell()

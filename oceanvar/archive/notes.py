@@ -1,33 +1,48 @@
 """What an archive index keeps of each file, and the file of JSON lines that the index is kept in."""
 
+import functools
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import cftime
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from oceanvar.archive.sources import FileState
+from oceanvar.files.lines import is_whole, sealed
 from oceanvar.files.writing import written_aside
 
-FORMAT = "oceanvar-index-2"
+FORMAT = "oceanvar-index-3"
 _MICROSECONDS = "microseconds since 1970-01-01"
+
+
+class Noted(NamedTuple):
+    """Type and attributes of a variable."""
+
+    dtype: np.dtype
+    attrs: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class FileNotes:
     """What is known of a file without opening it again.
 
+    No dataset and no index, which would take kilobytes and milliseconds: there may be tens of thousands of files.
+
     Parameters
     ----------
-    labels : Dataset
-        Coordinates along the dimension in which files follow each other, and the global attributes. Of each
-        variable that is wanted type and attributes; its values mean nothing.
+    coords : mapping of str to Variable
+        Coordinates along the dimension in which files follow each other.
+    variables : mapping of str to Noted
+        The variables that are wanted.
+    attrs : mapping
+        Global attributes.
     dims : mapping of str to tuple of str
         Dimensions of all variables of the file.
     grid : str
@@ -38,7 +53,9 @@ class FileNotes:
         Why it cannot be mended, if a model expects it otherwise.
     """
 
-    labels: xr.Dataset
+    coords: Mapping[str, xr.Variable]
+    variables: Mapping[str, Noted]
+    attrs: Mapping[str, Any]
     dims: Mapping[str, tuple[str, ...]]
     grid: str
     told: tuple[str, ...] | None = None
@@ -47,27 +64,33 @@ class FileNotes:
     @classmethod
     def of(cls, ds: xr.Dataset, variables: Sequence[str] | None, dim: str) -> "FileNotes":
         """Make notes of an open file."""
-        coords = {name: coord.variable.load() for name, coord in ds.coords.items() if dim in coord.dims}
+        along = {str(name): each.variable for name, each in ds.coords.items() if dim in each.dims}
+        coords = {name: each.load().to_base_variable() for name, each in along.items()}
         dims = {str(name): tuple(map(str, each.dims)) for name, each in ds.data_vars.items()}
-        kept = {}
-        for name in dims if variables is None else [name for name in variables if name in dims]:
-            along = (dim,) if dim in dims[name] else ()
-            nothing = np.zeros([ds.sizes[each] for each in along], ds[name].dtype)
-            kept[name] = (along, nothing, ds[name].attrs)
-        return cls(xr.Dataset(kept, coords, ds.attrs), dims, _grid_digest(ds, list(kept), dim))
+        names = dims if variables is None else [name for name in variables if name in dims]
+        kept = {name: Noted(ds[name].dtype, ds[name].attrs) for name in names}
+        return cls(coords, kept, ds.attrs, dims, _grid_digest(ds, list(kept), dim))
+
+    def times(self, dim: str) -> pd.Index:
+        """Labels along the dimension in which files follow each other; empty where it has none."""
+        return self.coords[dim].to_index() if self.n_times(dim) else pd.Index([])
+
+    def n_times(self, dim: str) -> int:
+        """Number of these labels."""
+        coord = self.coords.get(dim)
+        return 0 if coord is None or coord.dims != (dim,) else coord.size
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` gives the same notes, number by number."""
-        labels = self.labels
         return {
             "dims": {name: list(dims) for name, dims in self.dims.items()},
             "grid": self.grid,
-            "coords": {str(name): _plain_coord(coord.variable) for name, coord in labels.coords.items()},
+            "coords": {name: _plain_coord(coord) for name, coord in self.coords.items()},
             "variables": {
-                str(name): {"dtype": each.dtype.str, "along": list(each.dims), "attrs": _plain(each.attrs)}
-                for name, each in labels.data_vars.items()
+                name: {"dtype": each.dtype.str, "attrs": _plain(each.attrs)}
+                for name, each in self.variables.items()
             },
-            "attrs": _plain(labels.attrs),
+            "attrs": _plain(self.attrs),
             "told": None if self.told is None else list(self.told),
             "refused": self.refused,
         }
@@ -76,73 +99,126 @@ class FileNotes:
     def from_json(cls, record: Mapping[str, Any]) -> "FileNotes":
         """Rebuild notes from plain values."""
         coords = {name: _coord(each) for name, each in record["coords"].items()}
-        sizes = {dim: n for each in coords.values() for dim, n in each.sizes.items()}
         variables = {
-            name: (
-                each["along"],
-                np.zeros([sizes[dim] for dim in each["along"]], each["dtype"]),
-                _rebuilt(each["attrs"]),
-            )
+            name: Noted(np.dtype(each["dtype"]), _shared(each["attrs"]))
             for name, each in record["variables"].items()
         }
-        dims = {name: tuple(dims) for name, dims in record["dims"].items()}
-        labels = xr.Dataset(variables, coords, _rebuilt(record["attrs"]))
+        dims = {sys.intern(name): tuple(map(sys.intern, dims)) for name, dims in record["dims"].items()}
         told = None if record["told"] is None else tuple(record["told"])
-        return cls(labels, dims, record["grid"], told, record["refused"])
+        grid = sys.intern(record["grid"])
+        return cls(coords, variables, _shared(record["attrs"]), dims, grid, told, record["refused"])
+
+
+def _shared(value: Any) -> Any:
+    """Rebuild attributes; those of thousands of files are the same ones."""
+    return _rebuilt_once(json.dumps(value))
+
+
+@functools.lru_cache(maxsize=64)
+def _rebuilt_once(text: str) -> Any:
+    return _rebuilt(json.loads(text))
 
 
 class ArchiveNotes:
-    """Notes of many files, kept in a file of JSON lines beside an output.
+    """Notes of many files, in a file of JSON lines beside an output: each is written when it is made.
 
     Parameters
     ----------
     path : Path
-        The file; it need not exist. One that is damaged or made for other settings counts as empty.
+        The file; it need not exist. One that was made for other settings counts as empty; lines that a kill cut
+        short or that were altered do not count.
     settings : mapping
         What the notes depend on beside the files: plain JSON values.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
-        self._header = {"format": FORMAT, **settings}
-        # Lines of text, an eighth of what they are as dictionaries: there may be tens of thousands of files.
-        self._before: dict[tuple[str, FileState], str] = {}
-        self._now: dict[tuple[str, FileState], str] = {}
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            header, *lines = path.read_text().splitlines()
-            if json.loads(header) == self._header:
-                self._before = {_key(json.loads(line)): line for line in lines}
+        self._header = f"{sealed({'format': FORMAT, **settings})}\n".encode()
+        # Where each line begins, not the line itself: there may be tens of thousands of files.
+        self._begins: dict[tuple[str, FileState], int] = {}
+        self._now: dict[tuple[str, FileState], int] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("a+b")
+        self._stream.seek(0)
+        if self._stream.readline() != self._header:
+            self._stream.truncate(0)
+            self._write(self._header)
+        self._find_lines()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.close()
 
     def get(self, key: str, state: FileState) -> FileNotes | None:
         """Give the notes of a file, unless it has changed since or was never seen."""
-        line = self._before.get((key, state))
-        if line is None:
+        begin = self._begins.get((key, state))
+        if begin is None:
             return None
-        self._now[key, state] = line
-        return FileNotes.from_json(json.loads(line))
+        record = self._read(begin)
+        if record is None or _key(record) != (key, state):  # another job has begun the file anew
+            return None
+        self._now[key, state] = begin
+        return FileNotes.from_json(record)
 
     def put(self, key: str, state: FileState, notes: FileNotes) -> FileNotes:
-        """Keep notes, and give them as they will be read; what JSON has no words for is not kept."""
-        record = {"path": key, "size": state.size, "changed": state.changed, **notes.to_json()}
-        try:
-            line = json.dumps(record)
-        except TypeError:
-            return notes
-        self._now[key, state] = line
-        return FileNotes.from_json(json.loads(line))
-
-    def save(self) -> None:
-        """Write the notes of this pass, aside at first, unless all were there before.
+        """Keep notes, and give them as they will be read; what JSON has no words for is not kept.
 
         Raises
         ------
         OSError
             If the file cannot be written.
         """
-        if self._now == self._before:
+        try:
+            line = sealed({"path": key, "size": state.size, "changed": state.changed, **notes.to_json()})
+        except TypeError:
+            return notes
+        self._now[key, state] = self._write(f"{line}\n".encode())
+        return FileNotes.from_json(json.loads(line))
+
+    def drop_others(self) -> None:
+        """Write the file anew, aside at first, without what this pass had no use for, if there is any.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        if self._begins.keys() <= self._now.keys():
             return
-        with written_aside(self.path) as aside, aside.open("w") as file:
-            file.writelines(f"{line}\n" for line in (json.dumps(self._header), *self._now.values()))
+        with written_aside(self.path) as aside, aside.open("wb") as file:
+            file.write(self._header)
+            for begin in self._now.values():
+                self._stream.seek(begin)
+                file.write(self._stream.readline())
+
+    def _find_lines(self) -> None:
+        self._stream.seek(len(self._header))
+        line, begin = b"\n", len(self._header)
+        for line in iter(self._stream.readline, b""):
+            if is_whole(line[:-1].decode(errors="replace")):
+                self._begins[_key(json.loads(line))] = begin
+            begin += len(line)
+        if not line.endswith(b"\n"):  # a kill came while it was written
+            self._write(b"\n")
+
+    def _read(self, begin: int) -> dict[str, Any] | None:
+        self._stream.seek(begin)
+        line = self._stream.readline()[:-1].decode(errors="replace")
+        return json.loads(line) if is_whole(line) else None
+
+    def _write(self, line: bytes) -> int:
+        """Write at the end, and say where that was."""
+        begin = self._stream.seek(0, 2)
+        self._stream.write(line)
+        self._stream.flush()
+        return begin
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, FileState]:
@@ -181,8 +257,8 @@ def _plain_coord(variable: xr.Variable) -> dict[str, Any]:
 
 
 def _coord(record: Mapping[str, Any]) -> xr.Variable:
-    values, attrs = _rebuilt(record["values"]), _rebuilt(record["attrs"])
-    return xr.Variable(record["dims"], values, attrs, record["encoding"])
+    attrs, encoding = _shared(record["attrs"]), _shared({"attrs": record["encoding"]})
+    return xr.Variable(record["dims"], _rebuilt(record["values"]), attrs, encoding)
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import xarray as xr
 
 from oceanvar.archive.contents import faults
+from oceanvar.archive.icechunks import folder_of, unreadable
 from oceanvar.archive.manifest import MANIFEST, Manifest
 from oceanvar.archive.reading import NETCDF
 from oceanvar.archive.writers import AbstractWriter
@@ -36,14 +37,15 @@ def completed(output: Path) -> Manifest | None:
     if manifest is None or manifest.summary is None or (folder / APPEND / output.name).exists():
         manifest = Manifest.read(folder / MANIFEST)
     # Else a kill came after an extended output had got its place, and before its record had.
-    is_over = manifest is not None and manifest.summary is not None
+    is_over = manifest is not None and manifest.summary is not None and manifest.is_prepared
     return manifest if is_over and output.exists() and not (folder / output.name).exists() else None
 
 
 def record_of_append(output: Path) -> Manifest | None:
     """Read the record of an append that is at work or was broken off; one that is damaged is none: it is begun anew."""
     with suppress(StoreError):
-        return Manifest.read(run_folder(output) / APPEND / MANIFEST)
+        manifest = Manifest.read(run_folder(output) / APPEND / MANIFEST)
+        return manifest if manifest is not None and manifest.is_prepared else None
     return None
 
 
@@ -75,11 +77,11 @@ def in_flight(output: str | Path) -> list[str]:
     list of str
         Names of units, in the order of time; empty where no append is at work.
     """
-    output = Path(output)
+    output = folder_of(output)
     manifest = record_of_append(output)
     if manifest is None or not (run_folder(output) / APPEND / output.name).exists():
         return []
-    return list(next(record["begun"] for record in manifest.records if "begun" in record))
+    return list(next((record["begun"] for record in manifest.records if "begun" in record), []))
 
 
 def verify(output: str | Path) -> dict[str, str]:
@@ -97,13 +99,18 @@ def verify(output: str | Path) -> dict[str, str]:
         all are as they were written. ``assimilate_archive(..., resume=True, verify=True)`` computes the units that
         they belong to anew.
 
+    Of an Icechunk repository what readers see is read to its end: every chunk has a checksum, and what cannot be read
+    is named by its variable.
+
     Raises
     ------
     StoreError
         If there is no record of a complete run.
     """
-    output = Path(output)
+    output = folder_of(output)
     manifest, summary = record_of(output)
+    if manifest.run["output"] == "icechunk":
+        return unreadable(output)
     found = faults(output, manifest.prepared, deep=True)
     for unit in manifest.units:
         found |= faults(output, unit.get("files", {}), deep=True)

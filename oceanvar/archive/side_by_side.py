@@ -183,6 +183,7 @@ def index_sources(
     preprocess: Preprocess | None,
     notes: Path | None = None,
     skip_bad: bool = False,
+    progress: bool = False,
 ) -> AbstractIndex:
     """Index one archive, or several side by side, as a model expects them.
 
@@ -190,7 +191,7 @@ def index_sources(
     ----------
     sources : mapping
         Files of each archive by its name, from `oceanvar.archive.sources.find_sources`.
-    space, options, preprocess, notes, skip_bad
+    space, options, preprocess, notes, skip_bad, progress
         See `oceanvar.archive.slabs.index_expected`; missing times become of `options` what they say.
 
     Raises
@@ -203,6 +204,6 @@ def index_sources(
     parts = []
     for name, files in sources.items():
         kept = notes if notes is None or not name else notes.with_name(f"{notes.name}-{name}")
-        parts.append(index_expected(files, space, options, preprocess, kept, skip_bad))
+        parts.append(index_expected(files, space, options, preprocess, kept, skip_bad, progress))
     index: AbstractIndex = parts[0] if len(parts) == 1 else SideBySide.of(parts, space)
     return index.without_gaps(space.axes.get(space.dims[0]), options.gaps)

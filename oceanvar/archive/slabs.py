@@ -13,6 +13,7 @@ import xarray as xr
 
 from oceanvar.archive.catalogue import check_files
 from oceanvar.archive.indexes import AbstractIndex, Rows
+from oceanvar.archive.notes import FileNotes
 from oceanvar.archive.preprocessing import Expected, Preprocess
 from oceanvar.archive.reading import NETCDF, UNREADABLE, Reading
 from oceanvar.archive.sources import AbstractSource
@@ -113,6 +114,7 @@ def index_archive(
     notes: Path | None = None,
     skip_bad: bool = False,
     expected: Expected | None = None,
+    progress: bool = False,
 ) -> ArchiveIndex:
     """Check every file of an archive and note its times, one file after the other.
 
@@ -128,17 +130,19 @@ def index_archive(
         Leave out the files that cannot be used.
     expected : Expected, optional
         What a model expects of each file.
+    progress : bool
+        Show how far it is.
 
     Raises
     ------
     StoreError
         Naming every file that cannot be used, see `open_archive`.
     """
-    found = check_files(files, reading, notes, skip_bad, expected)
-    labels = [each.labels for each in found.notes.values()]
-    bounds = (0, *itertools.accumulate(each.sizes[reading.dim] for each in labels))
+    found = check_files(files, reading, notes, skip_bad, expected, progress)
+    noted = list(found.notes.values())
+    bounds = (0, *itertools.accumulate(each.n_times(reading.dim) for each in noted))
     with found.reading.open(next(iter(found.notes))) as head:
-        layout = _layout(head, labels, reading.variables or (), reading.dim)
+        layout = _layout(head, noted, reading.variables or (), reading.dim)
     states = {file.key: str(found.states[file]) for file in found.notes}
     return ArchiveIndex(
         tuple(found.notes), bounds, layout, found.reading, states, found.skipped, told=found.told
@@ -152,12 +156,13 @@ def index_expected(
     preprocess: Preprocess | None,
     notes: Path | None = None,
     skip_bad: bool = False,
+    progress: bool = False,
 ) -> ArchiveIndex:
     """Index an archive as a model expects it, each file mended where one of them has to be; gaps stay.
 
     Parameters
     ----------
-    files, notes, skip_bad
+    files, notes, skip_bad, progress
         See `index_archive`.
     space : StateSpace
         What the model expects.
@@ -173,31 +178,28 @@ def index_expected(
     """
     expected = Expected(space, options.variables, preprocess)
     reading = Reading(space.file_variables, space.dims[0], preprocess)
-    index = index_archive(files, reading, notes, skip_bad, expected)
+    index = index_archive(files, reading, notes, skip_bad, expected, progress)
     return replace(index, limits=space.plausible_inputs())
 
 
-def _layout(head: xr.Dataset, labels: Sequence[xr.Dataset], variables: Sequence[str], dim: str) -> xr.Dataset:
-    """Coordinates, attributes and types of the whole archive; values are 0.
-
-    Put together by variable: `catalogue.combined` copies the labels of every file, kilobytes for each.
-    """
-    n = sum(each.sizes[dim] for each in labels)
+def _layout(head: xr.Dataset, noted: Sequence[FileNotes], variables: Sequence[str], dim: str) -> xr.Dataset:
+    """Coordinates, attributes and types of the whole archive; values are 0."""
+    n = sum(each.n_times(dim) for each in noted)
     fixed = {name: coord.variable.load() for name, coord in head.coords.items() if dim not in coord.dims}
     along = {
-        name: _joined([each.variables[name] for each in labels], dim)
-        for name in labels[0].coords
-        if all(name in each.variables for each in labels)
+        name: _joined([each.coords[name] for each in noted], dim)
+        for name in noted[0].coords
+        if all(name in each.coords for each in noted)
     }
-    layout = xr.Dataset(coords={**fixed, **along}, attrs=_common(each.attrs for each in labels))
+    layout = xr.Dataset(coords={**fixed, **along}, attrs=_common(each.attrs for each in noted))
     for name in variables:
         dims = head[name].dims
         # Integers have no NaN for what is missing.
-        dtype = np.result_type(np.float32, *{each[name].dtype for each in labels})
+        dtype = np.result_type(np.float32, *{each.variables[name].dtype for each in noted})
         nothing = da.zeros([{**head.sizes, dim: n}[each] for each in dims], dtype=dtype, chunks=-1)
-        attrs = _common(each.variables[name].attrs for each in labels)
+        attrs = _common(each.variables[name].attrs for each in noted)
         # Their units are one, in any spelling.
-        units = {key: value for key, value in labels[0][name].attrs.items() if key == "units"}
+        units = {key: value for key, value in noted[0].variables[name].attrs.items() if key == "units"}
         layout[name] = (dims, nothing, attrs | units)
     return layout
 

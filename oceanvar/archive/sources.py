@@ -1,4 +1,4 @@
-"""Where observations are: files, folders, URLs and Zarr stores; how each is found, dated and opened."""
+"""Where observations are: files, folders, URLs, Zarr stores, references, repositories; how each is found and opened."""
 
 import glob
 import hashlib
@@ -17,6 +17,14 @@ import xarray as xr
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from oceanvar.archive.icechunks import MAIN, PREFIX, folder_of, is_icechunk, opened
+from oceanvar.archive.references import (
+    check_decoding,
+    is_references,
+    on_this_machine,
+    reference_store,
+    targets,
+)
 from oceanvar.errors import StoreError
 
 Paths = str | Path | Sequence[str | Path]
@@ -107,14 +115,13 @@ class LocalSource(AbstractSource):
 
     @property
     def is_store(self) -> bool:
-        """Whether this is a Zarr store."""
-        return is_zarr(self.path)
+        """Whether this is a Zarr store, or references that are read like one."""
+        return is_zarr(self.path) or is_references(self.path)
 
     def state(self) -> FileState:
         """Look up size and time of the last change, of a store those of all its files."""
-        stats = [each.stat() for each in ([self.path] if not self.is_store else self.path.rglob("*"))]
-        changed = datetime.fromtimestamp(max(each.st_mtime for each in stats), UTC)
-        return FileState(sum(each.st_size for each in stats), f"{changed:%Y-%m-%dT%H:%M:%S.%fZ}")
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        return _state_of([*files, *(targets(self.path) if is_references(self.path) else ())])
 
     def lies_in(self, place: Path) -> bool:
         """Say whether this is `place` or lies in it."""
@@ -123,6 +130,8 @@ class LocalSource(AbstractSource):
 
     def open(self, in_blocks: bool) -> xr.Dataset:
         """Open it lazily."""
+        if is_references(self.path):
+            return _open_virtual(reference_store(self.path), targets(self.path), self.group, in_blocks)
         if self.is_store:
             return _open_store(self.path, self.group, in_blocks)
         return _open_netcdf(self.path, self.group)
@@ -203,6 +212,66 @@ class RemoteSource(AbstractSource):
         return ds
 
 
+@dataclass(frozen=True)
+class IcechunkSource(AbstractSource):
+    """What readers of an Icechunk repository on this machine see, virtual chunks included.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+    group : str
+        Group to read; empty for the root.
+    """
+
+    path: Path
+    group: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its URL."""
+        return f"{PREFIX}{self.path}"
+
+    @property
+    def key(self) -> str:
+        """Its URL, resolved, and the group."""
+        return _key(f"{PREFIX}{self.path.resolve()}", self.group)
+
+    @property
+    def is_store(self) -> bool:
+        """Say yes."""
+        return True
+
+    def state(self) -> FileState:
+        """Look up the last commit, and the files that virtual chunks lie in."""
+        session = opened(self.path).readonly_session(MAIN)
+        files = _virtual(session)
+        known = _state_of(files) if files else FileState(0, "")
+        return FileState(known.size, f"{known.changed}snapshot {session.snapshot_id}")
+
+    def lies_in(self, place: Path) -> bool:
+        """Say whether this is `place` or lies in it."""
+        own = self.path.resolve()
+        return place == own or place in own.parents
+
+    def open(self, in_blocks: bool) -> xr.Dataset:
+        """Open it lazily."""
+        session = opened(self.path).readonly_session(MAIN)
+        return _open_virtual(session.store, _virtual(session), self.group, in_blocks)
+
+
+def _virtual(session: Any) -> list[Path]:
+    """Files of this machine that chunks of a session lie in."""
+    places = map(on_this_machine, set(session.all_virtual_chunk_locations()))
+    return sorted(place for place in places if place is not None)
+
+
+def _state_of(files: Sequence[Path]) -> FileState:
+    stats = [each.stat() for each in files]
+    changed = datetime.fromtimestamp(max(each.st_mtime for each in stats), UTC)
+    return FileState(sum(each.st_size for each in stats), f"{changed:%Y-%m-%dT%H:%M:%S.%fZ}")
+
+
 def _key(place: str, group: str) -> str:
     return f"{place}#{group}" if group else place
 
@@ -223,7 +292,7 @@ def find_files(paths: Paths, group: str = "") -> list[AbstractSource]:
     StoreError
         If one of them names nothing, or there is no library for the protocol of a URL.
     """
-    files: list[LocalSource | RemoteSource] = []
+    files: list[LocalSource | RemoteSource | IcechunkSource] = []
     for each in [paths] if isinstance(paths, str | Path) else paths:
         found = _find_remote(str(each)) if is_url(each) else _find_local(str(each))
         if not found:
@@ -253,7 +322,7 @@ def is_zarr(path: Path) -> bool:
 
 def _find_local(given: str) -> Sequence[LocalSource]:
     path = Path(given)
-    if path.is_dir() and not is_zarr(path):
+    if path.is_dir() and not (is_zarr(path) or is_references(path)):
         found = [LocalSource(each) for each in sorted(path.rglob("*.nc"))]
         if not found:
             raise StoreError(
@@ -270,7 +339,9 @@ def _contents(folder: Path) -> str:
     return f"{len(names)} other entries: {', '.join(names[:5])}..." if names else "nothing"
 
 
-def _find_remote(given: str) -> Sequence[LocalSource | RemoteSource]:
+def _find_remote(given: str) -> Sequence[LocalSource | RemoteSource | IcechunkSource]:
+    if is_icechunk(given):
+        return [IcechunkSource(folder_of(given))]
     try:
         fs, path = url_to_fs(given)
         if isinstance(fs, LocalFileSystem):
@@ -291,10 +362,21 @@ def _find_remote(given: str) -> Sequence[LocalSource | RemoteSource]:
         raise StoreError(f"{given!r} cannot be looked at: {error}") from error
 
 
-def _open_store(place: str | Path, group: str, in_blocks: bool) -> xr.Dataset:
+def _open_store(place: Any, group: str, in_blocks: bool, **more: Any) -> xr.Dataset:
     chunks: Any = {} if in_blocks else None
     options: Any = {"group": group or None, "cache": False, "chunks": chunks, "decode_timedelta": False}
-    return xr.open_dataset(place, engine="zarr", **options)
+    return xr.open_dataset(place, engine="zarr", **options, **more)
+
+
+def _open_virtual(store: Any, files: Sequence[Path], group: str, in_blocks: bool) -> xr.Dataset:
+    """Open a store whose chunks lie in other files, if it decodes them as these say."""
+    ds = _open_store(store, group, in_blocks, consolidated=False)
+    try:
+        check_decoding(ds, files)
+    except BaseException:
+        ds.close()
+        raise
+    return ds
 
 
 def _open_netcdf(path: Path, group: str) -> xr.Dataset:

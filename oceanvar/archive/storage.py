@@ -129,7 +129,7 @@ class Storage:
     def of(cls, run: Mapping[str, Any]) -> "Storage":
         """How the output of a run is stored, from the description in its record."""
         packing = {name: Packing(*each) for name, each in run["packing"].items()}
-        period = None if run["output"] == "zarr" else run["output"].split()[-1]
+        period = None if run["output"] in ("zarr", "icechunk") else run["output"].split()[-1]
         chunks, shards = run.get("chunks", {}), run.get("shards", {})
         return cls(period, chunks, shards, run["compression"], packing, run.get("append", False))
 

@@ -142,6 +142,16 @@ class ZarrWriter(AbstractWriter):
 
     def prepare(self) -> Contents:
         """Write metadata and coordinates."""
+        self._lay_out(self.folder)
+        return contents_of(self.folder, sorted(each for each in self.folder.rglob("*") if each.is_file()))
+
+    def _lay_out(self, store: Any) -> None:
+        """Make a store of everything but the values of the fields."""
+        empty, encoding = self._empty()
+        self._to_zarr(empty, store, mode="w", compute=False, encoding=encoding)
+
+    def _empty(self) -> tuple[xr.Dataset, dict[str, Any]]:
+        """The analysis with lazy fields, and how these are stored."""
         empty = _storable(self.template)
         encoding = {}
         for name in self.fields:
@@ -151,11 +161,13 @@ class ZarrWriter(AbstractWriter):
             nothing = da.zeros(array.shape, dtype=dtype, chunks=-1)
             empty[name] = (array.dims, nothing, {**array.attrs, **self.storage.attrs(name)})
             encoding[name] = self._encoding(name, array)
+        return empty, encoding
+
+    def _to_zarr(self, ds: xr.Dataset, store: Any, **options: Any) -> None:
         with warnings.catch_warnings():
             # Consolidated metadata is not yet in the text of Zarr 3; xarray warns when there is none.
             warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-            empty.to_zarr(self.folder, mode="w", compute=False, zarr_format=3, encoding=encoding)
-        return contents_of(self.folder, sorted(each for each in self.folder.rglob("*") if each.is_file()))
+            ds.to_zarr(store, zarr_format=3, **options)
 
     def _encoding(self, name: str, array: xr.DataArray) -> dict[str, Any]:
         chunks = tuple(self.chunks.get(str(dim), 1) for dim in array.dims)
@@ -174,12 +186,11 @@ class ZarrWriter(AbstractWriter):
         return f"{self.dim} {times[0]} to {times[-1]}"
 
     def files(self, unit: int) -> list[Path]:
-        """Chunks or shards of all variables."""
-        group = zarr.open_group(self.folder, mode="r")
+        """Chunks or shards of all variables, whatever has become of the store."""
         return [
-            file
+            self.folder.joinpath(name, "c", *map(str, place))
             for name in self.fields
-            for file in self._chunk_files(name, group[name], self._axis(name), unit)
+            for place in self._places(name, unit)
         ]
 
     def write(self, unit: int, values: Mapping[str, np.ndarray], part: Part | None = None) -> Contents:
@@ -188,23 +199,28 @@ class ZarrWriter(AbstractWriter):
         if part is not None:
             for file in files:
                 _copied(part.before / file.relative_to(self.folder), file)
+        self._assign(group, unit, values, part)
+        for file in files:
+            if file.exists():  # a chunk without any value is not stored
+                to_disk(file)
+        return contents_of(self.folder, files)
+
+    def _assign(
+        self, group: zarr.Group, unit: int, values: Mapping[str, np.ndarray], part: Part | None
+    ) -> None:
         rows = self.bounds[unit : unit + 2] if part is None else part.rows
         for name, block in values.items():
             array: Any = group[name]
             where = [slice(None)] * block.ndim
             where[self._axis(name)] = slice(*rows)
             array[tuple(where)] = self.storage.pack(name, block)
-        for file in files:
-            if file.exists():  # a chunk without any value is not stored
-                to_disk(file)
-        return contents_of(self.folder, files)
 
-    def _chunk_files(self, name: str, array: Any, axis: int, unit: int) -> Iterator[Path]:
-        sizes = array.shards or array.chunks
-        counts = [range(-(-n // size)) for n, size in zip(array.shape, sizes, strict=True)]
-        counts[axis] = range(unit, unit + 1)
-        for place in itertools.product(*counts):
-            yield self.folder / name / array.metadata.encode_chunk_key(place)
+    def _places(self, name: str, unit: int) -> Iterator[tuple[int, ...]]:
+        """Numbers of the chunks or shards of a variable along its dimensions."""
+        sizes = self.template[name].sizes
+        counts = [range(-(-n // (self.shards or self.chunks).get(str(dim), 1))) for dim, n in sizes.items()]
+        counts[self._axis(name)] = range(unit, unit + 1)
+        return itertools.product(*counts)
 
 
 class NetcdfWriter(AbstractWriter):

@@ -50,7 +50,9 @@ main.add_command(osse)
 )
 @click.argument("obs", nargs=-1)
 @patch_options
-@click.option("-o", "--out", required=True, help="Output: name.zarr, or a folder for NetCDF files.")
+@click.option(
+    "-o", "--out", required=True, help="Output: name.zarr, a folder for NetCDF files, or icechunk:///folder."
+)
 @click.option(
     "--taper",
     type=click.Choice(["triangle", "hann", "boxcar"]),
@@ -302,7 +304,7 @@ def plan(
     preprocess = file_steps(dim, time_units, time_from, rename, units, options["variables"])
     choices = Options(periodic=periodic or None, along_track=read_samples(along_track), **options)
     sources = find_sources(given_sources(obs, source), group)
-    index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad)
+    index = index_sources(sources, network.state_space, choices, preprocess, skip_bad=skip_bad, progress=True)
     if append is not None:
         click.echo("\n".join(growth_lines(*plan_growth(index, network, choices, append))))
         return

@@ -5,6 +5,7 @@
     python -m scripts.benchmarks draws
     python -m scripts.benchmarks bilevel
     python -m scripts.benchmarks archive
+    python -m scripts.benchmarks index
     python -m scripts.benchmarks graph
     python -m scripts.benchmarks curves --out cost.png
 
@@ -18,6 +19,7 @@ from scripts.benchmarks.bilevel import bilevel
 from scripts.benchmarks.curves import curves
 from scripts.benchmarks.draws import draws
 from scripts.benchmarks.graph import graph
+from scripts.benchmarks.index import index
 from scripts.benchmarks.patch import patch
 from scripts.benchmarks.training import training
 
@@ -27,7 +29,7 @@ def main() -> None:
     pass
 
 
-for command in (patch, training, draws, bilevel, archive, graph, curves):
+for command in (patch, training, draws, bilevel, archive, index, graph, curves):
     main.add_command(command)
 
 

@@ -91,7 +91,7 @@ def write_observations(folder: Path, n_days: int, n_lat: int, n_lon: int, days_p
     return str(folder / "*.nc")
 
 
-def identity(solver: PatchSolver, patches: np.ndarray) -> np.ndarray:
+def identity(solver: PatchSolver, patches: np.ndarray, **place: object) -> np.ndarray:
     """Stand in for the solver: the observations, 0 where there are none."""
     return np.nan_to_num(patches[:, :1])
 
@@ -143,10 +143,7 @@ def print_peak(pattern: str, output: str) -> None:
     patch, overlap = {"time": 8, "lat": 16, "lon": 24}, {"time": 4, "lat": 4, "lon": 6}
     with replaced_solver(identity):
         assimilate_archive(pattern, fourdvarnet(space_of(patch, overlap), n_steps=1), output)
-    # Not getrusage: its peak may be that of the process which started this one.
-    status = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
-    print(int(peak) / 1024)
+    print(machine.peak())
 
 
 def measure_overhead(folder: Path, scale: Scale) -> Iterator[str]:
@@ -268,7 +265,7 @@ def measure_solves(folder: Path, scale: Scale) -> Iterator[str]:
     """Count the patches that the solver is given."""
     counts: list[int] = []
 
-    def counted(solver: PatchSolver, patches: np.ndarray) -> np.ndarray:
+    def counted(solver: PatchSolver, patches: np.ndarray, **place: object) -> np.ndarray:
         counts.append(len(patches))
         return identity(solver, patches)
 

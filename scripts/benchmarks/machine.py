@@ -20,6 +20,16 @@ def described() -> str:
     )
 
 
+def peak() -> float:
+    """Most memory that this process has had, in MiB.
+
+    Not getrusage: its peak may be that of the process which started this one.
+    """
+    status = Path("/proc/self/status").read_text().splitlines()
+    (found,) = (line.split()[1] for line in status if line.startswith("VmHWM"))
+    return int(found) / 1024
+
+
 def _version(name: str) -> str:
     try:
         return f"{name} {version(name)}"

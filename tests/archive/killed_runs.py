@@ -1,6 +1,6 @@
 """Start a run over an archive again and again, kill it at random moments, and let the last one finish.
 
-Usage: killed_runs.py PATTERN MODEL OUTPUT OUTPUT. Prints the exit codes as JSON. Each run is a fork of this process,
+Usage: killed_runs.py N_KILLS PATTERN MODEL OUTPUT... Prints the exit codes as JSON. Each run is a fork of this process,
 which has imported everything but started no thread.
 """
 
@@ -15,8 +15,6 @@ import torch
 
 from oceanvar.archive import assimilate_archive
 from oceanvar.network.handles import PatchSolver
-
-N_KILLS = 10
 
 
 def run(pattern: str, model: str, output: str) -> int:
@@ -37,17 +35,17 @@ def main() -> None:
     torch.set_num_threads(1)
     solve = PatchSolver.__call__
 
-    def slowly(self, patches):
+    def slowly(self, *patches, **places):
         time.sleep(0.02)
-        return solve(self, patches)
+        return solve(self, *patches, **places)
 
     PatchSolver.__call__ = slowly
-    pattern, model, *outputs = sys.argv[1:]
+    n_kills, (pattern, model, *outputs) = int(sys.argv[1]), sys.argv[2:]
     ends = []
     for output in outputs:
-        for number in range(N_KILLS + 1):
+        for number in range(n_kills + 1):
             child = run(pattern, model, output)
-            if number < N_KILLS:
+            if number < n_kills:
                 time.sleep(random.uniform(0.05, 0.4))
                 os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)

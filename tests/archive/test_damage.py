@@ -106,6 +106,21 @@ def test_lost_coordinates_and_metadata_are_made_anew_with_everything(made):
         np.testing.assert_array_equal(fields(output), right, strict=True)
 
 
+@pytest.mark.parametrize("made", ["zarr", "shards"], indirect=True)
+@pytest.mark.parametrize("victim", ["zarr.json", "ssh/zarr.json"])
+def test_metadata_that_nobody_can_read_are_made_anew_with_everything(made, victim):
+    output, right, run = made
+    (output / victim).write_bytes((output / victim).read_bytes()[:-300])
+    assert "bytes and had" in verify(output)[victim]
+    run(resume=True)
+    assert verify(output) == {}
+    content = (output / victim).read_bytes()
+    (output / victim).write_bytes(content.replace(b":", b";"))
+    run(resume=True, verify=True)
+    assert verify(output) == {}
+    np.testing.assert_array_equal(fields(output), right, strict=True)
+
+
 def test_a_record_that_was_changed_is_not_believed(made):
     output, right, run = made
     path = run_folder(output) / MANIFEST

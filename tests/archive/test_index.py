@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from oceanvar.archive import TimeUnits, assimilate_archive, open_archive, read_summary
+from oceanvar.archive import TimeUnits, assimilate_archive, open_archive, progress, read_summary
 from oceanvar.archive.catalogue import check_files
 from oceanvar.archive.jobs import run_folder
 from oceanvar.archive.manifest import INDEX
@@ -23,6 +24,7 @@ from oceanvar.mapping import assimilate
 from tests.labelled_fields import gappy
 
 READING = Reading(["ssh"])
+DAY = np.timedelta64(1, "D")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,18 @@ def opened(monkeypatch) -> list[str]:
     return names
 
 
+def assert_same_notes(ours: FileNotes, theirs: FileNotes) -> None:
+    """Demand the same labels, dimensions, types and attributes."""
+    assert set(ours.coords) == set(theirs.coords)
+    for name, coord in theirs.coords.items():
+        xr.testing.assert_identical(xr.DataArray(ours.coords[name]), xr.DataArray(coord))
+    for name, (dtype, attrs) in theirs.variables.items():
+        assert ours.variables[name].dtype == dtype
+        assert repr(ours.variables[name].attrs) == repr(attrs)
+    assert repr(ours.attrs) == repr(theirs.attrs)
+    assert (ours.dims, ours.grid) == (theirs.dims, theirs.grid)
+
+
 def test_only_files_that_have_changed_are_opened_again(folder, tmp_path, monkeypatch):
     index = tmp_path / "out.run" / INDEX
     first = check_files(find_files(folder), READING, index)
@@ -56,7 +70,7 @@ def test_only_files_that_have_changed_are_opened_again(folder, tmp_path, monkeyp
     assert names == []
     assert list(again.notes) == list(first.notes)
     for file, notes in first.notes.items():
-        xr.testing.assert_identical(again.notes[file].labels, notes.labels)
+        assert_same_notes(again.notes[file], notes)
     os.utime(folder / "obs_7.nc", (0, 0))
     shutil.copyfile(folder / "obs_5.nc", folder / "obs_4.nc")
     with xr.open_dataset(folder / "obs_4.nc") as ds:
@@ -68,9 +82,87 @@ def test_only_files_that_have_changed_are_opened_again(folder, tmp_path, monkeyp
     names.clear()
     check_files(find_files(folder), Reading(None), index)
     assert len(names) == 6, "other variables, another index"
-    index.write_text(index.read_text()[:-40])
-    check_files(find_files(folder), Reading(None), index)
-    assert len(names) == 12, "a damaged index is made anew"
+
+
+def test_an_index_is_kept_as_it_goes_and_goes_on_after_a_kill(folder, tmp_path, monkeypatch):
+    """Whatever a kill leaves of it, or a disk makes of it: files whose lines are whole are not opened again."""
+    index = tmp_path / INDEX
+    whole = check_files(find_files(folder), READING, index)
+    content = index.read_bytes()
+    index.unlink()
+    names = opened(monkeypatch)
+    real = FileNotes.of.__func__
+
+    def killed(cls, *what):
+        if len(names) > 4:
+            raise KeyboardInterrupt
+        return real(cls, *what)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileNotes, "of", classmethod(killed))
+        with pytest.raises(KeyboardInterrupt):
+            check_files(find_files(folder), READING, index)
+    assert index.read_bytes() == content[: index.stat().st_size]
+    assert index.read_bytes().count(b"\n") == 1 + 4
+    for left, n_opened in (
+        (index.read_bytes(), 2),
+        (content[:-1], 1),
+        (content[:-40], 1),
+        (content.replace(b"obs_7", b"obs_8"), 1),
+        (content.replace(b"2020-01-05", b"2020-01-06"), 1),
+        (content[:50], 6),
+        (b"", 6),
+    ):
+        index.write_bytes(left)
+        names.clear()
+        again = check_files(find_files(folder), READING, index)
+        assert len(names) == n_opened
+        for file, notes in whole.notes.items():
+            assert_same_notes(again.notes[file], notes)
+        names.clear()
+        check_files(find_files(folder), READING, index)
+        assert names == []
+
+
+def test_an_index_forgets_files_that_are_gone(folder, tmp_path):
+    index = tmp_path / INDEX
+    check_files(find_files(folder), READING, index)
+    n_lines = index.read_bytes().count(b"\n")
+    for name in ("obs_4.nc", "obs_5.nc"):
+        (folder / name).unlink()
+    check_files(find_files(folder), READING, index)
+    assert index.read_bytes().count(b"\n") == n_lines - 2
+    assert os.listdir(tmp_path / "obs") == os.listdir(folder)
+
+
+def test_progress_over_files_is_a_line_now_and_then(folder, monkeypatch, capsys):
+    check_files(find_files(folder), READING, progress=True)
+    assert capsys.readouterr().err == "", "it did not take long"
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN", 0.0)
+    check_files(find_files(folder), READING)
+    assert capsys.readouterr().err == ""
+    check_files(find_files(folder), READING, progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6
+    assert lines[2].startswith("looked at 3 of 6 files after 0 s, about 0 s left")
+
+
+def test_few_files_are_open_at_once(obs, space, model, tmp_path):
+    """Twenty files more than are open already, of sixty: from the index to the last row."""
+    (tmp_path / "obs").mkdir()
+    for number in range(60):
+        piece = obs.isel(time=[number % 24]).assign_coords(
+            time=[np.datetime64("2020-01-01", "ns") + number * DAY]
+        )
+        piece.to_netcdf(tmp_path / "obs" / f"obs_{number:02}.nc")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 20, before[1]))
+    try:
+        output = assimilate_archive(tmp_path / "obs", model, tmp_path / "out.zarr")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert read_summary(output)["n_files"] == 60
 
 
 def test_the_index_says_what_is_where(folder, tmp_path):
@@ -93,12 +185,11 @@ def test_notes_of_any_kind_come_back_as_they_were(obs, tmp_path):
     for ds in (obs, leads, strange.set_coords("name"), obs.assign_coords(time=np.arange(24.0) / 7)):
         notes = FileNotes.of(ds, ["ssh"], "time")
         again = FileNotes.from_json(json.loads(json.dumps(notes.to_json())))
-        xr.testing.assert_identical(again.labels, notes.labels)
-        assert again.labels.indexes["time"].equals(notes.labels.indexes["time"])
-        assert type(again.labels["ssh"].attrs.get("valid_min")) is type(
-            notes.labels["ssh"].attrs.get("valid_min")
+        assert_same_notes(again, notes)
+        assert again.times("time").equals(notes.times("time"))
+        assert type(again.variables["ssh"].attrs.get("valid_min")) is type(
+            notes.variables["ssh"].attrs.get("valid_min")
         )
-        assert (again.dims, again.grid) == (notes.dims, notes.grid)
 
 
 def test_what_most_files_are_is_right_and_the_odd_ones_are_named_once(folder, obs, caplog):

@@ -33,6 +33,15 @@ def test_a_graph_is_built_and_curves_are_drawn(tmp_path):
     assert (tmp_path / "cost.png").stat().st_size > 1000
 
 
+def test_an_index_costs_what_it_costs():
+    done = CliRunner().invoke(main, ["index", "--files", "5", "--files", "10"])
+    assert done.exit_code == 0, done.output
+    assert re.search(
+        r"index: 10 files in \S+ s \(processor \S+ s\), again in \S+ s .*, peak \d+ MiB", done.output
+    )
+    assert re.search(r"memory of 10 files over that of 5: [01]\.\d+", done.output)
+
+
 def test_a_step_of_training_costs_what_it_costs():
     done = CliRunner().invoke(
         main, ["training", "--before", str(ROOT), "--case", "small LSTM", "--pairs", "3"]

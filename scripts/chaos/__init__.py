@@ -1,0 +1,1 @@
+"""Runs over archives that are killed, and outputs, records and inputs that are harmed meanwhile."""
