@@ -83,8 +83,8 @@ class Scale:
 
 FULL = Scale(
     size=6.0, n_spinup=250, n_days=300, n_block=15,
-    patch=(11, 40), overlap=(8, 20), widths=(32, 48, 64), n_epochs=12, n_samples=1600,
-    days=(3, 5, 8, 12), km=(25, 35, 50, 70), n_nearest=80, max_modes=60, smoothing=2.0,
+    patch=(11, 40), overlap=(8, 20), widths=(32, 48, 64), n_epochs=12, n_samples=1000,
+    days=(2, 3, 5, 8), km=(15, 25, 35, 50), n_nearest=60, max_modes=60, smoothing=2.0,
 )  # fmt: skip
 SMALL = Scale(
     size=2.4, n_spinup=20, n_days=45, n_block=15,
