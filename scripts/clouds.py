@@ -96,7 +96,8 @@ SMALL = Scale(
 def ocean(scale: Scale, seed: int) -> xr.Dataset:
     """Departure of the temperature of a simulated ocean from its mean, and what is seen of it."""
     truth = oceanvar.quasigeostrophic(scale.n_days, seed, size=scale.size, n_spinup=scale.n_spinup)[["sst"]]
-    truth = (truth - truth.mean(("time", "longitude"))).map(lambda one: one.assign_attrs(units="K"))
+    departure = truth["sst"] - truth["sst"].mean(("time", "longitude"))
+    truth = truth.assign(sst=departure.assign_attrs(units="K"))
     seen = truth.varnet.observe(CLOUDS, noise_std=KELVIN, seed=seed, dims=DIMS)
     return truth.assign(seen=seen["sst"])
 
