@@ -137,6 +137,11 @@ def _whole(name: str, given: object, least: int) -> int:
 def _in_order(ds: xr.Dataset, network: VarNet, choices: Options, n_window: int) -> Setup:
     """Set up a mapping of the whole record, with its times in order and without gaps."""
     dim = network.state_space.dims[0]
+    if network.state_space.climatology is not None:
+        raise ConfigError(
+            "a model with a climatology is not cycled, as forecasts are of other times: take the climatology off the "
+            "observations, and cycle a model without one"
+        )
     if dim not in ds.dims:
         raise MissingVariableError(f"the observations have no dimension {dim!r}: rename that of their times")
     if ds.sizes[dim] < n_window:

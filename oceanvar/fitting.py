@@ -29,7 +29,7 @@ from oceanvar.state.inputs import like, mended
 from oceanvar.state.spaces import StateSpace
 from oceanvar.state.symmetries import Symmetries
 from oceanvar.state.windows import WindowSource
-from oceanvar.training.loop import train
+from oceanvar.training.loop import Run, train
 from oceanvar.training.losses import LossWeights
 from oceanvar.training.settings import TrainingSettings
 
@@ -113,7 +113,9 @@ def fit(
     Dataset
         History over ``epoch``: loss and validation_loss (mean square errors in normalised units), for each variable
         the root mean square error of validation in its units as ``<variable>_error``, learning_rate, n_steps,
-        seconds. Without truth these errors are misfits to the withheld data, with the noise of these.
+        seconds. Without truth these errors are misfits to the withheld data, with the noise of these. Attributes
+        ``kept_epoch``, the epoch whose weights are kept, and ``validation_loss_before``, that of the model that
+        training began with. Where no epoch was as good it is kept, and ``kept_epoch`` is 0.
 
     Raises
     ------
@@ -171,7 +173,7 @@ def fit(
     n_checks = min(checking.n_windows, n_validation)
     windows = TrainingWindows(training, space, n_samples or training.n_windows, size, seed)
     withheld_windows = TrainingWindows(checking, space, n_checks, min(size, n_checks), seed + 1, fixed=True)
-    records = train(
+    run = train(
         model.assimilator,
         windows,
         withheld_windows,
@@ -181,16 +183,16 @@ def fit(
         progress,
         None if path is None else partial(_save, model, path, choices),
     )
-    model.provenance["training"] = _provenance(records, choices)
+    model.provenance["training"] = _provenance(run, choices)
     if divisions[1] == Division():
         # A window that is solved costs a third of one that is learned from: a tenth of the time of training at most.
-        most_solves = 0.3 * windows.n_samples * len(records)
+        most_solves = 0.3 * windows.n_samples * len(run.records)
         errors = _error_std(model, withheld_windows)
         borders = measure_borders(model, checking, seed + 2, most_solves)
         model.state_space = replace(space, error_std=errors, borders=borders)
     if path is not None:
         model.save(path)
-    return _history(records, space)
+    return _history(run, space)
 
 
 def _trainee(model: Any, save: Any) -> tuple[VarNet, Path | None]:
@@ -246,24 +248,25 @@ def _check_without_truth(noise_std: Any, along_track: Any) -> None:
         )
 
 
-def _provenance(records: list[dict[str, Any]], choices: TrainingSettings) -> dict[str, Any]:
+def _provenance(run: Run, choices: TrainingSettings) -> dict[str, Any]:
     """What the model file says of the training, so far."""
-    # Of the epochs that the kept weights come from, see `oceanvar.training.loop`.
-    losses = [each["validation_loss"] for each in records if each["n_steps"] == records[-1]["n_steps"]]
+    before = run.before["validation_loss"]
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "n_epochs": len(records),
-        "best_validation_loss": min(losses),
+        "n_epochs": len(run.records),
+        "kept_epoch": run.kept_epoch,
+        "best_validation_loss": run.best_loss,
+        **({"validation_loss_before": before} if math.isfinite(before) else {}),
         "settings": str(choices),
     }
 
 
-def _save(model: VarNet, path: Path, choices: TrainingSettings, records: list[dict[str, Any]]) -> None:
+def _save(model: VarNet, path: Path, choices: TrainingSettings, run: Run) -> None:
     """Write the model as it is in training, with the iterations that it has learned to make."""
     n_steps = model.assimilator.n_steps
-    model.assimilator.n_steps = records[-1]["n_steps"]
+    model.assimilator.n_steps = run.records[-1]["n_steps"]
     try:
-        replace(model, provenance={**model.provenance, "training": _provenance(records, choices)}).save(path)
+        replace(model, provenance={**model.provenance, "training": _provenance(run, choices)}).save(path)
     finally:
         model.assimilator.n_steps = n_steps
 
@@ -341,11 +344,13 @@ def _expected(data: Any, space: StateSpace, mask: xr.DataArray | None, what: str
     return ds.assign({name: ds[name].where(sea) for name in space.variables if name in ds})
 
 
-def _history(records: list[dict[str, Any]], space: StateSpace) -> xr.Dataset:
+def _history(run: Run, space: StateSpace) -> xr.Dataset:
+    records = run.records
     names = [name for name in records[0] if name != "errors"]
     history = xr.Dataset(
         {name: ("epoch", [record[name] for record in records]) for name in names},
         coords={"epoch": range(1, len(records) + 1)},
+        attrs={"kept_epoch": run.kept_epoch, "validation_loss_before": run.before["validation_loss"]},
     )
     for name, text in {
         "loss": "mean square error on training windows, normalised units",

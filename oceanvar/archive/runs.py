@@ -24,6 +24,7 @@ from oceanvar.errors import StoppedError, StoreError
 from oceanvar.mapping import Setup, stacked
 from oceanvar.network.handles import PatchSolver, resolve_device
 from oceanvar.patching.streaming import Sums, TimeStream, regroup
+from oceanvar.state.anomalies import with_climatology
 from oceanvar.state.transforms import from_log10
 from oceanvar.threads import best_number
 
@@ -266,6 +267,8 @@ class ArchiveRun:
         # The first names are those of the block, in its order; others are computed from them.
         names = self.writer.fields[: block.shape[axis - 1]]
         fields = {name: block.take(i, axis - 1) for i, name in enumerate(names)}
+        places = self.setup.given.ds.isel({self.setup.space.dims[0]: slice(first, stop)})
+        fields = with_climatology(fields, places, self.setup.space)
         values = from_log10(fields, self.setup.space.transform, self.setup.space.error_std)
         state = block.take(range(self.setup.space.n_variables), axis - 1)
         try:

@@ -121,7 +121,8 @@ class Iteration:
             weights = np.ones(n_modes)
             if strengths[0]:
                 weights = shrinkage(squares[:n_modes], strengths[0] * misfit, shape)
-            kept = np.flatnonzero(weights)
+            # Where noise hides all, one of amplitude 0 stays: the analysis is the mean.
+            kept = np.flatnonzero(weights) if weights.any() else np.array([0])
             leading = self._unfiltered(matrix.values, level, times[:, kept], maps[kept])
             modes = times[:, kept], weights[kept, np.newaxis].astype(np.float32) * leading
             misfit, offsets, product = _refilled(matrix, *modes, level, maps)

@@ -234,8 +234,11 @@ def _factor(trial: Trial) -> float:
     """
     errors = error_model(trial.matrix, trial.modes, trial.factor)
     own = np.sqrt(errors.at(trial.modes, *np.nonzero(trial.withheld)))
-    residuals = trial.residuals * np.sqrt(max(1 - chance(trial.residuals.size), 0.0))
-    return max(1.0, error_factor(residuals, own, np.sqrt(errors.noise)))
+    spanned = own > 0
+    if not spanned.any():  # noise hides all modes
+        return 1.0
+    residuals = trial.residuals[spanned] * np.sqrt(max(1 - chance(trial.residuals.size), 0.0))
+    return max(1.0, error_factor(residuals, own[spanned], np.sqrt(errors.noise)))
 
 
 def _labelled(

@@ -14,12 +14,16 @@ import torch
 
 from oceanvar import registry
 from oceanvar.errors import MendedWarning, ModelMismatchError, OceanVarError, StoreError
+from oceanvar.state.climatology import Climatology
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 
 PACKAGED = Path(__file__).parents[1] / "models"
 
 FORMAT = "oceanvar-model-2"
+
+OF_CLIMATOLOGY = "climatology."
+"""Beginning of the names of tensors that belong to the state space."""
 
 BEFORE = "oceanvar-model-1"
 """Files that did not keep what coordinates, values and units a model has learned on."""
@@ -127,15 +131,25 @@ def check_sizes(described: object, tensors: Mapping[str, torch.Tensor], name: st
             )
 
 
-def described_space(values: Any, name: str) -> StateSpace:
-    """State space that a file describes.
+def climatology_tensors(space: StateSpace) -> dict[str, torch.Tensor]:
+    """What a file holds of a climatology beside its description."""
+    found = {} if space.climatology is None else space.climatology.coefficients
+    return {f"{OF_CLIMATOLOGY}{name}": torch.from_numpy(each) for name, each in found.items()}
+
+
+def described_space(values: Any, tensors: dict[str, torch.Tensor], name: str) -> StateSpace:
+    """State space that a file describes; the coefficients of its climatology are taken out of the tensors.
 
     Raises
     ------
     ModelMismatchError
         If there can be none such.
     """
+    keys = [key for key in tensors if key.startswith(OF_CLIMATOLOGY)]
+    found = {key.removeprefix(OF_CLIMATOLOGY): tensors.pop(key).numpy() for key in keys}
     try:
+        if values.get("climatology") is not None:
+            values = {**values, "climatology": Climatology(coefficients=found, **values["climatology"])}
         return StateSpace(**values)
     except (TypeError, AttributeError, ValueError, OceanVarError) as error:
         raise ModelMismatchError(f"the state space in {name!r} cannot be: {error}") from error

@@ -25,6 +25,7 @@ from oceanvar.network.files import (
     FORMAT,
     built,
     check_tensors,
+    climatology_tensors,
     described_space,
     fingerprint,
     found,
@@ -85,6 +86,10 @@ class VarNet:
             return
         mean, std = ([scale[name] for name in space.variables] for scale in (space.mean, space.std))
         for units in scaled_parts(self.assimilator):
+            if space.climatology is not None:
+                raise ConfigError(
+                    "a part of the model works in physical units, and the state departs from a climatology"
+                )
             units.set_(mean, std)
 
     def solve(
@@ -320,7 +325,8 @@ class VarNet:
     def _tensors(self) -> dict[str, torch.Tensor]:
         state = self.assimilator.state_dict()
         # A part used twice is written twice: the file format knows no shared memory.
-        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+        weights = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+        return weights | climatology_tensors(self.state_space)
 
     def _header(self) -> dict[str, Any]:
         header = {"format": FORMAT, "assimilator": None, "state_space": self.state_space.to_json()}
@@ -374,7 +380,7 @@ def from_bytes(content: bytes, assimilator: Assimilator | None = None, name: str
     )
     tell_format(header, name)
     check_tensors(tensors, name)
-    space = described_space(header["state_space"], name)
+    space = described_space(header["state_space"], tensors, name)
     if assimilator is None:
         assimilator = built(header["assimilator"], tensors, name)
     put_weights(assimilator, tensors, name)

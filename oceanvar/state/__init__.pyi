@@ -1,3 +1,5 @@
+from .climatology import Climatology as Climatology
+from .climatology import fit_climatology as fit_climatology
 from .instruments import Instrument as Instrument
 from .spaces import StateSpace as StateSpace
 from .symmetries import Symmetries as Symmetries

@@ -18,6 +18,7 @@ from oceanvar.labels.ordering import extended, n_before, ordered, rolled, taken
 from oceanvar.labels.spacings import Spacing, is_turned, spacings
 from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
+from oceanvar.state.anomalies import departures
 from oceanvar.state.spaces import StateSpace
 from oceanvar.state.transforms import from_log10, variance_of_log10
 
@@ -98,7 +99,9 @@ def mended(
         if dim in result.ds.dims and dim in result.ds.coords:
             axis = None if dim in curved else space.axes.get(dim)
             result = _ordered(result, dim, axis, gaps, what, relabel=dims is None)
-    return _turned_as_learned(result, space, what) if curved else result
+    result = _turned_as_learned(result, space, what) if curved else result
+    ds, back = departures(result.ds, space)
+    return result if back is None else result.then(ds, (), back)
 
 
 def lengthened(given: Mended, space: StateSpace, dim: str, what: str) -> Mended:

@@ -20,6 +20,7 @@ from oceanvar.labels.alignment import check_variables
 from oceanvar.labels.axes import Axis
 from oceanvar.labels.spacings import spacings
 from oceanvar.patching.borders import Border, economical
+from oceanvar.state.climatology import Climatology
 from oceanvar.state.instruments import Instrument
 
 STATE = "state"
@@ -68,6 +69,9 @@ class StateSpace:
     borders : mapping of str to Border, optional
         How the error of stitched fields depends on patches, by dimension: where it is known, patches and overlaps
         are chosen by it. Default: measured on the withheld data after training, where they are long enough.
+    climatology : Climatology, optional
+        What is taken off the observations, so that the model maps departures from it, and added to the analysis: see
+        `oceanvar.state.fit_climatology`. Mean, std and ranges are those of the departures then.
 
     Examples
     --------
@@ -91,6 +95,7 @@ class StateSpace:
     transform: Mapping[str, str] = field(default_factory=dict)
     error_std: Mapping[str, float] = field(default_factory=dict)
     borders: Mapping[str, Border] = field(default_factory=dict)
+    climatology: Climatology | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
@@ -129,6 +134,9 @@ class StateSpace:
         if wrong:
             raise ConfigError(f"transform is {wrong}: give 'log10' for variables among {self.variables}")
         self._check_instruments()
+        if self.climatology is not None:
+            object.__setattr__(self, "units", {**self.climatology.units, **self.units})
+            self.climatology.check(self.dims, self.variables, self.units, [*self.transform, *self.tracked])
 
     def _check_instruments(self) -> None:
         both = set(self.covariates) & {*self.instruments, STATE}
@@ -371,7 +379,17 @@ class StateSpace:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""
-        values = asdict(self)
+        values = asdict(replace(self, climatology=None))
+        values["climatology"] = self.climatology and self.climatology.to_json()
         # What a model does without is not written: its digest is that of before there was any.
-        optional = ("covariates", "instruments", "axes", "ranges", "transform", "error_std", "borders")
+        optional = (
+            "covariates",
+            "instruments",
+            "axes",
+            "ranges",
+            "transform",
+            "error_std",
+            "borders",
+            "climatology",
+        )
         return {k: v for k, v in values.items() if v or k not in optional}

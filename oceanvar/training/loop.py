@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,8 +25,40 @@ from oceanvar.variational.assimilators import Assimilator
 
 Record = dict[str, Any]
 
-OnBetter = Callable[[list[Record]], None]
-"""What is done with the records after each epoch whose weights are the best so far."""
+
+class Run(NamedTuple):
+    """What a run of training was like.
+
+    Parameters
+    ----------
+    records : list of dict
+        One per epoch: loss, validation_loss, errors (root mean square errors of validation, by variable, normalised
+        units), learning_rate, n_steps, seconds.
+    before : dict
+        validation_loss and errors of the weights that training began with, with the n_steps of its last epochs.
+    """
+
+    records: list[Record]
+    before: Record
+
+    @property
+    def best_loss(self) -> float:
+        """Validation loss of the weights that are kept."""
+        return _lowest(self.records, self.before)
+
+    @property
+    def kept_epoch(self) -> int:
+        """Number of the epoch whose weights are kept, from 1; 0 for the weights that training began with."""
+        best, n_steps = self.best_loss, self.records[-1]["n_steps"]
+        if not math.isfinite(best):
+            return len(self.records)
+        numbered = enumerate(self.records, start=1)
+        alike = [i for i, one in numbered if one["n_steps"] == n_steps and one["validation_loss"] == best]
+        return alike[-1] if alike else 0
+
+
+OnBetter = Callable[[Run], None]
+"""What is done with the run so far after each epoch whose weights are the best so far."""
 
 
 class Samples(Protocol):
@@ -71,10 +103,11 @@ def train(
     resume: bool = False,
     progress: bool = False,
     on_better: OnBetter | None = None,
-) -> list[Record]:
+) -> Run:
     """Train an assimilator in place; it ends with the weights of the best validation loss.
 
-    Only epochs with as many iterations as the last one count: before, the solver was not trained for them.
+    Only epochs with as many iterations as the last one count: before, the solver was not trained for them. Where none
+    of them is as good as the weights that training began with, these are kept: a good model can only get better.
 
     Parameters
     ----------
@@ -91,14 +124,13 @@ def train(
     progress : bool
         Show a bar with loss and time left.
     on_better : callable, optional
-        Called with the records after each epoch whose weights are the best so far, while the assimilator has them; by
-        the first process only.
+        Called with the run so far after each epoch whose weights are the best, while the assimilator has them; by the
+        first process only.
 
     Returns
     -------
-    list of dict
-        One record per epoch: loss, validation_loss, errors (root mean square errors of validation, by variable,
-        normalised units), learning_rate, n_steps, seconds.
+    Run
+        Records of the epochs, and of what was before.
     """
     kind, _, number = settings.device.partition(":")
     fabric = Fabric(
@@ -119,12 +151,12 @@ def train(
         on_better=on_better,
     )
     with _frozen(assimilator, settings.freeze):
-        weights, records = (
+        weights, run = (
             job(fabric) if settings.n_processes == 1 else fabric.launch(partial(_one_of_several, job))
         )
     assimilator.to("cpu")
     assimilator.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    return records
+    return run
 
 
 def _one_of_several(job: Callable[[Fabric], Any], fabric: Fabric) -> Any:
@@ -145,16 +177,19 @@ def _run(
     resume: bool,
     progress: bool,
     on_better: OnBetter | None,
-) -> tuple[dict[str, np.ndarray], list[Record]]:
+) -> tuple[dict[str, np.ndarray], Run]:
     optimizer = _optimizer(assimilator, settings)
     model, optimizer = fabric.setup(_Objective(assimilator, settings.weights), optimizer)
     records: list[Record] = []
-    best = _weights(assimilator)
     if resume and folder is not None and (folder / "last.ckpt").exists():
         content = load_checkpoint(folder / "last.ckpt", _fingerprint(settings))
         assimilator.load_state_dict(content["weights"])
         optimizer.load_state_dict(content["optimizer"])
-        records, best = content["records"], content["best"]
+        records, best, start, before = (content[each] for each in ("records", "best", "start", "before"))
+    else:
+        best = start = _weights(assimilator)
+        n_steps = settings.solver_steps(settings.n_epochs - 1, assimilator.n_steps)
+        before = _validate(fabric, model, validation, n_steps) | {"n_steps": n_steps}
     first = len(records)
     bar = tqdm(range(first, settings.n_epochs), disable=not progress or fabric.global_rank > 0, unit="epoch")
     for epoch in bar:
@@ -171,15 +206,18 @@ def _run(
                 "lower learning_rate, or look for infinite values in the truth"
             )
         records.append(record)
-        if validation is None or record["validation_loss"] <= _lowest(records):
+        if validation is None or record["validation_loss"] <= _lowest(records, before):
             best = _weights(assimilator)
             if on_better is not None and fabric.global_rank == 0:
-                on_better(records)
+                on_better(Run(records, before))
+        elif not Run(records, before).kept_epoch:
+            best = start
         bar.set_postfix(loss=f"{record['loss']:.3g}", validation=f"{record['validation_loss']:.3g}")
         if folder is not None and fabric.global_rank == 0:
-            _checkpoint(folder, assimilator, optimizer, records, best, settings)
+            kept = {"best": best, "start": start, "before": before, "records": records}
+            _checkpoint(folder, assimilator, optimizer, kept, settings)
     # Arrays, not tensors: a tensor sent between processes lives in memory that ends with its sender.
-    return {name: tensor.numpy() for name, tensor in best.items()}, records
+    return {name: tensor.numpy() for name, tensor in best.items()}, Run(records, before)
 
 
 @contextmanager
@@ -275,12 +313,18 @@ def _mean(fabric: Fabric, values: list[Tensor]) -> float:
     return float(total[0] / total[1])
 
 
-def _lowest(records: list[Record]) -> float:
-    """Lowest validation loss of the epochs with as many iterations as the last one.
+def _lowest(records: list[Record], before: Record | None = None) -> float:
+    """Lowest validation loss of the epochs with as many iterations as the last one, or before, if that counts.
 
     The solver is untrained in epochs without iterations: their weights never serve with them.
     """
-    return min(_losses(records, int(records[-1]["n_steps"])))
+    lowest = min(_losses(records, int(records[-1]["n_steps"])))
+    return min(lowest, before["validation_loss"]) if before and _counts(before, records) else lowest
+
+
+def _counts(before: Record, records: list[Record]) -> bool:
+    """Whether the loss before training is one to compare with: a solver that diverges has none."""
+    return before["n_steps"] == records[-1]["n_steps"] and math.isfinite(before["validation_loss"])
 
 
 def _is_over(records: list[Record], settings: TrainingSettings) -> bool:
@@ -308,20 +352,15 @@ def _fingerprint(settings: TrainingSettings) -> str:
 
 
 def _checkpoint(
-    folder: Path,
-    assimilator: Assimilator,
-    optimizer: Any,
-    records: list[Record],
-    best: dict[str, Tensor],
-    settings: TrainingSettings,
+    folder: Path, assimilator: Assimilator, optimizer: Any, kept: dict[str, Any], settings: TrainingSettings
 ) -> None:
     content = {
         "weights": _weights(assimilator),
         "optimizer": copy.deepcopy(optimizer.state_dict()),
-        "records": records,
-        "best": best,
+        **kept,
         "settings": _fingerprint(settings),
     }
     save_checkpoint(folder / "last.ckpt", content)
-    if records[-1]["validation_loss"] <= _lowest(records):
-        save_checkpoint(folder / "best.ckpt", {"weights": best, "records": records})
+    records = kept["records"]
+    if records[-1]["validation_loss"] <= _lowest(records, kept["before"]):
+        save_checkpoint(folder / "best.ckpt", {"weights": kept["best"], "records": records})

@@ -373,3 +373,10 @@ def test_fields_that_cannot_be(monkeypatch):
     monkeypatch.setattr("oceanvar.baselines.matrices.memory_limit", lambda: 2.0**14)
     with pytest.raises(ConfigError, match=r"60 times of 180 sea cells are 5\.\d+e-05 GiB"):
         dineof(obs, 2)
+
+
+def test_fields_without_a_signal_are_their_mean():
+    truth = xr.DataArray(np.zeros((30, 12, 12)), dims=("time", "y", "x"), name="h")
+    found = dineof(clouded(truth, truth, noise=1.0, seed=1).rename("h"))
+    assert rms(found["h"]) < 0.1
+    assert np.isfinite(found["h_std"]).all()

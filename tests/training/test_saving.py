@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 import torch
 
@@ -60,12 +61,45 @@ def test_a_worse_epoch_is_not_saved(truth, tmp_path, monkeypatch):  # noqa: F811
         small(),
         RandomFraction(0.3),
         save=tmp_path / "m.varnet",
-        **QUICK | {"n_epochs": 8, "learning_rate": 0.5, "n_warmup": 1},
+        **QUICK | {"n_epochs": 8, "learning_rate": 0.2, "n_warmup": 1},
     )
-    losses = history["validation_loss"].values
-    better = [i + 1 for i in range(8) if losses[i] == losses[: i + 1].min()]
+    losses = np.insert(history["validation_loss"].values, 0, history.attrs["validation_loss_before"])
+    better = [i for i in range(1, 9) if losses[i] == losses[: i + 1].min()]
     assert numbers == [*better, 8]
-    assert len(better) < 8
+    assert 1 not in better
+    assert 8 not in better
+    assert history.attrs["kept_epoch"] == better[-1]
+
+
+RUINOUS = {"learning_rate": 0.5, "n_warmup": 1}
+
+
+def test_a_model_that_training_makes_worse_stays_as_it_was(truth, tmp_path):  # noqa: F811
+    model = small()
+    before = weights(model)
+    history = truth.varnet.fit(
+        model, RandomFraction(0.3), save=tmp_path / "m.varnet", **QUICK | RUINOUS | {"n_steps": {0: 1, 2: 2}}
+    )
+    assert history["validation_loss"].min() > history.attrs["validation_loss_before"]
+    assert history.attrs["kept_epoch"] == 0
+    assert torch.equal(weights(model), before)
+    assert oceanvar.load(tmp_path / "m.varnet").digest == model.digest
+    told = model.provenance["training"]
+    assert told["kept_epoch"] == 0
+    assert told["best_validation_loss"] == told["validation_loss_before"]
+    assert model.state_space.error_std["h"] == pytest.approx(
+        (told["best_validation_loss"] ** 0.5) * model.state_space.std["h"], rel=1e-4
+    )
+
+
+def test_a_broken_off_run_still_knows_what_it_began_with(truth, tmp_path):  # noqa: F811
+    model, options = small(), {"checkpoint": tmp_path, "resume": True, **QUICK, **RUINOUS}
+    before = weights(model)
+    truth.varnet.fit(small(), RandomFraction(0.3), budget="1us", **options)
+    history = truth.varnet.fit(model, RandomFraction(0.3), budget="1h", **options)
+    assert history.sizes["epoch"] == 4
+    assert history.attrs["kept_epoch"] == 0
+    assert torch.equal(weights(model), before)
 
 
 def test_two_processes_save_once_and_what_they_return(truth, tmp_path):  # noqa: F811
