@@ -87,6 +87,9 @@ def in_flight(output: str | Path) -> list[str]:
 def verify(output: str | Path) -> dict[str, str]:
     """Read every file of an analysis, and compare it with what was written.
 
+    Of an Icechunk repository what readers see is read to its end: every chunk has a checksum, and what cannot be read
+    is named by its variable.
+
     Parameters
     ----------
     output : path-like
@@ -98,9 +101,6 @@ def verify(output: str | Path) -> dict[str, str]:
         Files that are missing, cut or altered, by their names below `output`, and what is wrong with each; empty where
         all are as they were written. ``assimilate_archive(..., resume=True, verify=True)`` computes the units that
         they belong to anew.
-
-    Of an Icechunk repository what readers see is read to its end: every chunk has a checksum, and what cannot be read
-    is named by its variable.
 
     Raises
     ------

@@ -80,8 +80,12 @@ class Climatology:
 
         Parameters
         ----------
-        dims, variables, units
-            Of the state.
+        dims : sequence of str
+            Dimensions of the state.
+        variables : sequence of str
+            Its variables.
+        units : mapping of str to str
+            Their units, where the state has any.
         strange : sequence of str
             Logarithms and instruments along tracks, off which nothing is taken.
 
