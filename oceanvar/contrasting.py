@@ -60,6 +60,13 @@ def fit_energy(
     terms = model.assimilator.cost.energies
     if len(terms) != 1:
         raise ConfigError(f"fit_energy trains one EnergyTerm, and the cost of the model has {len(terms)}")
+    if min(n_steps, batch_size) < 1 or not learning_rate > 0 or not penalty > 0:
+        raise ConfigError(
+            "n_steps and batch_size must be at least 1, learning_rate and penalty positive; got "
+            f"{n_steps}, {batch_size}, {learning_rate} and {penalty}"
+        )
+    for fields, what in ((plausible, "the plausible fields"), (implausible, "the implausible fields")):
+        model.state_space.check(fields, what)
     space = model.state_space.normalised_by(plausible, plausible)
     model.normalise(space)
     sources = [WindowSource(ds[[*space.variables]], space, ds) for ds in (plausible, implausible)]

@@ -151,13 +151,9 @@ def assimilate(
             f"the observations are a {type(ds).__name__} and must be an xarray Dataset: name variable, dimensions and "
             "coordinates, xr.Dataset({'ssh': (dims, values)}, coords)"
         )
-    for dim, n in (horizon or {}).items():
-        length = loaded(model).state_space.patch.get(dim, n + 1)
-        if n >= length:
-            raise ConfigError(
-                f"a horizon of {n} along {dim!r} leaves nothing observed in a patch of {length}"
-            )
-    ds = extended(ds, horizon or {})
+    if horizon:
+        own = loaded(model).state_space.patch
+        ds = extended(ds, horizon, {**own, **(patch if isinstance(patch, Mapping) else {})})
     options = Options(
         patch=patch,  # type: ignore[arg-type]
         overlap=overlap,  # type: ignore[arg-type]

@@ -63,6 +63,14 @@ def fit_cost(
     ConfigError
         If there is no such parameter, or the solver or the cost are of another kind.
     """
+    if min(n_windows, n_steps) < 1 or (convexity is not None and not convexity > 0):
+        raise ConfigError(
+            "n_windows and n_steps must be at least 1 and convexity positive, got "
+            f"{n_windows}, {n_steps} and {convexity}"
+        )
+    if isinstance(parameters, str):
+        raise ConfigError(f"parameters must be a sequence of names: give [{parameters!r}]")
+    model.state_space.check(truth, "the truth")
     space = model.state_space.normalised_by(truth, truth)
     model.normalise(space)
     named = dict(model.assimilator.cost.named_parameters())
@@ -72,6 +80,10 @@ def fit_cost(
     withholds = observations is None or (
         isinstance(observations, AbstractRule) and not isinstance(observations, AbstractSampler)
     )
+    if withholds and noise_std:
+        raise ConfigError(
+            f"noise_std={noise_std} would observe a truth, and only observations are given: leave it out"
+        )
     if withholds:
         default = AsMissing.of(truth[[*space.variables]], space.dims[0])
         rule = observations if isinstance(observations, AbstractRule) else default

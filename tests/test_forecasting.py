@@ -85,6 +85,12 @@ def test_horizons_that_cannot_be_are_told():
     jumping = obs.assign_coords(time=obs["time"].values + np.arange(9) ** 2 * np.timedelta64(1, "h"))
     with pytest.raises(ConfigError, match="no regular step"):
         jumping.varnet.assimilate(model(), horizon={"time": 2})
+    with pytest.raises(ConfigError, match="whole number of at least 1, got '1'"):
+        obs.varnet.assimilate(model(), horizon={"time": "1"})
+    with pytest.raises(ConfigError, match="leaves nothing observed in a patch of 3"):
+        obs.varnet.assimilate(model(), patch={"time": 3}, overlap={"time": 1}, horizon={"time": 4})
+    longer = obs.varnet.assimilate(model(), patch={"time": 20}, horizon={"time": 11})
+    assert longer.sizes["time"] == 20
     with pytest.raises(ConfigError, match="UpToHorizon needs n >= 1"):
         UpToHorizon(RandomFraction(0.5), 0)
     assert extended_without_coordinate().sizes["time"] == 11

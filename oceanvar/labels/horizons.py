@@ -8,7 +8,7 @@ import xarray as xr
 from oceanvar.errors import ConfigError
 
 
-def extended(ds: xr.Dataset, horizon: Mapping[str, int]) -> xr.Dataset:
+def extended(ds: xr.Dataset, horizon: Mapping[str, int], patch: Mapping[str, int]) -> xr.Dataset:
     """Continue observations by steps at which nothing was observed.
 
     Parameters
@@ -17,6 +17,8 @@ def extended(ds: xr.Dataset, horizon: Mapping[str, int]) -> xr.Dataset:
         Observations, in memory or lazy, with regular steps along the dimensions of `horizon`.
     horizon : mapping of str to int
         Steps to add at the end of dimensions: ``{"time": 7}``.
+    patch : mapping of str to int
+        Points of a patch, in which something has to be observed.
 
     Returns
     -------
@@ -35,6 +37,10 @@ def extended(ds: xr.Dataset, horizon: Mapping[str, int]) -> xr.Dataset:
             )
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise ConfigError(f"the horizon along {dim!r} must be a whole number of at least 1, got {n!r}")
+        if n >= patch.get(dim, n + 1):
+            raise ConfigError(
+                f"a horizon of {n} along {dim!r} leaves nothing observed in a patch of {patch[dim]}"
+            )
         if dim not in ds.coords:
             ds = ds.pad({dim: (0, n)})
             continue
@@ -42,7 +48,7 @@ def extended(ds: xr.Dataset, horizon: Mapping[str, int]) -> xr.Dataset:
         steps = np.diff(values)
         # Missing times are gaps; the step is the smallest one.
         step = steps.min() if len(steps) else None
-        if step is None or step <= steps.dtype.type(0) or not _are_multiples(steps, step):
+        if step is None or not step > step - step or not _are_multiples(steps, step):
             raise ConfigError(
                 f"{dim!r} has no regular step by which a horizon could continue it: sort it, or reindex it to one"
             )

@@ -18,7 +18,7 @@ from oceanvar.variational.solvers.base import AbstractSolver, steps
 from oceanvar.variational.solving import solved
 from oceanvar.variational.starts.base import AbstractStart
 from oceanvar.variational.starts.interpolated import InterpolatedStart
-from oceanvar.variational.stopping import AbstractStop, solve_until
+from oceanvar.variational.stopping import AbstractStop, SmallGradient, Standstill, solve_until
 from oceanvar.variational.unrolling import Unroll
 from oceanvar.variational.verdicts import Analysis
 
@@ -79,6 +79,16 @@ class Assimilator(nn.Module):
         self.sampling = sampling
         self.restarts = restarts
         self.stop = stop
+        if isinstance(stop, SmallGradient) and not solver.minimises:
+            raise ConfigError(
+                f"{type(solver).__name__} does not end where the gradient of the cost is 0, for which SmallGradient "
+                "waits: use Standstill or Discrepancy"
+            )
+        if isinstance(stop, Standstill) and solver.pauses:
+            raise ConfigError(
+                f"a state of {type(solver).__name__} stands still for a while before it moves: use Discrepancy, or "
+                "n_steps alone"
+            )
         if sampling is not None and sampling.relaxation.is_soft and self.start.uses_observations:
             raise ConfigError(
                 f"{type(sampling.relaxation).__name__} hands on masks between 0 and 1, and a start made from "

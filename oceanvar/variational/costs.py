@@ -83,7 +83,7 @@ class VariationalCost(nn.Module):
     @property
     def is_calibrated(self) -> bool:
         """Whether the weights of all observations are inverse error variances, so that costs can be judged."""
-        return all(term.precision is not None for term in self.observed)
+        return bool(self.observed) and all(term.precision is not None for term in self.observed)
 
     @property
     def observed(self) -> list[ObservationTerm]:

@@ -44,6 +44,8 @@ class GenerativeTerm(AbstractScalarTerm):
         s, from ``(B, *latent)`` to ``(B, V, T, *S)``. Default: 0.
     """
 
+    exact_curvature = False
+
     def __init__(
         self,
         generator: AbstractMap,

@@ -93,11 +93,17 @@ class ImplicitMinimum(AbstractImplicit):
     ) -> Tensor:
         """State whose derivatives are those of the minimum."""
         del solver
+        check_curvature(cost)
         gradient = cost.gradient(state, obs)
 
         def solve(cotangent: Tensor) -> Tensor:
             _, product = autograd_linearize(lambda x: cost.gradient(x, obs), state)
             found = conjugate_gradients(product, cotangent, self.n_inner, self.tolerance, lambda x: x)
+            if not found.isfinite().all():
+                raise ConfigError(
+                    "the minimum has no derivative: second derivatives of the cost are 0 somewhere, as where nothing "
+                    "is observed; add a term of the state itself, MapTerm(Identity(), 0.01)"
+                )
             _warn(product(found) - cotangent, cotangent, "conjugate gradients", self.n_inner)
             return -found
 
@@ -171,6 +177,22 @@ class ImplicitFixedPoint(AbstractImplicit):
             pairs = (*pairs, (result, residual))[-_MEMORY:]
             x = mixed(pairs, _REGULARISATION)
         return x, function(x) - x
+
+
+def check_curvature(cost: VariationalCost) -> None:
+    """Refuse costs whose gradient has other derivatives than its second ones.
+
+    Raises
+    ------
+    ConfigError
+        If there is such a term.
+    """
+    for term in cost.terms:
+        if not term.exact_curvature:
+            raise ConfigError(
+                f"{type(term).__name__} minimises inside, and its gradient does not tell how that minimum moves: "
+                "differentiate the iterations, Unroll()"
+            )
 
 
 class _Attached(torch.autograd.Function):

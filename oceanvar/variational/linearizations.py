@@ -41,6 +41,10 @@ class Linearization:
         """Product of the Gauss-Newton matrix, or of second derivatives of scalar terms, with a tangent."""
         return total(term.product(tangent) for term in self.terms)
 
+    def steepest_product(self, tangent: Tensor) -> Tensor:
+        """The same with the largest curvatures that penalties have anywhere."""
+        return total(term.steepest_product(tangent) for term in self.terms)
+
     def blocks(self) -> TridiagonalBlocks:
         """Gauss-Newton matrix as blocks in time.
 

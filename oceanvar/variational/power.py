@@ -12,12 +12,12 @@ _MARGIN = 1.05
 
 
 def largest_eigenvalue(product: Callable[[Tensor], Tensor], like: Tensor, n_steps: int = 30) -> Tensor:
-    """Upper estimate of the largest eigenvalue of each window by the power method, ``(B, 1, ...)``; 0 of a zero matrix.
+    """Upper estimate of the size of the largest eigenvalue of each window, ``(B, 1, ...)``; 0 of a zero matrix.
 
     Parameters
     ----------
     product : callable
-        Symmetric, not negative matrix times a tensor.
+        Symmetric matrix times a tensor.
     like : Tensor
         What it is multiplied with looks like this, ``(B, ...)``. Every window begins with the same direction.
     n_steps : int
@@ -30,4 +30,4 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], like: Tensor, n_step
         direction = ratio(torch.ones_like(value), dot(direction, direction).sqrt()) * direction
         following = product(direction)
         value, direction = dot(direction, following), following
-    return _MARGIN * value
+    return _MARGIN * value.abs()

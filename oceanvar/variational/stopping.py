@@ -46,14 +46,16 @@ class Discrepancy(AbstractStop):
     def has_ended(self, cost: VariationalCost, obs: Observations, before: Tensor, after: Tensor) -> Tensor:
         """Whether the weighted misfit is as small as chance makes it."""
         del before
+        if not cost.observed:
+            raise ConfigError("Discrepancy looks at observation terms, and the cost has none: use Standstill")
         misfit = n_observed = torch.zeros(len(after), dtype=after.dtype, device=after.device)
         for term in cost.observed:
             residual, weights = term.residual(after, obs), term.residual_weights(obs)
+            n_observed = n_observed + per_window(obs.weights[term.name] > 0)
             weights = torch.ones_like(residual) if weights is None else weights.expand_as(residual)
             if term.precision is not None:
                 weights = weights * term.precision.to(weights.dtype).view(1, -1, *[1] * (weights.ndim - 2))
             misfit = misfit + per_window(weights * residual.square())
-            n_observed = n_observed + per_window(weights > 0)
         return misfit <= self.factor**2 * n_observed
 
 
@@ -112,8 +114,9 @@ def solve_until(
 ) -> Analysis:
     """Iterate at most `n_steps` times the windows that a rule has not ended; the others cost nothing any more.
 
-    The rule is asked before the first iteration too, since a first guess may be good enough. Windows that it ended
-    have converged; of the rest the solver says what became of them.
+    The rule is asked before the first iteration too where the solver minimises the cost alone, since a first guess may
+    be good enough; others bring bounds or regularisation of their own. Windows that it ended have converged; of the
+    rest the solver says what became of them.
     """
     guess, whole, verdict = (
         state,
@@ -123,7 +126,12 @@ def solve_until(
     going = torch.arange(len(state), device=state.device)
     carry, before = solver.init(cost, obs, state), torch.full_like(state, torch.inf)
     for n_left in range(n_steps, -1, -1):
-        ended = stop.has_ended(cost, obs, before, state)
+        is_asked = solver.minimises or n_left < n_steps
+        ended = (
+            stop.has_ended(cost, obs, before, state)
+            if is_asked
+            else torch.zeros_like(going, dtype=torch.bool)
+        )
         done, left = ended.nonzero().squeeze(1), (~ended).nonzero().squeeze(1)
         if len(done):
             whole[going[done]] = state[done]

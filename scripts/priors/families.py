@@ -165,7 +165,13 @@ def denoiser(problem: Problem, scale: Scale) -> AbstractMap:
     model = oceanvar.VarNet(Assimilator(VariationalCost(ObservationTerm()), LBFGS(), 0, start), space)
     noise = DENOISED_STD * problem.space.std["sst"]
     problem.learning.varnet.fit(
-        model, RandomFraction(1.0), noise_std=noise, n_epochs=scale.n_epochs, batch_size=16, weights=ANALYSES
+        model,
+        RandomFraction(1.0),
+        noise_std=noise,
+        n_epochs=scale.n_epochs,
+        n_samples=scale.n_samples,
+        batch_size=16,
+        weights=ANALYSES,
     )
     return _AsMap(start)
 
@@ -199,7 +205,7 @@ def by_denoising(problem: Problem, prepared: AbstractMap, number: float) -> Assi
 
 def contrasted(problem: Problem, scale: Scale) -> AbstractMap:
     """A convex energy, low for true fields and high for interpolations of another year's observations."""
-    energy = InputConvex(1, 12, [3, 5, 5], n_layers=2)
+    energy = InputConvex(1, 12, [3, 5, 5], n_layers=2, strength=0.3)
     cost = VariationalCost(ObservationTerm(), EnergyTerm(energy))
     space = replace(problem.space, instruments={})
     model = oceanvar.VarNet(Assimilator(cost, LBFGS(), 60, ClimateMean()), space)
@@ -253,7 +259,13 @@ def direct(problem: Problem, scale: Scale) -> LearnedStart:
     start = LearnedStart(unet(3, 1, (24, 48), (3, 3), n_times_folded=scale.patch["time"]))
     model = oceanvar.VarNet(Assimilator(VariationalCost(problem.term()), LBFGS(), 0, start), problem.space)
     problem.learning.varnet.fit(
-        model, CLOUDS, noise_std=CLOUDS_NOISE, n_epochs=scale.n_epochs, batch_size=16, weights=ANALYSES
+        model,
+        CLOUDS,
+        noise_std=CLOUDS_NOISE,
+        n_epochs=scale.n_epochs,
+        n_samples=scale.n_samples,
+        batch_size=16,
+        weights=ANALYSES,
     )
     return start
 
@@ -274,7 +286,7 @@ FAMILIES = [
     Family("generator, range", "fields", generator, in_range, (0.01, 0.1, 1.0)),
     Family("generator, near range", "fields", generator, near_range, (0.3, 3.0)),
     Family("denoiser, plugged in", "fields", denoiser, plugged, (0.3, 1.0, 3.0)),
-    Family("denoiser, energy", "fields", denoiser, by_denoising, (0.1, 0.3, 1.0, 3.0)),
-    Family("convex energy", "fields, unpaired maps", contrasted, with_energy, (1.0, 10.0, 100.0)),
+    Family("denoiser, energy", "fields", denoiser, by_denoising, (0.03, 0.1, 0.3)),
+    Family("convex energy", "fields, unpaired maps", contrasted, with_energy, (0.03, 0.3, 3.0)),
     Family("U-Net", "fields and their observations", direct, started, (1.0,)),
 ]

@@ -28,11 +28,12 @@ class Scale:
     n_spinup: int
     patch: Mapping[str, int]
     n_epochs: int
+    n_samples: int
     n_energy_steps: int
 
 
-FULL = Scale(400, 48, 250, {"time": 5, "latitude": 48, "longitude": 48}, 25, 600)
-SMALL = Scale(80, 16, 10, {"time": 5, "latitude": 16, "longitude": 16}, 1, 4)
+FULL = Scale(400, 48, 250, {"time": 5, "latitude": 48, "longitude": 48}, 25, 1000, 600)
+SMALL = Scale(80, 16, 10, {"time": 5, "latitude": 16, "longitude": 16}, 1, 16, 4)
 
 
 @dataclass(frozen=True)

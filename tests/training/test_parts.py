@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 import oceanvar
-from oceanvar.errors import ConfigError
+from oceanvar.errors import ConfigError, MissingVariableError
 from oceanvar.maps import Chain, Conv, Gradient, InputConvex, SiLU, TotalOf
 from oceanvar.observing import RandomFraction
 from oceanvar.state import Instrument, StateSpace, Symmetries
@@ -116,6 +116,11 @@ def test_a_learned_energy_draws_analyses_to_what_is_plausible():
 def test_what_is_no_energy_is_told():
     with pytest.raises(ConfigError, match="trains one EnergyTerm, and the cost of the model has 0"):
         oceanvar.fit_energy(small(), fields(10, 0, 1), fields(10, 0, 2))
+    model = with_energy(TotalOf(Conv(1, 1, [1, 3, 3])))
+    with pytest.raises(ConfigError, match="must be at least 1"):
+        oceanvar.fit_energy(model, fields(10, 0, 1), fields(10, 0, 2), n_steps=-1)
+    with pytest.raises(MissingVariableError, match="implausible fields"):
+        oceanvar.fit_energy(model, fields(10, 0, 1), fields(10, 0, 2).rename(h="other"))
 
 
 def test_windows_are_turned_with_what_was_observed_of_them():

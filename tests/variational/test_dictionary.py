@@ -207,6 +207,10 @@ def test_clear_errors():
         prior(n_nonzero=1)(torch.zeros(1, 1, 1, 6, 8, dtype=torch.float64))
     with pytest.raises(ConfigError, match="24 atoms need as many blocks, and the states have 4"):
         prior(n_nonzero=1).fit_(torch.zeros(1, 1, 1, 8, 8))
+    with pytest.raises(
+        ConfigError, match="complete states of 1 channels, and these have 1 and 128 missing values"
+    ):
+        prior(n_nonzero=1).fit_(torch.full((2, 1, 1, 8, 8), torch.nan))
     with pytest.raises(ConfigError, match="kind must be one of"):
         SeparableWhitening([1.0], "gaussian")
     with pytest.raises(ConfigError, match="2 lengths for a state of 3 axes"):

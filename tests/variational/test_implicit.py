@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from oceanvar.errors import ConfigError, ConvergenceWarning
-from oceanvar.maps import AbstractMap, Gradient
+from oceanvar.maps import AbstractMap, Dense, Gradient, Shaped
 from oceanvar.variational import (
     LBFGS,
     Anderson,
@@ -14,6 +14,7 @@ from oceanvar.variational import (
     ClimateMean,
     ConjugateGradients,
     Denoiser,
+    GenerativeTerm,
     GradientDescent,
     Grouped,
     ImplicitFixedPoint,
@@ -175,3 +176,14 @@ def test_what_cannot_be_differentiated_is_told():
         unseen = Observations.from_nan(torch.full_like(truth, torch.nan))
         prior = VariationalCost(ObservationTerm(), PriorTerm(Shrinking())).double()
         Assimilator(prior, LBFGS(), 5, ClimateMean(), ImplicitMinimum())(unseen).sum().backward()
+
+
+def test_a_minimum_without_a_derivative_is_told():
+    obs, _ = problem()
+    flat = VariationalCost(ObservationTerm()).double()
+    assimilator = Assimilator(flat, LBFGS(), 30, unroll=ImplicitMinimum())
+    with pytest.raises(ConfigError, match="second derivatives of the cost are 0 somewhere"):
+        assimilator(obs).sum().backward()
+    inner = VariationalCost(ObservationTerm(), GenerativeTerm(Shaped(Dense(2, 30), SHAPE), [2])).double()
+    with pytest.raises(ConfigError, match="GenerativeTerm minimises inside"):
+        Assimilator(inner, LBFGS(), 2, ClimateMean(), ImplicitMinimum())(obs)

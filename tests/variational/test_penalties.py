@@ -12,6 +12,7 @@ from oceanvar.variational import (
     LogLorentz,
     MapTerm,
     Observations,
+    ObservationTerm,
     PerChannel,
     SmoothedL1,
     Squared,
@@ -100,3 +101,11 @@ def test_clear_errors():
         MapTerm(Gradient([1, 2]), penalty=Grouped(Squared()), variances=[1.0, 2.0])
     with pytest.raises(ConfigError, match="penalty of a term"):
         MapTerm(Gradient([1, 2]), penalty="huber")
+
+
+def test_what_was_not_observed_has_no_part_in_the_norm_of_a_group():
+    term = ObservationTerm(penalty=Grouped(Huber(0.1)))
+    obs = Observations.from_nan(torch.tensor([1.0, torch.nan]).view(1, 2, 1, 1, 1))
+    near, far = (term.at(torch.tensor([0.0, v]).view(1, 2, 1, 1, 1), obs).gradient for v in (0.0, 50.0))
+    torch.testing.assert_close(near, far)
+    assert near[0, 0] != 0

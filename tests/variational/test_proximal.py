@@ -8,22 +8,26 @@ import torch
 from scipy.optimize import minimize
 
 from oceanvar.errors import ConfigError
-from oceanvar.maps import AbstractMap, Gradient
+from oceanvar.maps import AbstractMap, Gradient, Identity
 from oceanvar.variational import (
     Anderson,
     Assimilator,
     Box,
     ClimateMean,
     Denoiser,
+    DenoisingTerm,
     FixedPoint,
     GradientDescent,
+    Huber,
     InBasis,
     LinearisedBregman,
+    LogLorentz,
     MapTerm,
     Observations,
     ObservationTerm,
     PriorTerm,
     ProximalGradient,
+    SmoothedL1,
     Sparse,
     TotalGeneralisedVariation,
     TotalVariation,
@@ -296,3 +300,65 @@ def test_clear_errors():
     assert Anderson(FixedPoint()).iteration is not None
     with pytest.raises(ConfigError, match="n_inner at least 1"):
         TotalVariation(0.1, n_inner=0)
+
+
+@pytest.mark.parametrize("proximal", [TotalVariation(2.0), TotalGeneralisedVariation(2.0)])
+def test_a_window_without_observations_keeps_its_first_guess_beside_others(proximal):
+    values = window(2)
+    values[1] = torch.nan
+    obs, guess = Observations.from_nan(values), window(2)
+    cost = VariationalCost(ObservationTerm()).double()
+    found = Assimilator(cost, ProximalGradient(proximal), 20).improve(guess, obs)
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[1], guess[1])
+    assert not torch.allclose(found[0], guess[0])
+
+
+def test_a_basis_carries_the_memory_of_its_proximal_map():
+    cost, obs = least_squares()
+    inner = TotalVariation(0.1, n_inner=5)
+
+    class Same(AbstractMap):
+        def forward(self, x):
+            return x
+
+    plain, wrapped = (
+        Assimilator(cost, ProximalGradient(each), 30, ClimateMean()).solve(obs).state
+        for each in (inner, InBasis(Same(), inner))
+    )
+    torch.testing.assert_close(wrapped, plain)
+    assert ProximalGradient(InBasis(Same(), inner), accelerated=False).iteration is None
+    with pytest.raises(ConfigError, match="depends on the steps before it"):
+        Anderson(ProximalGradient(inner, accelerated=False))
+
+
+def test_steps_are_not_too_long_for_robust_penalties_far_from_the_minimum():
+    _, obs = least_squares()
+    for penalty in (SmoothedL1(0.1), Huber(0.1), LogLorentz(0.1)):
+        cost = VariationalCost(ObservationTerm(penalty=penalty), MapTerm(Identity(), 0.01)).double()
+        far = torch.full((2, *SHAPE), 4.0, dtype=torch.float64)
+        costs = [float(cost(each, obs).sum()) for each in descent(cost, obs, far)]
+        assert costs == sorted(costs, reverse=True)
+
+
+def descent(cost: VariationalCost, obs: Observations, state: torch.Tensor):
+    solver = GradientDescent()
+    with torch.no_grad():
+        carry = solver.init(cost, obs, state)
+        for _ in range(30):
+            yield state
+            state, carry = solver.step(cost, obs, state, carry)
+
+
+def test_a_denoiser_of_another_shape_is_told():
+    class First(AbstractMap):
+        def forward(self, x):
+            return x[:, :, :, :1]
+
+    cost, obs = least_squares()
+    for solver, more in (
+        (ProximalGradient(Denoiser(First())), ()),
+        (GradientDescent(1.0), (DenoisingTerm(First()),)),
+    ):
+        with pytest.raises(ConfigError, match="what the denoiser makes has the shape"):
+            Assimilator(VariationalCost(*cost.terms, *more), solver, 2, ClimateMean()).solve(obs)

@@ -14,6 +14,7 @@ from oceanvar.variational import (
     DenoisingTerm,
     EnergyTerm,
     GaussNewton,
+    GradientDescent,
     Observations,
     ObservationTerm,
     VariationalCost,
@@ -132,3 +133,31 @@ def test_clear_errors():
         EnergyTerm(Smoother(42, symmetric=True)).cost(state, obs)
     with pytest.raises(ConfigError, match="weight of a term must be positive"):
         EnergyTerm(Quadratic(2), weight=0.0)
+
+
+def test_counts_draw_a_state_back_from_below_the_floor():
+    counts = torch.tensor([[3.0, 7.0, 1.0]], dtype=torch.float64).view(1, 1, 3)
+    cost = VariationalCost(CountTerm()).double()
+    found = Assimilator(cost, LBFGS(tolerance=1e-14), 200).improve(
+        torch.zeros_like(counts), Observations.from_nan(counts)
+    )
+    torch.testing.assert_close(found, counts, atol=0.01, rtol=1e-3)
+    with pytest.raises(ConfigError, match=r"not negative, and the smallest of 'state' is -7"):
+        Assimilator(cost, LBFGS(), 2).improve(counts, Observations.from_nan(-counts))
+
+
+class Hill(AbstractMap):
+    """Curves down at 0 and up far away."""
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return (x**4 - 3 * x**2).sum(1)
+
+
+def test_default_steps_move_where_an_energy_curves_down():
+    obs = observations(2)
+    cost = VariationalCost(ObservationTerm(weight=0.01), EnergyTerm(Hill())).double()
+    start = torch.full_like(obs.values["state"], 0.1)
+    found = Assimilator(cost, GradientDescent(), 30).improve(start, obs)
+    assert (cost(found, obs) < cost(start, obs)).all()
+    assert float(found.detach().abs().mean()) > 0.5

@@ -66,6 +66,12 @@ class DictionaryPrior(AbstractMap):
         Coefficients for given atoms and the best atoms for given coefficients take turns (Engan, Aase and Husoy, 1999);
         atoms that nothing uses become the block that is represented worst.
         """
+        n_channels = self.atoms.shape[0] // math.prod(self.block)
+        if states.shape[1] != n_channels or not states.isfinite().all():
+            raise ConfigError(
+                f"atoms are learned from complete states of {n_channels} channels, and these have {states.shape[1]} "
+                f"and {int((~states.isfinite()).sum())} missing values"
+            )
         blocks = self._blocks(states.to(self.atoms))
         if len(blocks) < self.atoms.shape[1]:
             raise ConfigError(

@@ -18,6 +18,9 @@ class AbstractProximal(Reader, nn.Module, abc.ABC):
     step. Maps that need iterations begin them with what the last call ended with, which the solver carries along.
     """
 
+    has_memory = False
+    """Whether a call depends on the one before."""
+
     def init(self, obs: Observations, state: Tensor) -> Dual:
         """What to begin with; nothing by default."""
         del obs, state

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
-from oceanvar.maps.checks import require
+from oceanvar.maps.checks import require, shaped_like
 from oceanvar.registry import registered
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.proximal.base import AbstractProximal
+from oceanvar.variational.proximal.base import AbstractProximal, Dual
 
 
 @registered
@@ -83,11 +83,17 @@ class InBasis(AbstractProximal):
         require(proximal, "the proximal map of InBasis", AbstractProximal)
         self.basis = basis
         self.proximal = proximal
+        self.has_memory = proximal.has_memory
 
-    def prox(self, state: Tensor, step: Tensor, obs: Observations, dual: None) -> tuple[Tensor, None]:
+    def init(self, obs: Observations, state: Tensor) -> Dual:
+        """Of the coefficients."""
+        return self.proximal.init(obs, self.basis(state))
+
+    def prox(self, state: Tensor, step: Tensor, obs: Observations, dual: Dual) -> tuple[Tensor, Dual]:
         """Through the coefficients."""
         coefficients, back = self.basis.linearize(state)
-        return back(self.proximal.prox(coefficients, step, obs, dual)[0]), None
+        found, dual = self.proximal.prox(coefficients, step, obs, dual)
+        return back(found), dual
 
 
 @registered
@@ -117,4 +123,5 @@ class Denoiser(AbstractProximal):
     def prox(self, state: Tensor, step: Tensor, obs: Observations, dual: None) -> tuple[Tensor, None]:
         """D(x), or so much of it."""
         del step, obs
-        return torch.lerp(state, self.denoiser(state), self.relaxation), dual
+        denoised = shaped_like(self.denoiser(state), state, "what the denoiser makes", "the state")
+        return torch.lerp(state, denoised, self.relaxation), dual

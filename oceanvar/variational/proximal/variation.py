@@ -14,6 +14,7 @@ from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.base import AbstractOperator, Operator, bound
 from oceanvar.variational.power import largest_eigenvalue
 from oceanvar.variational.proximal.base import AbstractProximal
+from oceanvar.variational.shapes import ratio
 
 
 @registered
@@ -34,6 +35,8 @@ class TotalVariation(AbstractProximal):
     n_inner : int
         Iterations for the dual in each call.
     """
+
+    has_memory = True
 
     def __init__(self, weight: float, gradient: Operator | None = None, n_inner: int = 20):
         super().__init__()
@@ -66,7 +69,7 @@ class TotalVariation(AbstractProximal):
         for _ in range(self.n_inner):
             differences, divergence = gradient.linearize(state)
             slope = differences - gradient(scale * divergence(ahead))
-            following = _at_most(ahead + slope / (scale * largest), one, n_variables)
+            following = _at_most(ahead + slope * ratio(one, scale * largest), one, n_variables)
             next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             ahead = following + (momentum - 1) / next_momentum * (following - field)
             field, momentum = following, next_momentum
@@ -94,6 +97,8 @@ class TotalGeneralisedVariation(AbstractProximal):
         Iterations in each call.
     """
 
+    has_memory = True
+
     def __init__(
         self, weight: float, bending: float = 2.0, gradient: Operator | None = None, n_inner: int = 50
     ):
@@ -116,15 +121,17 @@ class TotalGeneralisedVariation(AbstractProximal):
     def init(self, obs: Observations, state: Tensor) -> tuple[Tensor, ...]:
         """Slopes w and both dual fields 0, where differences exist, and a bound on the eigenvalues of the whole map."""
         gradient = bound(self.gradient, obs, "state")
-        differences = gradient(torch.rand_like(state))
-        slopes = torch.zeros_like(differences)
+        # Numbers of which no two are alike show where there is a difference, the same ones for every window.
+        numbers = torch.rand(state.shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        differences = gradient(numbers.to(state.device).expand(state.shape))
+        slopes, exists = torch.zeros_like(differences, dtype=state.dtype), (differences != 0).to(state.dtype)
         largest = _largest(gradient, state)
         bound_of_all = torch.maximum(2 * largest, 2 + self.bending**2 * largest)
         return (
             slopes,
             slopes,
             torch.zeros_like(gradient(slopes)),
-            (differences != 0).to(state.dtype),
+            exists,
             bound_of_all,
         )
 
@@ -161,8 +168,9 @@ def _symmetric(tensor: Tensor, n_variables: int) -> Tensor:
 def _at_most(field: Tensor, size: Tensor, n_variables: int) -> Tensor:
     """Vectors or matrices of a field ``(B, D V, ...)`` longer than a size, cut to it."""
     groups = field.unflatten(1, (-1, n_variables))
-    longest = groups.norm(dim=1, keepdim=True) / size.unsqueeze(1)
-    return (groups / longest.clamp(min=1)).flatten(1, 2)
+    norms = groups.norm(dim=1, keepdim=True).clamp(min=torch.finfo(groups.dtype).tiny)
+    # A size of 0, of a window in which nothing pulls, leaves nothing.
+    return (groups * (size.unsqueeze(1) / norms).clamp(max=1)).flatten(1, 2)
 
 
 def _largest(gradient: AbstractMap, state: Tensor) -> Tensor:

@@ -73,6 +73,8 @@ class Anderson(AbstractSolver):
         self, cost: VariationalCost, obs: Observations, state: Tensor, carry: tuple[Any, tuple[Pair, ...]]
     ) -> Tensor:
         """Windows have converged whose last residual is the rounding of the state."""
+        if not carry[1]:
+            return super().verdict(cost, obs, state, carry)
         (*_, (following, residual)), eps = carry[1], torch.finfo(state.dtype).eps
         size, whole = residual.flatten(1).norm(dim=1), following.flatten(1).norm(dim=1)
         return judged(state, cost(state, obs), size <= 10 * eps * whole)

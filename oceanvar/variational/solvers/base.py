@@ -27,6 +27,9 @@ class AbstractSolver(Reader, nn.Module, abc.ABC):
     minimises = False
     """Whether its iterations, if there are enough of them, end where the gradient of the cost is 0."""
 
+    pauses = False
+    """Whether a state may stand still for a while before it moves again."""
+
     @property
     def iteration(self) -> "AbstractSolver | None":
         """Solver whose step is a function of the state alone, of which this one finds the fixed point, if any."""

@@ -65,7 +65,7 @@ def steepest_step(cost: VariationalCost, obs: Observations, state: Tensor, step_
         return step_size * ones
     # Chosen, not learned: no training goes through the power method.
     with torch.no_grad():
-        return ratio(ones, largest_eigenvalue(cost.at(state, obs).product, state))
+        return ratio(ones, largest_eigenvalue(cost.at(state, obs).steepest_product, state))
 
 
 @registered

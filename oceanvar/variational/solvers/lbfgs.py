@@ -59,8 +59,10 @@ class LBFGS(AbstractSolver):
         """Empty memory; the scale is the exact length of a steepest descent on the quadratic model."""
         point = cost.at(state, obs)
         gradient = point.gradient
-        # Where a scalar term curves down, a step as long as if it curved up will do: the line search judges it.
-        scale = ratio(dot(gradient, gradient), dot(gradient, point.product(gradient)).abs())
+        # Where a scalar term curves down, a step as long as if it curved up will do, and where nothing curves one of
+        # length 1: the line search judges them.
+        size, curvature = dot(gradient, gradient), dot(gradient, point.product(gradient)).abs()
+        scale = torch.where(curvature > 0, ratio(size, curvature), ratio(torch.ones_like(size), size.sqrt()))
         return point.value, gradient, (), scale, torch.ones_like(point.value, dtype=torch.bool)
 
     def step(

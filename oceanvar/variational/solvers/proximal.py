@@ -49,8 +49,8 @@ class ProximalGradient(AbstractSolver):
 
     @property
     def iteration(self) -> "ProximalGradient | None":
-        """Itself without momentum."""
-        return None if self.accelerated else self
+        """Itself without momentum and without a memory of the proximal map."""
+        return None if self.accelerated or self.proximal.has_memory else self
 
     def init(self, cost: VariationalCost, obs: Observations, state: Tensor) -> Memory:
         """First point without momentum, and the step size."""
@@ -86,6 +86,8 @@ class LinearisedBregman(AbstractSolver):
     step_size : float, optional
         s. Default: 1 over the largest curvature of U at the first guess, for each window.
     """
+
+    pauses = True
 
     def __init__(self, threshold: float, step_size: float | None = None):
         super().__init__()

@@ -37,6 +37,9 @@ class TermPoint(Protocol):
     def product(self, tangent: Tensor) -> Tensor:
         """Product of the second derivatives, or of what stands for them, with a tangent shaped like the state."""
 
+    def steepest_product(self, tangent: Tensor) -> Tensor:
+        """The same with the largest curvature that penalties have anywhere: steps by it are never too long."""
+
     def blocks(self) -> TermBlocks:
         """Part of the term in a block tridiagonal Gauss-Newton matrix, see `AbstractTerm.blocks`."""
 
@@ -75,11 +78,16 @@ class AbstractCostTerm(Reader, nn.Module, abc.ABC):
         """lambda, always positive."""
         return self.log_weight.exp() * self.factor
 
+    exact_curvature = True
+    """Whether derivatives of the gradient are its second derivatives, which differentiated minima need."""
+
     @final
     def reweighted(self, factor: float) -> Self:
         """View of this term with its weight multiplied by `factor`; shares all parameters."""
         view = copy.copy(self)
-        view.factor = self.factor * factor
+        view.factor = self.factor * float(factor)
+        if not 0 < view.factor < torch.inf:
+            raise ConfigError(f"a weight can be multiplied by a positive number, not by {factor}")
         return view
 
 
@@ -215,6 +223,11 @@ class TermLinearization:
         """Product J^T [lambda w rho''(r) J v] / N of the Gauss-Newton matrix with a tangent."""
         pushed = self._term.penalty.curvature(self._residual) * self._pushforward(tangent)
         return self._pullback(self._scaled(pushed))
+
+    def steepest_product(self, tangent: Tensor) -> Tensor:
+        """The same with the curvature of the penalty at 0, where it is largest."""
+        steepest = self._term.penalty.curvature(torch.zeros_like(self._residual))
+        return self._pullback(self._scaled(steepest * self._pushforward(tangent)))
 
     def blocks(self) -> TermBlocks:
         """Part of the term in a block tridiagonal Gauss-Newton matrix, see `AbstractTerm.blocks`."""

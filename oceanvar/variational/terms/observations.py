@@ -99,7 +99,9 @@ class ObservationTerm(AbstractTerm):
     def _departure(self, value: Tensor, obs: Observations) -> Tensor:
         seen = obs.values[self.name]
         what = f"what {type(self.operator).__name__} makes of a state"
-        return shaped_like(value, seen, what, f"the observations {self.name!r}") - seen
+        departure = shaped_like(value, seen, what, f"the observations {self.name!r}") - seen
+        # What was not observed has no part in the norm of a group.
+        return departure * (obs.weights[self.name] > 0) if self.penalty.is_grouped else departure
 
     def _root_weights(self, obs: Observations) -> Tensor:
         return obs.weights[self.name].sqrt()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, autograd_linearize
-from oceanvar.maps.checks import require
+from oceanvar.maps.checks import require, shaped_like
 from oceanvar.maps.compositions import Identity
 from oceanvar.registry import registered
 from oceanvar.variational.blocks import TermBlocks
@@ -85,6 +85,10 @@ class ScalarPoint:
                 gradient, point, tangent.clone(), create_graph=recording, materialize_grads=True
             )
         return product
+
+    def steepest_product(self, tangent: Tensor) -> Tensor:
+        """The same: how steep an energy is elsewhere is not known."""
+        return self.product(tangent)
 
     def blocks(self) -> TermBlocks:
         """Refused: there are no residuals.
@@ -162,7 +166,8 @@ class DenoisingTerm(AbstractScalarTerm):
     def energy(self, state: Tensor, obs: Observations) -> Tensor:
         """x^T (x - D(x))."""
         del obs
-        return per_window(state * (state - self.denoiser(state)))
+        denoised = shaped_like(self.denoiser(state), state, "what the denoiser makes", "the state")
+        return per_window(state * (state - denoised))
 
 
 @registered
@@ -207,6 +212,15 @@ class CountTerm(AbstractScalarTerm):
 
     def energy(self, state: Tensor, obs: Observations) -> Tensor:
         """Kullback-Leibler divergence of the observations."""
-        made = bound(self.operator, obs, self.name)(state).clamp(min=self.floor)
         seen, weights = obs.values[self.name], obs.weights[self.name]
-        return per_window(weights * (made - seen + torch.xlogy(seen, seen) - torch.xlogy(seen, made)))
+        if (seen * weights < 0).any():
+            raise ConfigError(
+                f"observations with Poisson errors are not negative, and the smallest of {self.name!r} is "
+                f"{float(seen.min()):.3g}: give their variable a mean of 0 in the StateSpace, or an operator to "
+                "positive numbers"
+            )
+        made = bound(self.operator, obs, self.name)(state)
+        positive = made.clamp(min=self.floor)
+        # Below the floor the logarithm goes on as a straight line, which draws back what was observed.
+        logarithm = positive.log() + (made - positive) / self.floor
+        return per_window(weights * (positive - seen + torch.xlogy(seen, seen) - seen * logarithm))
