@@ -143,8 +143,10 @@ def fit(
     rule: AbstractRule | None = None
     if withheld_only:
         _check_without_truth(noise_std, along_track)
+        # Mended already: a logarithm, or a climatology, is taken once.
         rule, given = given or AsMissing.of(truth[[*space.variables]], space.dims[0]), truth
-    given = _given(given, labelled, mask, "the observations")
+    else:
+        given = _given(given, labelled, mask, "the observations")
     if validation is None:
         validation = WithheldBlocks() if withheld_only and not space.tracked else 0.1
     validation = _withheld(validation, labelled, mask)
