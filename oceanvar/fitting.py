@@ -154,14 +154,14 @@ def fit(
         check_no_fills(truth[name], f"{name!r} of the truth")
     # What lies beside the truth is brought to its units and directions.
     labelled = space.labelled_by(truth)
-    rule: AbstractRule | None = None
     if withheld_only:
         _check_without_truth(noise_std, along_track)
+        # Mended already: a logarithm, or a climatology, is taken once.
         rule, given = given or AsMissing.of(truth[[*space.variables]], space.dims[0]), truth
-    given = _given(given, labelled, mask, "the observations")
-    if validation is None:
-        validation = WithheldBlocks() if withheld_only and not space.tracked else 0.1
-    validation = _withheld(validation, labelled, mask)
+    else:
+        rule, given = None, _given(given, labelled, mask, "the observations")
+    default = WithheldBlocks() if withheld_only and not space.tracked else 0.1
+    validation = _withheld(default if validation is None else validation, labelled, mask)
     (learning, withheld), divisions = split(truth, given, space, validation, rule)
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     # An error that was measured before is not that of what comes out now.

@@ -22,7 +22,7 @@ def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:
     Raises
     ------
     ModelMismatchError
-        If the run had other settings than the ones given now.
+        If the run had other settings than the ones given now, or is of an earlier version.
     """
     try:
         content = torch.load(path, weights_only=True)
@@ -32,5 +32,10 @@ def load_checkpoint(path: Path, settings: str) -> dict[str, Any]:
         raise ModelMismatchError(
             f"the run in {path.parent} had other settings ({content['settings']}) than now ({settings}): "
             "use another checkpoint folder, or resume=False to start anew"
+        )
+    if "before" not in content:
+        raise ModelMismatchError(
+            f"the run in {path.parent} is of a version that did not keep what it began with: use another checkpoint "
+            "folder, or resume=False to start anew"
         )
     return dict(content)

@@ -191,14 +191,16 @@ def test_archives_are_mapped_with_the_climatology(case, tmp_path, name):
         np.testing.assert_allclose(found["sst"].values, obs.varnet.assimilate(model)["sst"], atol=2e-4)
 
 
-def test_training_is_that_on_the_departures(case):
+@pytest.mark.parametrize("validation", [0.45, None])
+def test_training_is_that_on_the_departures(case, validation):
     obs, climatology = case
-    settings = {"n_epochs": 2, "n_samples": 8, "batch_size": 4, "validation": 0.45}
-    models = []
+    settings = {"n_epochs": 2, "n_samples": 8, "batch_size": 4, "validation": validation}
+    models, losses = [], []
     for ds, given in ((obs, climatology), (off(obs, climatology), None)):
         space = StateSpace(("sst",), DIMS, {"time": 5, "latitude": 7, "longitude": 6}, climatology=given)
         models.append(fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2))
-        ds.varnet.fit(models[-1], **settings)
+        losses.append(ds.varnet.fit(models[-1], **settings)["validation_loss"].values)
+    np.testing.assert_allclose(*losses, rtol=1e-3)
     first, second = models
     assert first.state_space.std["sst"] == pytest.approx(second.state_space.std["sst"], rel=1e-4)
     for one, other in zip(first.assimilator.parameters(), second.assimilator.parameters(), strict=True):

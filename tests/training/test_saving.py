@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import oceanvar
-from oceanvar.errors import ConfigError
+from oceanvar.errors import ConfigError, ModelMismatchError
 from oceanvar.network import VarNet
 from oceanvar.observing import RandomFraction
 from oceanvar.training import TrainingSettings
@@ -100,6 +100,11 @@ def test_a_broken_off_run_still_knows_what_it_began_with(truth, tmp_path):  # no
     assert history.sizes["epoch"] == 4
     assert history.attrs["kept_epoch"] == 0
     assert torch.equal(weights(model), before)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    del content["before"]
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(ModelMismatchError, match="did not keep what it began with"):
+        truth.varnet.fit(small(), RandomFraction(0.3), **options)
 
 
 def test_two_processes_save_once_and_what_they_return(truth, tmp_path):  # noqa: F811
