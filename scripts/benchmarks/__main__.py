@@ -6,6 +6,7 @@
     python -m scripts.benchmarks bilevel
     python -m scripts.benchmarks archive
     python -m scripts.benchmarks index
+    python -m scripts.benchmarks workers
     python -m scripts.benchmarks graph
     python -m scripts.benchmarks curves --out cost.png
 
@@ -22,6 +23,7 @@ from scripts.benchmarks.graph import graph
 from scripts.benchmarks.index import index
 from scripts.benchmarks.patch import patch
 from scripts.benchmarks.training import training
+from scripts.benchmarks.workers import workers
 
 
 @click.group(help=__doc__)
@@ -29,7 +31,7 @@ def main() -> None:
     pass
 
 
-for command in (patch, training, draws, bilevel, archive, index, graph, curves):
+for command in (patch, training, draws, bilevel, archive, index, graph, curves, workers):
     main.add_command(command)
 
 

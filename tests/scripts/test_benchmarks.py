@@ -61,6 +61,17 @@ def test_windows_are_drawn_beside_a_step():
     assert re.findall(r"^(\w+): \S+ times faster", done.output, re.M) == ["clouds", "points"]
 
 
+def test_many_workers_are_modelled_by_the_plan_of_a_run():
+    done = CliRunner().invoke(
+        main, ["workers", "--days", "480", "--workers", "1", "--workers", "2", "--workers", "100"]
+    )
+    assert done.exit_code == 0, done.output
+    faster = [float(each) for each in re.findall(r"workers: ([\d.]+) times", done.output)]
+    assert faster[0] == 1
+    assert 1.7 < faster[1] < 2 < faster[2] < 100
+    assert "0% of the patches twice" in done.output.splitlines()[0]
+
+
 def test_a_checkout_without_the_package_is_told(tmp_path):
     (tmp_path / "oceanvar.py").write_text("raise SystemExit(3)")
     done = CliRunner().invoke(main, ["patch", "--before", str(tmp_path), "--case", "small LSTM"])
