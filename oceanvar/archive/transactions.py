@@ -168,8 +168,7 @@ def _begun(
     """Go on with the same run if it was broken off, else begin one: the run with its place, and its record."""
     folder = run_folder(output)
     inner = folder / APPEND
-    if not isinstance(run.writer, ZarrWriter):
-        raise TypeError("a repository takes the chunks of a store")
+    assert isinstance(run.writer, ZarrWriter), "a repository takes the chunks of a store"
     writer = IcechunkWriter(run.writer, inner / output.name, repository)
     kept = {} if growth is None else growth.kept
     run = replace(run, writer=writer)
