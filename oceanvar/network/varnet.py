@@ -45,6 +45,7 @@ from oceanvar.variational.observations import Observations
 from oceanvar.variational.posterior import assessed, diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.shapes import broadcast
+from oceanvar.variational.terms.scalars import no_residuals
 from oceanvar.variational.verdicts import Verdict
 
 FEW = 1000
@@ -237,9 +238,21 @@ class VarNet:
         Raises
         ------
         ConfigError
-            If its weights are no error variances, and none were learned.
+            If its weights are no error variances, what is known of the state is in no term of it, or a term is no
+            penalty of residuals; and no errors were learned.
         """
-        if not (self.assimilator.cost.is_calibrated or self.assimilator.start.knows_errors):
+        if self.assimilator.start.knows_errors:
+            return
+        cost, solver = self.assimilator.cost, self.assimilator.solver
+        for term in cost.terms:
+            if not term.is_residual:
+                raise ConfigError(no_residuals(term))
+        if solver.adds_prior:
+            raise ConfigError(
+                f"diagnostics tell errors by the cost, and what {type(solver).__name__} knows of the state besides is in "
+                "no term of it: leave them out, or put it into terms (BackgroundTerm, MapTerm)"
+            )
+        if not cost.is_calibrated:
             raise ConfigError(
                 "diagnostics need a cost whose weights are error variances (weak_constraint_cost), or a start that has "
                 "learned its errors (RefinedInterpolation); the weights of this model's cost are learned"

@@ -192,6 +192,8 @@ class ControlSpace(AbstractSolver):
         How a control makes the states.
     """
 
+    adds_prior = True
+
     def __init__(self, solver: AbstractSolver, control: ForecastControl | Latent):
         super().__init__()
         self.solver = solver

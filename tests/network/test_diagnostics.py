@@ -11,13 +11,20 @@ import oceanvar
 from oceanvar.archive import read_summary
 from oceanvar.cli.report import summary_lines
 from oceanvar.errors import ConfigError
+from oceanvar.maps import Identity, TotalOf
 from oceanvar.network.bridge import to_tensor
 from oceanvar.observing import EveryNthStep
 from oceanvar.papers.experiments import EXPERIMENTS, NOISE_STD
 from oceanvar.variational import (
+    LBFGS,
     Assimilator,
     BlockTridiagonalGaussNewton,
+    Box,
+    EnergyTerm,
     FirstStateTerm,
+    ObservationTerm,
+    ProximalGradient,
+    VariationalCost,
     weak_constraint_cost,
 )
 
@@ -130,3 +137,27 @@ def test_an_archive_gets_them_too_and_counts_what_is_unhealthy(model, tmp_path):
     assert summary["n_unhealthy"] == n_unhealthy > 0
     assert any(f"{n_unhealthy:,} cells above 1.15" in line for line in summary_lines(summary))
     assert summary["n_missing"] == 0
+
+
+def test_error_bars_that_would_leave_out_what_the_solver_knows_are_refused(twin):
+    _, seen = twin
+    space = oceanvar.StateSpace(
+        ("x", "y", "z"),
+        ("time",),
+        {"time": N_TIMES},
+        mean=dict.fromkeys("xyz", 0.0),
+        std=dict.fromkeys("xyz", 1.0),
+    )
+    misfit = ObservationTerm(variances=[1.0] * 3)
+    for assimilator, message in (
+        (
+            Assimilator(VariationalCost(misfit), ProximalGradient(Box(-3.0, 3.0)), 2),
+            "what ProximalGradient knows",
+        ),
+        (
+            Assimilator(VariationalCost(misfit, EnergyTerm(TotalOf(Identity()))), LBFGS(), 2),
+            "EnergyTerm is no sum over residuals",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            seen.varnet.assimilate(oceanvar.VarNet(assimilator, space), diagnostics=True)

@@ -30,6 +30,9 @@ class AbstractSolver(Reader, nn.Module, abc.ABC):
     pauses = False
     """Whether a state may stand still for a while before it moves again."""
 
+    adds_prior = False
+    """Whether it knows of the state what is in no term of the cost: bounds, a regularisation, a white control."""
+
     @property
     def iteration(self) -> "AbstractSolver | None":
         """Solver whose step is a function of the state alone, of which this one finds the fixed point, if any."""

@@ -38,6 +38,8 @@ class BoundedLBFGS(AbstractSolver):
         Most evaluations of the cost in one line search.
     """
 
+    adds_prior = True
+
     def __init__(
         self,
         low: float = -torch.inf,

@@ -38,6 +38,8 @@ class ProximalGradient(AbstractSolver):
         With momentum.
     """
 
+    adds_prior = True
+
     def __init__(self, proximal: AbstractProximal, step_size: float | None = None, accelerated: bool = True):
         super().__init__()
         require(proximal, "the proximal map of ProximalGradient", AbstractProximal)
@@ -88,6 +90,7 @@ class LinearisedBregman(AbstractSolver):
     """
 
     pauses = True
+    adds_prior = True
 
     def __init__(self, threshold: float, step_size: float | None = None):
         super().__init__()
