@@ -41,9 +41,9 @@ class TotalOf(AbstractMap):
 class InputConvex(AbstractMap):
     """Energy that is convex in the state: an input-convex network (Amos, Xu and Kolter, 2017, ICML).
 
-    z_1 = s(A_0 x), z_(l+1) = s(W_l z_l + A_l x), E = sum(w z_L) + strength |x|^2 / 2, with convolutions A, mixtures of
-    features W and w that are never negative (softplus of their parameters), and s the softplus, convex and growing. A
-    cost with linear operators and this regulariser has one minimum.
+    z_1 = s(A_0 x), z_(l+1) = s(W_l z_l + A_l x), ``E = sum(w z_L) + strength |x|^2 / 2``, with convolutions A,
+    mixtures of features W and w that are never negative (softplus of their parameters), and s the softplus, convex
+    and growing. A cost with linear operators and this regulariser has one minimum.
 
     Parameters
     ----------

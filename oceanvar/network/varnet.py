@@ -249,8 +249,8 @@ class VarNet:
                 raise ConfigError(no_residuals(term))
         if solver.adds_prior:
             raise ConfigError(
-                f"diagnostics tell errors by the cost, and what {type(solver).__name__} knows of the state besides is in "
-                "no term of it: leave them out, or put it into terms (BackgroundTerm, MapTerm)"
+                f"diagnostics tell errors by the cost, and what {type(solver).__name__} knows of the state besides "
+                "is in no term of it: leave them out, or put it into terms (BackgroundTerm, MapTerm)"
             )
         if not cost.is_calibrated:
             raise ConfigError(

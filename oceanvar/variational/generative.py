@@ -23,10 +23,10 @@ from oceanvar.variational.terms.scalars import AbstractScalarTerm
 class GenerativeTerm(AbstractScalarTerm):
     """Soft constraint to the range of a generator (Duff, Campbell and Ehrhardt, 2023, J. Math. Imaging Vis. 66, 37-56).
 
-    E(x) = min_z sum_p [s_p(z) + |x - G(z)|_p^2 exp(-s_p(z))] + strength |z|^2, with s the logarithm of the variance of
-    what G leaves out: 0, or learned like G, which tells where the generator is to be trusted. The state stays on
-    its grid and may leave the range; for analyses that do not, see `oceanvar.variational.Latent`. The minimum over z is
-    found anew at each state, and the gradient is that at the fixed z (envelope theorem).
+    ``E(x) = min_z sum_p [s_p(z) + |x - G(z)|_p^2 exp(-s_p(z))] + strength |z|^2``, with s the logarithm of the
+    variance of what G leaves out: 0, or learned like G, which tells where the generator is to be trusted. The state
+    stays on its grid and may leave the range; for analyses that do not, see `oceanvar.variational.Latent`. The
+    minimum over z is found anew at each state, and the gradient is that at the fixed z (envelope theorem).
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ class SmoothedL1(AbstractScaledPenalty):
 @registered
 @final
 class Huber(AbstractScaledPenalty):
-    """rho(r) = r^2 up to eps, then eps (2 |r| - eps) (Huber, 1964).
+    """``rho(r) = r^2`` up to eps, then ``eps (2 |r| - eps)`` (Huber, 1964).
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Huber(AbstractScaledPenalty):
         super().__init__(eps, trainable)
 
     def value(self, residual: Tensor) -> Tensor:
-        """r^2 or eps (2 |r| - eps)."""
+        """``r^2`` or ``eps (2 |r| - eps)``."""
         size = residual.abs()
         return torch.where(size <= self.eps, size.square(), self.eps * (2 * size - self.eps))
 
@@ -136,7 +136,7 @@ class Huber(AbstractScaledPenalty):
         return residual * self.curvature(residual)
 
     def curvature(self, residual: Tensor) -> Tensor:
-        """rho'(r) / r = 2 min(1, eps / |r|)."""
+        """``rho'(r) / r = 2 min(1, eps / |r|)``."""
         size = residual.abs()
         outside = self.eps / torch.where(size > self.eps, size, 1.0)
         return 2 * torch.where(size > self.eps, outside, torch.ones_like(size))
@@ -229,16 +229,16 @@ class Grouped(AbstractPenalty):
         self.n_groups = n_groups
 
     def value(self, residual: Tensor) -> Tensor:
-        """rho(|r|), shared out over the group."""
+        """``rho(|r|)``, shared out over the group."""
         groups = self._groups(residual)
         return (self.penalty.value(_norm(groups)) / groups.shape[1]).expand_as(groups).reshape(residual.shape)
 
     def derivative(self, residual: Tensor) -> Tensor:
-        """rho'(|r|) r / |r|."""
+        """``rho'(|r|) r / |r|``."""
         return residual * self.curvature(residual)
 
     def curvature(self, residual: Tensor) -> Tensor:
-        """rho'(|r|) / |r|, for each member."""
+        """``rho'(|r|) / |r|``, for each member."""
         groups = self._groups(residual)
         norm = _norm(groups)
         # The limit at 0 is rho''(0), which is the curvature there for every penalty.

@@ -28,7 +28,7 @@ class AbstractStop(abc.ABC):
 class Discrepancy(AbstractStop):
     """Morozov's discrepancy principle: stop once observations are fitted as closely as their errors allow.
 
-    sum_p w_p |H(x)_p - y_p|^2 <= factor^2 n, over the n observations of all observation terms, whose weights are
+    ``sum_p w_p |H(x)_p - y_p|^2 <= factor^2 n``, over the n observations of all observation terms, whose weights are
     inverse error variances (``variances=`` of the term, or an instrument that states its own). Iterations beyond fit
     the noise.
 

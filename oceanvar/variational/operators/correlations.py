@@ -71,7 +71,7 @@ class SeparableWhitening(_Separable):
     """B^{-1/2} of errors with variance 1 whose correlation is a product over the axes, for `BackgroundTerm`.
 
     Each axis has its Cholesky factor L_a, B = (L_1 L_1^T) x (L_2 L_2^T) x ..., and the inverses of all of them whiten a
-    window of any size: |B^{-1/2} x|^2 = x^T B^{-1} x. Minimising over the whitened field itself takes far fewer
+    window of any size: ``|B^{-1/2} x|^2 = x^T B^{-1} x``. Minimising over the whitened field itself takes far fewer
     iterations: `SeparableSpread`.
 
     Parameters

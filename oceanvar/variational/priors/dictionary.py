@@ -18,8 +18,8 @@ class DictionaryPrior(AbstractMap):
     """Projection of each block of the state on a sum of few atoms: Phi(x) = D a(x) (Elad and Aharon, 2006).
 
     The coefficients a are those of orthogonal matching pursuit (Pati et al., 1993), `n_nonzero` of them, or of the
-    lasso, argmin |x - D a|^2 / 2 + sparsity |a|_1, by FISTA. Where the chosen atoms stay the same both are affine, and
-    derivatives are the projection on them.
+    lasso, ``argmin |x - D a|^2 / 2 + sparsity |a|_1``, by FISTA. Where the chosen atoms stay the same both are
+    affine, and derivatives are the projection on them.
 
     Parameters
     ----------

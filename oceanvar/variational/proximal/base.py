@@ -12,7 +12,7 @@ Dual = Any
 
 
 class AbstractProximal(Reader, nn.Module, abc.ABC):
-    """prox_(s g)(x) = argmin_u g(u) + |u - x|^2 N / (2 s), for the g of the subclass, N points of the state.
+    """``prox_(s g)(x) = argmin_u g(u) + |u - x|^2 N / (2 s)``, for the g of the subclass, N points of the state.
 
     g is a cost of the window as all terms of the cost are, divided by N; so the s of a solver is that of its gradient
     step. Maps that need iterations begin them with what the last call ended with, which the solver carries along.

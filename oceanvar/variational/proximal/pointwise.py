@@ -39,7 +39,7 @@ class Box(AbstractProximal):
 @registered
 @final
 class Sparse(AbstractProximal):
-    """Sparsity: g(x) = weight sum_p |x_p| / N. The proximal point is soft thresholding, as in ISTA.
+    """Sparsity: ``g(x) = weight sum_p |x_p| / N``. The proximal point is soft thresholding, as in ISTA.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from oceanvar.variational.shapes import ratio
 @registered
 @final
 class TotalVariation(AbstractProximal):
-    """Isotropic total variation: g(x) = weight sum_p |(A x)_p| / N, A a gradient (Rudin, Osher and Fatemi, 1992).
+    """Isotropic total variation: ``g(x) = weight sum_p |(A x)_p| / N``, A a gradient (Rudin, Osher and Fatemi, 1992).
 
     Fronts stay sharp. The proximal point is x - s A^T q, with the dual field q found by accelerated projected
     gradients (Beck and Teboulle, 2009, IEEE Trans. Image Process. 18, 2419-2434), which begin with the q of the last
@@ -81,9 +81,9 @@ class TotalVariation(AbstractProximal):
 class TotalGeneralisedVariation(AbstractProximal):
     """Second-order total generalised variation (Bredies, Kunisch and Pock, 2010, SIAM J. Imaging Sci. 3, 492-526).
 
-    g(x) = weight min_w sum_p (|(A x - w)_p| + bending |(E w)_p|) / N, E the symmetrised gradient of the vector field w:
-    slopes cost nothing, fronts and changes of slope do. The proximal point by the primal-dual algorithm of Chambolle
-    and Pock (2011, J. Math. Imaging Vis. 40, 120-145), which begins with what the last call ended with.
+    ``g(x) = weight min_w sum_p (|(A x - w)_p| + bending |(E w)_p|) / N``, E the symmetrised gradient of the vector
+    field w: slopes cost nothing, fronts and changes of slope do. The proximal point by the primal-dual algorithm of
+    Chambolle and Pock (2011, J. Math. Imaging Vis. 40, 120-145), which begins with what the last call ended with.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ class ProximalGradient(AbstractSolver):
 class LinearisedBregman(AbstractSolver):
     """Linearised Bregman iterations: v <- v - s grad U(x), x <- shrink(v, threshold) (Cai, Osher and Shen, 2009).
 
-    Converges to the minimiser of U with the least threshold |x|_1 + |x|^2 / 2; stopped early, to a sparse state
+    Converges to the minimiser of U with the least ``threshold |x|_1 + |x|^2 / 2``; stopped early, to a sparse state
     whose large values have not been shrunk. With a threshold of 0 it is gradient descent, Landweber's iteration.
 
     Parameters
