@@ -22,7 +22,7 @@ from oceanvar.network.training_windows import TrainingWindows
 from oceanvar.network.varnet import VarNet, load
 from oceanvar.observing.samplers import AbstractRule, AbstractSampler
 from oceanvar.observing.track_samplers import AbstractTrackSampler
-from oceanvar.observing.withholding import AsMissing, WithheldBlocks
+from oceanvar.observing.withholding import AsMissing, WithheldBlocks, withholds
 from oceanvar.options import check_keys
 from oceanvar.state.divisions import Division, split
 from oceanvar.state.inputs import like, mended
@@ -144,7 +144,7 @@ def fit(
     {'epoch': 1}
     """
     model, path = _trainee(model, save)
-    withheld_only = observations is None or _is_withholding(observations)
+    withheld_only = withholds(observations)
     given: Any = observations
     choices = _choices(settings, withheld_only)
     space = model.state_space
@@ -213,11 +213,6 @@ def _trainee(model: Any, save: Any) -> tuple[VarNet, Path | None]:
             "model, or a model file"
         )
     return model, path
-
-
-def _is_withholding(observations: Any) -> bool:
-    """Whether a rule can only divide what was observed: a sampler observes a truth."""
-    return isinstance(observations, AbstractRule) and not isinstance(observations, AbstractSampler)
 
 
 def _choices(settings: dict[str, Any], withheld_only: bool) -> TrainingSettings:

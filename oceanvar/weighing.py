@@ -9,7 +9,7 @@ from oceanvar.errors import ConfigError
 from oceanvar.network.training_windows import TrainingWindows
 from oceanvar.network.varnet import VarNet
 from oceanvar.observing.samplers import AbstractRule, AbstractSampler
-from oceanvar.observing.withholding import AsMissing
+from oceanvar.observing.withholding import AsMissing, withholds
 from oceanvar.state.divisions import Division
 from oceanvar.state.windows import WindowSource
 from oceanvar.training.bilevel import Bilevel, in_double
@@ -77,14 +77,12 @@ def fit_cost(
     missing = [each for each in parameters if each not in named]
     if missing:
         raise ConfigError(f"the cost has no parameter {missing[0]!r}; there are {', '.join(named)}")
-    withholds = observations is None or (
-        isinstance(observations, AbstractRule) and not isinstance(observations, AbstractSampler)
-    )
-    if withholds and noise_std:
+    withheld_only = withholds(observations)
+    if withheld_only and noise_std:
         raise ConfigError(
             f"noise_std={noise_std} would observe a truth, and only observations are given: leave it out"
         )
-    if withholds:
+    if withheld_only:
         default = AsMissing.of(truth[[*space.variables]], space.dims[0])
         rule = observations if isinstance(observations, AbstractRule) else default
         source = WindowSource(truth, space, truth, division=Division(rule=rule))

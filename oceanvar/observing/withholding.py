@@ -324,3 +324,10 @@ def _check_share(share: float, rule: object) -> None:
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
     if not is_number or not 0 < share < 1:
         raise ConfigError(f"a share of what is withheld lies above 0 and below 1; got {rule}")
+
+
+def withholds(observations: object) -> bool:
+    """Whether observations, or none, are of those that are withheld from: a sampler observes a truth."""
+    return observations is None or (
+        isinstance(observations, AbstractRule) and not isinstance(observations, AbstractSampler)
+    )

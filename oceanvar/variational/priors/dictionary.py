@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap, Pullback
 from oceanvar.registry import registered
+from oceanvar.variational.acceleration import ahead_of, shrunk
 
 
 @registered
@@ -147,10 +148,9 @@ class DictionaryPrior(AbstractMap):
         momentum = 1.0
         for _ in range(self.n_inner):
             moved = ahead + step * (blocks - ahead @ atoms.T) @ atoms
-            following = moved.sign() * (moved.abs() - step * (self.sparsity or 0.0)).clamp(min=0)
-            next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-            ahead = following + (momentum - 1) / next_momentum * (following - codes)
-            codes, momentum = following, next_momentum
+            following = shrunk(moved, step * (self.sparsity or 0.0))
+            ahead, momentum = ahead_of(following, codes, momentum)
+            codes = following
         return codes
 
     def _projection(self, codes: Tensor) -> Pullback:

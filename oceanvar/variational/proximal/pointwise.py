@@ -9,6 +9,7 @@ from oceanvar.errors import ConfigError
 from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.checks import require, shaped_like
 from oceanvar.registry import registered
+from oceanvar.variational.acceleration import shrunk
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.proximal.base import AbstractProximal, Dual
 
@@ -57,11 +58,6 @@ class Sparse(AbstractProximal):
         """x shrunk towards 0 by the weight times the step."""
         del obs
         return shrunk(state, self.weight * step), dual
-
-
-def shrunk(x: Tensor, by: Tensor | float) -> Tensor:
-    """Soft thresholding: x moved towards 0 by a number, and 0 where it is smaller."""
-    return x.sign() * (x.abs() - by).clamp(min=0)
 
 
 @registered

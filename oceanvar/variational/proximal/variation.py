@@ -10,6 +10,7 @@ from oceanvar.maps.base import AbstractMap
 from oceanvar.maps.checks import require
 from oceanvar.maps.differences import Gradient
 from oceanvar.registry import registered
+from oceanvar.variational.acceleration import ahead_of
 from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.operators.base import AbstractOperator, Operator, bound
 from oceanvar.variational.power import largest_eigenvalue
@@ -70,9 +71,8 @@ class TotalVariation(AbstractProximal):
             differences, divergence = gradient.linearize(state)
             slope = differences - gradient(scale * divergence(ahead))
             following = _at_most(ahead + slope * ratio(one, scale * largest), one, n_variables)
-            next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-            ahead = following + (momentum - 1) / next_momentum * (following - field)
-            field, momentum = following, next_momentum
+            ahead, momentum = ahead_of(following, field, momentum)
+            field = following
         return state - scale * gradient.vjp(state, field), (field, largest)
 
 

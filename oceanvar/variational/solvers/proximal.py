@@ -8,10 +8,10 @@ from torch import Tensor
 from oceanvar.errors import ConfigError
 from oceanvar.maps.checks import require
 from oceanvar.registry import registered
+from oceanvar.variational.acceleration import ahead_of, shrunk
 from oceanvar.variational.costs import VariationalCost
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.proximal.base import AbstractProximal, Dual
-from oceanvar.variational.proximal.pointwise import shrunk
 from oceanvar.variational.solvers.base import AbstractSolver
 from oceanvar.variational.solvers.descent import steepest_step
 
@@ -68,9 +68,7 @@ class ProximalGradient(AbstractSolver):
         following, dual = self.proximal.prox(ahead - step * cost.gradient(ahead, obs), step / n, obs, dual)
         if not self.accelerated:
             return following, (following, momentum, step, dual)
-        next_momentum = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
-        ahead = following + (momentum - 1) / next_momentum * (following - state)
-        return following, (ahead, next_momentum, step, dual)
+        return following, (*ahead_of(following, state, momentum), step, dual)
 
 
 @registered
