@@ -55,7 +55,7 @@ class Data:
         Without truth, the sampler by which a part of the observations is withheld and learned from. Default: as data
         are missing.
     noise_std : float or table
-        Noise of sampled observations, in the units of the variables.
+        Noise of sampled observations, in the units of the variables; without truth, errors that the observations have.
     validation : float, str, list of str or table, optional
         Share of the time axis withheld at its end, other true fields, {truth = ..., observations = ...}, or blocks,
         {share = 0.1}.

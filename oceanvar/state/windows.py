@@ -24,6 +24,12 @@ from oceanvar.state.symmetries import Symmetries
 
 N_ATTEMPTS = 200
 
+RECORRUPTION = 0.5
+"""Error that is added to what is assimilated where it is asked for too, over its own."""
+
+ASKED = RECORRUPTION**2 / (1 + RECORRUPTION**2)
+"""Share of the assimilated points that are asked for: the error variance of a withheld one over that of theirs."""
+
 
 class Window(NamedTuple):
     """A window for training.
@@ -52,7 +58,8 @@ class WindowSource:
     observations : Dataset or AbstractSampler
         Given observations on the grid of `truth`, or a rule by which every window is observed afresh.
     noise_std : float or mapping of str to float
-        Standard deviation of the noise added to sampled observations, in the variables' units.
+        Standard deviation of the noise added to sampled observations, in the variables' units; where `division` has a
+        rule, of the errors that the observations themselves have, see `_asked_at_assimilated`.
     along_track : mapping of str to Dataset, DataArray, sequence of these or AbstractTrackSampler, optional
         For each along-track instrument of `space` its samples, or a rule by which it samples every window afresh.
     division : Division
@@ -124,6 +131,8 @@ class WindowSource:
             coords = {dim: values[place[dim]] for dim, values in self._coords.items()}
             inputs = self._observe(truth, place, coords, rng)
             goal, inputs = self.division.divided(truth, inputs, self.space, place, coords, rng)
+            if self.division.rule is not None and any(self._noise_std.values()):
+                goal, inputs = self._asked_at_assimilated(goal, inputs, rng)
             if np.isfinite(goal).any():
                 origin = tuple(int(place[dim][0]) for dim in self.space.dims)
                 return self._turned(Window(goal, inputs, self._draws(truth, coords, rng), origin), rng)
@@ -173,12 +182,32 @@ class WindowSource:
             return self._inputs.read(place)
         sizes = dict(zip(("variable", *self.space.dims), truth.shape, strict=True))
         mask = self.observations.mask(sizes, coords, rng)
-        std = np.array([self._noise_std[name] for name in self.space.variables], np.float32)
-        noise = rng.standard_normal(truth.shape, dtype=np.float32) * std.reshape(-1, *[1] * (truth.ndim - 1))
+        noise = rng.standard_normal(truth.shape, dtype=np.float32) * self._of_variables(self._noise_std)
         seen = np.where(mask, truth + noise, np.float32(np.nan))
         if len(self.space.inputs) == self.space.n_variables:
             return seen
         return np.concatenate((seen, self._inputs.read(place)[self.space.n_variables :]))
+
+    def _asked_at_assimilated(
+        self, goal: np.ndarray, inputs: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ask at some of the assimilated points too, without a reward for copying their errors.
+
+        Of an observation y with a Gaussian error of known size, y + a e is assimilated and y - e / a asked for, with e
+        drawn like that error: the errors of the two are independent, so that on average the squared misfit is that to
+        the truth and a constant (Pang et al. 2021, recorrupted to recorrupted).
+        """
+        own = inputs[: self.space.n_variables]
+        errors = rng.standard_normal(own.shape, dtype=np.float32) * self._of_variables(self._noise_std)
+        asked = (rng.random(own.shape, dtype=np.float32) < ASKED) & np.isfinite(own)
+        goal = np.where(asked, own - errors / RECORRUPTION, goal)
+        own = np.where(asked, own + RECORRUPTION * errors, own)
+        return goal, np.concatenate((own, inputs[self.space.n_variables :]))
+
+    def _of_variables(self, std: Mapping[str, float]) -> np.ndarray:
+        """A number for each variable of the state, ``(V, 1, ...)``."""
+        values = np.array([std[name] for name in self.space.variables], np.float32)
+        return values.reshape(-1, *[1] * len(self.space.dims))
 
     @cached_property
     def _truth(self) -> "_Reader":

@@ -22,6 +22,7 @@ from oceanvar.observing import (
 )
 from oceanvar.state import Instrument, StateSpace, WindowSource
 from oceanvar.state.divisions import Division
+from oceanvar.state.windows import ASKED, RECORRUPTION
 from oceanvar.training import LossWeights
 from oceanvar.variational import Assimilator, GradientDescent, ObservationTerm, VariationalCost
 from oceanvar.variational.starts.base import AbstractStart
@@ -153,6 +154,31 @@ def test_the_filter_is_that_of_linear_estimation():
     )
     found = trained(seen(smooth(), 0.5, noise_std), HALF)
     np.testing.assert_allclose(found[others], expected[others], atol=0.04)
+
+
+def test_at_assimilated_points_the_filter_is_that_of_linear_estimation_too():
+    """With errors of known size a filter learns its middle weight, from noisy observations alone, as from the truth.
+
+    Normal equations over the points that are asked for: a quarter of all withheld, and a fifth of the assimilated
+    quarter, whose own observation has 1.25 of the error variance and its neighbours 1.05 of it, on average.
+    """
+    noise_std, q = 0.7, 0.25
+    offsets = np.arange(-3, 4)
+    c = np.exp(-((offsets[:, None] - offsets) ** 2) / 8.0)
+    to_middle = c[3]
+    neighbours = q**2 * c + np.diag(np.full(7, q * (1 + (1 + ASKED / 4) * noise_std**2) - q**2))
+    withheld, own = neighbours.copy(), neighbours.copy()
+    withheld[3], withheld[:, 3] = 0.0, 0.0
+    own[3] = own[:, 3] = q * to_middle
+    own[3, 3] = 1 + (1 + RECORRUPTION**2) * noise_std**2
+    hidden_goal, own_goal = q * to_middle * (offsets != 0), np.where(offsets == 0, 1.0, q * to_middle)
+    expected = np.linalg.solve(withheld + ASKED * own, hidden_goal + ASKED * own_goal)
+    noisy = seen(smooth(), 0.5, noise_std)
+    found = trained(noisy, HALF, noise_std)
+    np.testing.assert_allclose(found, expected, atol=0.05)
+    assert (
+        expected[3] < 0.5 < trained(noisy, seen(noisy, 0.5, seed=3))[3]
+    )  # where errors are learned from, too
 
 
 def source(ds: xr.Dataset, rule, blocks=None, validates=False, model=None) -> WindowSource:
@@ -324,8 +350,8 @@ def test_mistakes_without_truth(tmp_path):
     ds = seen(smooth(60), 0.6)
     with pytest.raises(ConfigError, match="complete true fields"):
         ds.varnet.fit(linear(), weights=LossWeights(), **QUICK)
-    with pytest.raises(ConfigError, match="noise_std=0.1 would observe a truth"):
-        ds.varnet.fit(linear(), noise_std=0.1, **QUICK)
+    with pytest.raises(ConfigError, match="noise_std must give a number"):
+        ds.varnet.fit(linear(), noise_std={"t": 0.1}, **QUICK)
     with pytest.raises(PatchError, match="withheld by Withhold"):
         ds.varnet.fit(linear(), Withhold(RandomFraction(1.0)), **QUICK)
     with pytest.raises(PatchError, match="validation blocks"):
