@@ -7,6 +7,7 @@
     python -m scripts.ocean temperature --out runs/ocean
     python -m scripts.ocean iterations --out runs/ocean
     python -m scripts.ocean sampling --out runs/ocean
+    python -m scripts.ocean alone --out runs/ocean
 
 Every ocean comes from `oceanvar.quasigeostrophic` with a seed of its own. All methods are scored on months that none of
 them has seen, each from another seed; intervals are over these months.
@@ -31,6 +32,8 @@ number of cells at random, on a lattice and under nadirs.
 temperature: U-Nets of the same size learn to map what one nadir altimeter sees, alone, with the temperature
 beside it, and with the temperature between clouds.
 
+alone: a U-Net that has seen nothing but the tracks of four nadirs, beside one that learned from the truth.
+
 Each step leaves files in --out and is skipped where they are: a run that was broken off goes on where it stopped.
 `--scale tiny` runs all of it in seconds.
 """
@@ -46,7 +49,7 @@ import torch
 
 import oceanvar
 from scripts.keeping import claim
-from scripts.ocean import altimeters, dynamics, iterations, sampling, temperature
+from scripts.ocean import alone, altimeters, dynamics, iterations, sampling, temperature
 from scripts.ocean.cases import ALTIMETERS, NOISE, SCALES, Scale
 from scripts.ocean.models import n_parameters
 from scripts.ocean.tables import as_markdown
@@ -59,6 +62,7 @@ ROWS = {
     "iterations": (iterations.run, as_markdown),
     "sampling": (sampling.run, as_markdown),
     "temperature": (temperature.run, as_markdown),
+    "alone": (alone.run, as_markdown),
 }
 """What computes a row of the table, and what writes it for a page."""
 

@@ -56,6 +56,7 @@ class Scale:
     n_epochs_solver: int
     n_epochs_temperature: int
     n_epochs_sampling: int
+    n_epochs_alone: int
     n_steps: int
     n_flow: int
     n_window: int
@@ -77,7 +78,7 @@ SCALES = {
         resolution=0.1, n_spinup=250, n_years=6, n_days=365, n_month=30, n_months=10,
         patch=(25, 64), overlap=(19, 32), widths=(48, 64, 96, 96), n_features=16,
         n_epochs=60, n_samples=2000, n_epochs_solver=15, n_epochs_temperature=15,
-        n_epochs_sampling=3, n_steps=2,
+        n_epochs_sampling=3, n_epochs_alone=30, n_steps=2,
         n_flow=72, n_window=16, n_iterations=(0, 5, 10, 20, 40),
         step_widths=(16, 48, 64), n_epochs_step=(40, 10),
         lengths_km=(40, 50, 65, 85), lengths_days=(5, 8, 11, 15), n_nearest=60,
@@ -86,7 +87,7 @@ SCALES = {
         resolution=0.3125, n_spinup=2, n_years=1, n_days=20, n_month=8, n_months=2,
         patch=(6, 16), overlap=(3, 8), widths=(8, 8), n_features=4,
         n_epochs=2, n_samples=4, n_epochs_solver=2, n_epochs_temperature=2,
-        n_epochs_sampling=2, n_steps=1,
+        n_epochs_sampling=2, n_epochs_alone=2, n_steps=1,
         n_flow=24, n_window=7, n_iterations=(0, 2, 4),
         step_widths=(4, 4), n_epochs_step=(2, 1),
         lengths_km=(50, 85), lengths_days=(8,), n_nearest=20,

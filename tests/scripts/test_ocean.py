@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import oceanvar
 from oceanvar.labels.coordinates import KM_PER_DEGREE
 from oceanvar.truths.oceans import GRADIENT, MEAN_TEMPERATURE, one_day
-from scripts.ocean import cases, days, dynamics, models, sampling, temperature
+from scripts.ocean import alone, cases, days, dynamics, models, sampling, temperature
 from scripts.ocean.__main__ import main
 
 METHODS = ["linear interpolation", "optimal interpolation", "U-Net, direct inversion"]
@@ -174,3 +174,20 @@ def test_errors_by_their_distance_from_the_border() -> None:
     errors[:, 2:-2, 2:-2] = 4.0
     assert models.by_distance(errors, 3) == pytest.approx([1.0, 2.0, 4.0])
     assert models.by_distance(errors, 2) == pytest.approx([1.0, ((10 * 4 + 2 * 16) / 12) ** 0.5])
+
+
+def test_the_tiny_row_of_tracks_alone(tmp_path: Path) -> None:
+    options = ["alone", "--scale", "tiny", "--out", str(tmp_path)]
+    CliRunner().invoke(main, options, catch_exceptions=False)
+    result = json.loads((tmp_path / "alone.json").read_text())
+    assert set(result["ratios"][f"{alone.ALONE} / {alone.TRUTH}"]) >= {"r_score"}
+
+
+def test_each_year_is_seen_along_other_tracks_and_its_mirror_image_along_theirs(tmp_path: Path) -> None:
+    scale = dataclasses.replace(cases.SCALES["tiny"], n_days=8)
+    seen = alone.seen_years(tmp_path, scale, 1, 2)["ssh"]
+    tracks = seen.isel(latitude=slice(scale.n_points), longitude=slice(scale.n_points)).notnull()
+    assert 0.005 < float(tracks.mean()) < 0.2
+    first, mirrored, second, _ = tracks
+    assert (first.values == mirrored.values[:, ::-1]).all()
+    assert (first != second).any()
