@@ -9,7 +9,9 @@ import xarray as xr
 from click import ClickException
 from click.testing import CliRunner
 
+import oceanvar
 from scripts.agulhas import __main__ as agulhas
+from scripts.agulhas import alone, scores
 
 NAMES = ("eastward", "northward")
 UNITS = "days since 1900-01-01"
@@ -108,3 +110,26 @@ def test_the_tiny_experiment_maps_an_archive_and_scores_what_was_withheld(
     other = CliRunner().invoke(agulhas.main, [*map(str, options), "--seed", "1"])
     assert other.exit_code == 1
     assert "other settings" in other.output
+
+
+def test_the_tiny_experiment_learns_from_clouded_days_alone(archive: Path, tmp_path: Path) -> None:
+    options = [
+        "--data",
+        archive,
+        "--variables",
+        ",".join(NAMES),
+        "--out",
+        tmp_path / "out",
+        "--scale",
+        "tiny",
+    ]
+    options += ["--train-months", "1-1", "--test-months", "2-2"]
+    CliRunner().invoke(alone.main, list(map(str, options)), catch_exceptions=False)
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert list(found) == list(NAMES)
+    model = oceanvar.load(tmp_path / "out" / "alone.varnet")
+    # The mean of each point comes from the cells that were seen.
+    obs = agulhas.read(tmp_path / "out" / "obs", list(NAMES), UNITS).isel(time=slice(31))
+    mean = model.state_space.climatology.at("eastward", obs).mean()
+    assert float(mean) == pytest.approx(float(obs["eastward"].mean()), abs=0.1)
+    assert all(scores.OURS in rows for rows in found.values())
