@@ -88,7 +88,7 @@ def trust(
 
 
 def _name_of(model: VarNet | str | Path) -> str:
-    return "model" if isinstance(model, VarNet) else Path(model).stem
+    return "model" if isinstance(model, VarNet) else Path(model).name.removesuffix(".varnet")
 
 
 def _observed(obs: xr.Dataset, models: Mapping[str, VarNet], names: Mapping[str, str]) -> xr.DataArray:

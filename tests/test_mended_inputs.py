@@ -585,7 +585,7 @@ def test_a_file_from_before_loads_and_says_what_it_does_not_know(model, tmp_path
     assert oceanvar.load(tmp_path / "new.varnet").state_space == model.state_space
 
 
-@pytest.mark.parametrize("name", ["ocean", "lorenz63", "lorenz96", "lorenz63-lstm"])
+@pytest.mark.parametrize("name", ["ocean", "ocean-2026.11", "lorenz63", "lorenz96", "lorenz63-lstm"])
 def test_packaged_models_know_their_grid(name):
     space = oceanvar.load(name).state_space
     assert set(space.axes) == set(space.dims)
@@ -595,17 +595,17 @@ def test_packaged_models_know_their_grid(name):
 def test_the_packaged_ocean_is_right_in_any_direction_and_unit():
     truth = oceanvar.quasigeostrophic(n_days=26, seed=11, size=6.4, n_spinup=30)[["ssh"]]
     obs = truth.varnet.observe(RandomFraction(0.1), noise_std=0.02, seed=1)
-    right = obs.varnet.assimilate("ocean")["ssh"]
-    turned = mapped(obs.isel(latitude=slice(None, None, -1)), "ocean")["ssh"]
+    right = obs.varnet.assimilate("ocean-2026.11")["ssh"]
+    turned = mapped(obs.isel(latitude=slice(None, None, -1)), "ocean-2026.11")["ssh"]
     xr.testing.assert_allclose(turned.sortby("latitude"), right, atol=1e-5)
     in_cm = 100 * obs
     in_cm["ssh"].attrs["units"] = "cm"
-    np.testing.assert_allclose(mapped(in_cm, "ocean")["ssh"] / 100, right, atol=1e-5)
+    np.testing.assert_allclose(mapped(in_cm, "ocean-2026.11")["ssh"] / 100, right, atol=1e-5)
     coarse = obs.assign_coords(latitude=30 + 0.25 * np.arange(64))
     with pytest.raises(
         GridMismatchError, match="latitude.* steps from 0.25 to 0.25 degrees.* learned on 0.1 degrees"
     ):
-        mapped(coarse, "ocean")
+        mapped(coarse, "ocean-2026.11")
 
 
 def test_files_of_one_grid_in_two_precisions_are_joined(model, tmp_path):

@@ -50,7 +50,7 @@ def methods_of(given: Iterable[str]) -> dict[str, str | Callable[..., Any]]:
 def _method_of(given: str) -> tuple[str, str | Callable[..., Any]]:
     module, colon, name = given.partition(":")
     if not colon or Path(given).exists():
-        return Path(given).stem, given
+        return Path(given).name.removesuffix(".varnet"), given
     function = getattr(imported(module), name, None)
     if not callable(function):
         raise ConfigError(f"the module {module!r} has no function {name!r}")

@@ -330,7 +330,7 @@ class VarNet:
             Write the weights of layers of more than a thousand in half precision: half the size, rounded in the
             fourth digit. The loaded model computes in single precision like any other.
         borrowed : mapping of str to str, optional
-            Parts whose weights are those of a packaged model, ``{"start.": "ocean"}``, and are read from there.
+            Parts whose weights are those of a packaged model, ``{"start.": "ocean-2026.11"}``, and are read from there.
         """
         with written_aside(Path(path)) as aside:
             aside.write_bytes(self.to_bytes(half, borrowed))

@@ -3,8 +3,12 @@
 import sys
 import time
 from functools import cache
+from pathlib import Path
 
 import numpy as np
+
+DIRECT = "ocean-2026.11"
+"""Packaged U-Net, which was called "ocean" by some of the versions that are compared."""
 
 CASES = {
     "ocean 1": ("ocean", (1, 1, 25, 64, 64)),
@@ -16,6 +20,14 @@ CASES = {
 """Model and shape of the patches: "LSTM" has 10 iterations, 48 hidden channels and a two-scale prior of 32 features."""
 
 
+def direct() -> str:
+    """Name of the packaged U-Net."""
+    import oceanvar
+
+    models = Path(oceanvar.__file__).parent / "models"
+    return DIRECT if (models / f"{DIRECT}.varnet").exists() else "ocean"
+
+
 @cache
 def solver(case: str):
     """Solver of a case, made once."""
@@ -24,7 +36,7 @@ def solver(case: str):
 
     name, (_, *shape) = CASES[case]
     if name == "ocean":
-        model = oceanvar.load(name)
+        model = oceanvar.load(direct())
     else:
         patch = dict(zip(("time", "latitude", "longitude"), shape[1:], strict=True))
         space = oceanvar.StateSpace(("ssh",), tuple(patch), patch=patch, mean={"ssh": 0.0}, std={"ssh": 1.0})
@@ -76,7 +88,7 @@ def model_of_year(case: str):
     import oceanvar
 
     if case == "year":
-        return "ocean"
+        return direct()
     patch = {"time": 6, "latitude": 16, "longitude": 16}
     space = oceanvar.StateSpace(("ssh",), tuple(patch), patch=patch, mean={"ssh": 0.0}, std={"ssh": 1.0})
     return oceanvar.presets.fourdvarnet(space, n_steps=1, n_features=2, n_hidden=2)

@@ -14,7 +14,7 @@ them has seen, each from another seed; intervals are over these months.
 
 altimeters: a U-Net learns direct inversion from what four nadir altimeters see of simulated years with and without
 SWOT; beside it linear and optimal interpolation, whose scales are chosen on two further months. `--package`
-writes it as the model ``ocean`` with its card.
+writes it as the model ``ocean-2026.11`` with its card.
 
 iterations: a prior and an LSTM solver learn to go on from the analysis of that U-Net (4DVarNet).
 
@@ -24,7 +24,7 @@ window of every month, from optimal interpolation and from the analysis of that 
 learned: the same with a model of a day that was learned from what the days of the years became.
 
 open: ten iterations of 4D-Var with that model behind the U-Net, in windows with open borders, as users have them;
-`--package` writes it as the model ``ocean-dynamics``.
+`--package` writes it as the model ``ocean``.
 
 sampling: a network learns which 6 % of the cells to observe today, given what was known yesterday; beside it the same
 number of cells at random, on a lattice and under nadirs.
@@ -67,14 +67,18 @@ ROWS = {
 """What computes a row of the table, and what writes it for a page."""
 
 
+DIRECT = "ocean-2026.11"
+"""Packaged model without iterations."""
+
+
 def package(row: str, out: Path, result: Mapping, folder: Path, scale: Scale, seed: int) -> None:
     """Write the U-Net, or that with 4D-Var behind it, and the card."""
     model = altimeters.train(out, scale, seed)
-    name, method, about = "ocean", altimeters.UNET, "learned on a simulated quasi-geostrophic ocean."
+    name, method, about = DIRECT, altimeters.UNET, "learned on a simulated quasi-geostrophic ocean."
     if row == "open":
         model = iterations.open_model(out, scale, seed, model)
-        name, method = "ocean-dynamics", iterations.DYNAMICS
-        about = "by `ocean` and ten iterations of 4D-Var with a model of a day that was learned on the same oceans."
+        name, method = "ocean", iterations.DYNAMICS
+        about = f"by `{DIRECT}`, a U-Net, and ten iterations of 4D-Var with a day that was learned on the same oceans."
     card = {
         "command": f"python -m scripts.ocean {row} --package oceanvar/models --seed {seed}",
         "method": method,
@@ -96,8 +100,8 @@ def package(row: str, out: Path, result: Mapping, folder: Path, scale: Scale, se
     card["parameters"] = n_parameters(model)
     model.provenance["card"] = card
     # The U-Net of both is one; where it was packaged before, it is written once.
-    is_packaged = row == "open" and same_start(model, "ocean")
-    model.save(folder / f"{name}.varnet", half=True, borrowed={"start.": "ocean"} if is_packaged else None)
+    is_packaged = row == "open" and same_start(model, DIRECT)
+    model.save(folder / f"{name}.varnet", half=True, borrowed={"start.": DIRECT} if is_packaged else None)
     lines = [f"# {name}", "", f"Sea level from altimeters, {about}", ""]
     lines += [f"- {key}: {value}" for key, value in card.items()]
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")

@@ -1,7 +1,7 @@
 """Rows of `scripts.ocean`: iterations that go on from the U-Net's analysis, beside the U-Net alone.
 
 A learned prior and solver (4DVarNet), and 4D-Var with a learned model of a day in windows with open borders, which is
-the packaged model ``ocean-dynamics``.
+the packaged model ``ocean``.
 """
 
 from dataclasses import replace

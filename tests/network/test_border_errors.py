@@ -113,9 +113,9 @@ def test_the_packaged_ocean_takes_a_region_as_one_patch():
             "longitude": 0.1 * np.arange(100),
         },
     )
-    setup = oceanvar.mapping.set_up(obs, "ocean", oceanvar.options.Options())
+    setup = oceanvar.mapping.set_up(obs, "ocean-2026.11", oceanvar.options.Options())
     assert dict(setup.job.grid.patch) == {"time": 25, "latitude": 100, "longitude": 100}
     assert len(setup.job.grid) == 6
     large = obs.isel(latitude=np.arange(400) % 100).assign_coords(latitude=0.1 * np.arange(400))
-    setup = oceanvar.mapping.set_up(large, "ocean", oceanvar.options.Options(device="cpu"))
+    setup = oceanvar.mapping.set_up(large, "ocean-2026.11", oceanvar.options.Options(device="cpu"))
     assert setup.job.grid.patch["latitude"] < 200

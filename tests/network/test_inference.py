@@ -28,7 +28,7 @@ def sites(*, fold_time: bool) -> VarNet:
 
 
 MODELS = {
-    "ocean": lambda: load("ocean"),
+    "ocean": lambda: load("ocean-2026.11"),
     "lorenz96": lambda: load("lorenz96"),
     "3-D": lambda: fourdvarnet(
         space(4, 10, 12), n_steps=3, n_features=4, fold_time=False, start_widths=(4, 6)

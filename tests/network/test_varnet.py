@@ -150,9 +150,9 @@ def test_halves_are_half_the_size_and_almost_the_same_model(space, tmp_path):
 
 
 def test_weights_of_a_packaged_model_are_borrowed(tmp_path):
-    packaged = oceanvar.load("ocean")
+    packaged = oceanvar.load("ocean-2026.11")
     own = VarNet(packaged.assimilator, replace(packaged.state_space, overlap={"time": 3}))
-    own.save(tmp_path / "small.varnet", half=True, borrowed={"start.": "ocean"})
+    own.save(tmp_path / "small.varnet", half=True, borrowed={"start.": "ocean-2026.11"})
     own.save(tmp_path / "whole.varnet", half=True)
     assert (tmp_path / "small.varnet").stat().st_size < 30_000 < (tmp_path / "whole.varnet").stat().st_size
     small, whole = (oceanvar.load(tmp_path / f"{name}.varnet") for name in ("small", "whole"))
@@ -162,7 +162,7 @@ def test_weights_of_a_packaged_model_are_borrowed(tmp_path):
         oceanvar.load(tmp_path / "odd.varnet")
     with torch.no_grad():
         next(own.assimilator.start.parameters()).add_(0.1)
-    own.save(tmp_path / "other.varnet", half=True, borrowed={"start.": "ocean"})
+    own.save(tmp_path / "other.varnet", half=True, borrowed={"start.": "ocean-2026.11"})
     with pytest.raises(ModelMismatchError, match="damaged"):
         oceanvar.load(tmp_path / "other.varnet")
 

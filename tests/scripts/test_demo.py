@@ -15,7 +15,7 @@ def test_the_demo_scores_and_draws_and_the_packaged_model_beats_the_interpolatio
     folder = tmp_path / "demo"
     simulated = CliRunner().invoke(demo.main, ["simulate", str(folder)], catch_exceptions=False)
     assert "3 files" in simulated.output
-    oceanvar.assimilate_archive(f"{folder}/obs/*.nc", "ocean", folder / "analysis.zarr", batch_size=4)
+    oceanvar.assimilate_archive(f"{folder}/obs/*.nc", "ocean-2026.11", folder / "analysis.zarr", batch_size=4)
     report = CliRunner().invoke(demo.main, ["report", str(folder)], catch_exceptions=False).output
     rows = [line.split() for line in report.splitlines() if "interpolation" in line or "(ocean)" in line]
     linear, optimal, ours = (float(row[2]) for row in rows)

@@ -49,9 +49,9 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
     other = CliRunner().invoke(main, [*options, "--seed", "1"])
     assert other.exit_code == 1
     assert "other settings" in other.output
-    model = oceanvar.load(tmp_path / "models" / "ocean.varnet")
+    model = oceanvar.load(tmp_path / "models" / "ocean-2026.11.varnet")
     assert model.provenance["card"]["parameters"] > 0
-    assert "rmse, 4 nadirs" in (tmp_path / "models" / "ocean.md").read_text()
+    assert "rmse, 4 nadirs" in (tmp_path / "models" / "ocean-2026.11.md").read_text()
 
     run_dynamics = CliRunner().invoke(main, ["dynamics", *options[1:5]], catch_exceptions=False)
     assert run_dynamics.exit_code == 0, run_dynamics.output
@@ -82,9 +82,9 @@ def test_the_tiny_experiment_trains_scores_packages_and_resumes(tmp_path: Path) 
         scores["4 nadirs: U-Net, direct inversion"]["rmse"]
         == result["scores"][f"4 nadirs: {METHODS[2]}"]["rmse"]
     )
-    packaged = oceanvar.load(tmp_path / "models" / "ocean-dynamics.varnet")
+    packaged = oceanvar.load(tmp_path / "models" / "ocean.varnet")
     assert packaged.assimilator.n_steps == models.N_STEPS
-    assert "rmse, 4 nadirs: U-Net and 4D-Var" in (tmp_path / "models" / "ocean-dynamics.md").read_text()
+    assert "rmse, 4 nadirs: U-Net and 4D-Var" in (tmp_path / "models" / "ocean.md").read_text()
 
     iterations = CliRunner().invoke(main, ["iterations", *options[1:5]], catch_exceptions=False)
     assert iterations.exit_code == 0, iterations.output
