@@ -1,12 +1,14 @@
 """The twin experiment on the Lorenz systems at a small fraction of its size."""
 
+import json
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from oceanvar.network import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
-from scripts.lorenz import cycle, ensembles, learned, osse, train
+from scripts.lorenz import cycle, ensembles, learned, osse, recipes, train
 
 
 @pytest.mark.parametrize("system", ["lorenz63", "lorenz96"])
@@ -72,3 +74,15 @@ def test_ensembles_cycle_over_long_runs():
     scores = [float(line.split(" R ")[1].split()[0]) for line in done.output.splitlines()]
     assert len(scores) == 3
     assert scores[2] < min(scores[:2]) < 0.01
+
+
+def test_recipes_are_tried_for_equal_time_and_run_once(tmp_path):
+    options = ["--out", tmp_path, "--seconds", 0.1, "--n-seeds", 1, "--n-trajectories", 2]
+    options = [*map(str, options), "--n-checked", "4"]
+    first = CliRunner().invoke(recipes.main, options, catch_exceptions=False)
+    found = json.loads((tmp_path / "recipes.json").read_text())
+    sizes = [runs[0]["parameters"] for runs in found.values()]
+    assert max(sizes) < 1.05 * min(sizes)
+    assert all(0 < runs[0]["r"] < 10 and runs[0]["gradient_steps"] > 0 for runs in found.values())
+    again = CliRunner().invoke(recipes.main, options, catch_exceptions=False)
+    assert again.stdout == first.stdout
