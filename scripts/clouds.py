@@ -48,7 +48,7 @@ KELVIN = 0.3
 """Standard deviation of the error of a temperature."""
 
 CLOUDS = MovingClouds(0.6, {"latitude": 8, "longitude": 8}, lifetime=2.0, drift={"longitude": 1.0})
-LEARNING, SCORED = 1, 3
+LEARNING, SCORED = 1, 4
 """Seeds of the two oceans and of their clouds."""
 
 STRIDE = 3
@@ -67,6 +67,7 @@ class Scale:
 
     size: float
     n_spinup: int
+    n_learning: int
     n_days: int
     n_block: int
     patch: tuple[int, int]
@@ -82,20 +83,20 @@ class Scale:
 
 
 FULL = Scale(
-    size=6.0, n_spinup=250, n_days=300, n_block=15,
-    patch=(11, 40), overlap=(8, 20), widths=(32, 48, 64), n_epochs=30, n_samples=2000,
+    size=6.0, n_spinup=250, n_learning=730, n_days=300, n_block=15,
+    patch=(11, 40), overlap=(8, 20), widths=(32, 48, 64), n_epochs=40, n_samples=2000,
     days=(2, 3, 5, 8), km=(15, 25, 35, 50), n_nearest=60, max_modes=60, smoothing=2.0,
 )  # fmt: skip
 SMALL = Scale(
-    size=2.4, n_spinup=20, n_days=45, n_block=15,
+    size=3.2, n_spinup=20, n_learning=60, n_days=45, n_block=15,
     patch=(5, 16), overlap=(2, 0), widths=(4, 4), n_epochs=2, n_samples=8,
     days=(5,), km=(25, 50), n_nearest=20, max_modes=3, smoothing=2.0,
 )  # fmt: skip
 
 
-def ocean(scale: Scale, seed: int) -> xr.Dataset:
+def ocean(scale: Scale, seed: int, n_days: int) -> xr.Dataset:
     """Departure of the temperature of a simulated ocean from its mean, and what is seen of it."""
-    truth = oceanvar.quasigeostrophic(scale.n_days, seed, size=scale.size, n_spinup=scale.n_spinup)[["sst"]]
+    truth = oceanvar.quasigeostrophic(n_days, seed, size=scale.size, n_spinup=scale.n_spinup)[["sst"]]
     departure = truth["sst"] - truth["sst"].mean(("time", "longitude"))
     truth = truth.assign(sst=departure.assign_attrs(units="K"))
     seen = truth.varnet.observe(CLOUDS, noise_std=KELVIN, seed=seed, dims=DIMS)
@@ -226,8 +227,9 @@ def main(out: Path, small: bool) -> None:
     torch.set_num_threads(1)
     scale = SMALL if small else FULL
     claim(out, dataclasses.asdict(scale))
+    days = {LEARNING: scale.n_learning, SCORED: scale.n_days}
     first, other = (
-        kept(out / f"{seed}.nc", lambda seed=seed: ocean(scale, seed)) for seed in (LEARNING, SCORED)
+        kept(out / f"{seed}.nc", lambda seed=seed: ocean(scale, seed, days[seed])) for seed in days
     )
     found = {}
     for number, (name, make) in enumerate(methods(scale, first, other).items()):
