@@ -1,13 +1,14 @@
 """Table 2 of the 4DVarNet paper: train the models with `train`, `learned` and `table2`, score all methods with `osse`.
 
-`cycle` scores window after window, `recipes` compares ways to train.
+`cycle` scores window after window, `recipes` compares ways to train,
+`floor` what iterations could still gain.
 
 python -m scripts.lorenz osse lorenz63 --n-windows 4000
 """
 
 import click
 
-from scripts.lorenz import cycle, ensembles, learned, osse, recipes, table2, train
+from scripts.lorenz import cycle, ensembles, floor, learned, osse, recipes, table2, train
 
 
 @click.group()
@@ -22,6 +23,7 @@ main.add_command(osse.main, "osse")
 main.add_command(cycle.main, "cycle")
 main.add_command(ensembles.main, "ensembles")
 main.add_command(recipes.main, "recipes")
+main.add_command(floor.main, "floor")
 
 if __name__ == "__main__":
     main()
