@@ -24,6 +24,7 @@ from oceanvar.observing.samplers import AbstractRule, AbstractSampler
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.observing.withholding import AsMissing, WithheldBlocks, withholds
 from oceanvar.options import check_keys
+from oceanvar.state.biases import debiased
 from oceanvar.state.divisions import Division, split
 from oceanvar.state.inputs import like, mended
 from oceanvar.state.spaces import StateSpace
@@ -166,8 +167,9 @@ def fit(
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     # An error that was measured before is not that of what comes out now.
     space = replace(model.state_space.normalised_by(learning[0], beside), error_std={})
-    model.normalise(space)
     training = WindowSource(learning[0], space, learning[1], noise_std, along_track, divisions[0], symmetries)
+    space = debiased(training, space, choices.seed)
+    model.normalise(space)
     checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track, divisions[1])
     size, seed = choices.batch_size, choices.seed
     n_checks = min(checking.n_windows, n_validation)
