@@ -159,7 +159,9 @@ def test_gain_and_bias_are_learned_from_withheld_observations():
     cost = VariationalCost(ObservationTerm(calibration, "other"))
     model = VarNet(Assimilator(cost, ConjugateGradients(), 1), space)
     obs.varnet.fit(
-        model, Withhold(RandomFraction(0.5)), **QUICK | {"n_epochs": 100, "learning_rate": 0.05, "n_warmup": 1}
+        model,
+        Withhold(RandomFraction(0.5)),
+        **QUICK | {"n_epochs": 100, "learning_rate": 0.05, "n_warmup": 1},
     )
     # 1.25 x - 3 = 1.25 (x - 15) + 15 + 0.75
     assert calibration.gain.item() == pytest.approx(1.25, abs=0.02)
