@@ -67,8 +67,9 @@ def fit(
         True fields, or all there is: observations on a grid with NaN where nothing was observed. In memory or lazy
         (larger than memory is fine): windows are read as they are drawn.
     model : VarNet, str or path-like
-        Model to train. Its normalisation comes from `truth` unless its state space has one. With the name of a
-        packaged model or a file a copy is trained on, and written to `save`.
+        Model to train. Its normalisation comes from `truth` unless its state space has one, and so do the biases that
+        its instruments leave to be found. With the name of a packaged model or a file a copy is trained on, and
+        written to `save`.
     observations : Dataset, AbstractSampler, Withhold or AbstractRule, optional
         Given observations on the grid of `truth` with NaN where nothing was observed, or a sampler
         with which every window of every epoch is observed afresh. Covariates and further gridded instruments
@@ -122,8 +123,8 @@ def fit(
     ------
     ConfigError
         For an unknown setting, a withheld stretch shorter than a patch, observations that are neither fields nor a
-        rule, a truth with fill values that nobody declared, a named model that is not to be saved, or what needs
-        a truth where there is none.
+        rule, a truth with fill values that nobody declared, a named model that is not to be saved, a bias
+        that too few points tell, or what needs a truth where there is none.
     MissingVariableError, UnitsMismatchError, GridMismatchError
         Where fields are not what the model expects and cannot be mended.
     StoreError
@@ -168,8 +169,7 @@ def fit(
     # An error that was measured before is not that of what comes out now.
     space = replace(model.state_space.normalised_by(learning[0], beside), error_std={})
     training = WindowSource(learning[0], space, learning[1], noise_std, along_track, divisions[0], symmetries)
-    space = debiased(training, space, choices.seed)
-    model.normalise(space)
+    model.normalise(space := debiased(training, space, choices.seed))
     checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track, divisions[1])
     size, seed = choices.batch_size, choices.seed
     n_checks = min(checking.n_windows, n_validation)

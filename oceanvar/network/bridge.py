@@ -77,6 +77,8 @@ def _weighted(
 ) -> tuple[Tensor, Tensor]:
     """Normalised values, 0 where nothing was observed, and mask / error variance of them."""
     instrument = space.observing[name]
+    if instrument.bias:
+        values = values - _bias(instrument, name, values)
     # Of the type of the values, or each comparison would turn these into another one.
     limits = np.array([space.plausible(scale) for scale in instrument.scales], values.dtype)
     low, high = limits.T.reshape(2, -1, *[1] * (values.ndim - 2))
@@ -85,8 +87,6 @@ def _weighted(
         if scale in space.ranges:
             what = f"{instrument.variables[i]!r} in a batch of patches"
             told_if_elsewhere(values[:, i], *space.ranges[scale], what)
-    if instrument.bias:
-        values = values - _bias(instrument, name, values)
     normalised = to_tensor(values, space, dtype, instrument.scales)
     # numpy's test takes a tenth of the time of torch's.
     observed = torch.from_numpy(np.isfinite(normalised.numpy()))
