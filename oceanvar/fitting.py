@@ -24,6 +24,7 @@ from oceanvar.observing.samplers import AbstractRule, AbstractSampler
 from oceanvar.observing.track_samplers import AbstractTrackSampler
 from oceanvar.observing.withholding import AsMissing, WithheldBlocks, withholds
 from oceanvar.options import check_keys
+from oceanvar.state.biases import debiased
 from oceanvar.state.divisions import Division, split
 from oceanvar.state.inputs import like, mended
 from oceanvar.state.spaces import StateSpace
@@ -66,8 +67,9 @@ def fit(
         True fields, or all there is: observations on a grid with NaN where nothing was observed. In memory or lazy
         (larger than memory is fine): windows are read as they are drawn.
     model : VarNet, str or path-like
-        Model to train. Its normalisation comes from `truth` unless its state space has one. With the name of a
-        packaged model or a file a copy is trained on, and written to `save`.
+        Model to train. Its normalisation comes from `truth` unless its state space has one, and so do the biases that
+        its instruments leave to be found. With the name of a packaged model or a file a copy is trained on, and
+        written to `save`.
     observations : Dataset, AbstractSampler, Withhold or AbstractRule, optional
         Given observations on the grid of `truth` with NaN where nothing was observed, or a sampler
         with which every window of every epoch is observed afresh. Covariates and further gridded instruments
@@ -123,8 +125,8 @@ def fit(
     ------
     ConfigError
         For an unknown setting, a withheld stretch shorter than a patch, observations that are neither fields nor a
-        rule, a truth with fill values that nobody declared, a named model that is not to be saved, or what needs
-        a truth where there is none.
+        rule, a truth with fill values that nobody declared, a named model that is not to be saved, a bias
+        that too few points tell, or what needs a truth where there is none.
     MissingVariableError, UnitsMismatchError, GridMismatchError
         Where fields are not what the model expects and cannot be mended.
     StoreError
@@ -152,8 +154,7 @@ def fit(
     space = model.state_space
     _check_mask(mask)
     truth = _expected(truth, space, mask, "the truth")
-    for name in [each for each in space.variables if each in truth]:
-        check_no_fills(truth[name], f"{name!r} of the truth")
+    _check_fills(truth, space)
     # What lies beside the truth is brought to its units and directions.
     labelled = space.labelled_by(truth)
     if withheld_only:
@@ -168,11 +169,11 @@ def fit(
     beside = learning[1] if isinstance(learning[1], xr.Dataset) else learning[0]
     # An error that was measured before is not that of what comes out now.
     space = replace(model.state_space.normalised_by(learning[0], beside), error_std={})
-    model.normalise(space)
     training = WindowSource(learning[0], space, learning[1], noise_std, along_track, divisions[0], symmetries)
-    # Errors are asked for at withheld points alone.
-    noise_std = 0.0 if withheld_only else noise_std
-    checking = WindowSource(withheld[0], space, withheld[1], noise_std, along_track, divisions[1])
+    model.normalise(space := debiased(training, space, choices.seed))
+    # Withheld observations have their errors.
+    added = 0.0 if withheld_only else noise_std
+    checking = WindowSource(withheld[0], space, withheld[1], added, along_track, divisions[1])
     size, seed = choices.batch_size, choices.seed
     n_checks = min(checking.n_windows, n_validation)
     windows = TrainingWindows(training, space, n_samples or training.n_windows, size, seed)
@@ -191,12 +192,23 @@ def fit(
     if divisions[1] == Division():
         # A window that is solved costs a third of one that is learned from: a tenth of the time of training at most.
         most_solves = 0.3 * windows.n_samples * len(run.records)
-        errors = _error_std(model, withheld_windows)
-        borders = measure_borders(model, checking, seed + 2, most_solves)
-        model.state_space = replace(space, error_std=errors, borders=borders)
+        model.state_space = _measured(model, checking, withheld_windows, most_solves)
     if path is not None:
         model.save(path)
     return _history(run, space)
+
+
+def _check_fills(truth: xr.Dataset, space: StateSpace) -> None:
+    for name in [each for each in space.variables if each in truth]:
+        check_no_fills(truth[name], f"{name!r} of the truth")
+
+
+def _measured(
+    model: VarNet, checking: WindowSource, windows: TrainingWindows, most_solves: float
+) -> StateSpace:
+    """State space with the errors of analyses, and how they depend on the borders of patches."""
+    borders = measure_borders(model, checking, windows.seed + 1, most_solves)
+    return replace(model.state_space, error_std=_error_std(model, windows), borders=borders)
 
 
 def _trainee(model: Any, save: Any) -> tuple[VarNet, Path | None]:

@@ -1,5 +1,6 @@
 """Which method to trust on data of one's own: withhold observations, map the others, compare."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
+from oceanvar.baselines.filling import dineof
 from oceanvar.baselines.optimal import optimal_interpolation
 from oceanvar.baselines.tuning import fit_covariance
 from oceanvar.baselines.withholding import withhold_blocks, withhold_clouds
-from oceanvar.errors import ConfigError, MissingVariableError
+from oceanvar.errors import ConfigError, MendedWarning, MissingVariableError
 from oceanvar.labels.coordinates import (
     TIME,
     meaning_of,
@@ -25,6 +27,12 @@ from oceanvar.network.varnet import VarNet, loaded
 OPTIMAL = "optimal interpolation"
 """Name of the classical row, whose covariance is the likeliest of the observations that were left."""
 
+DINEOF = "DINEOF"
+"""Name of the row of empirical orthogonal functions, for images."""
+
+SMOOTHING_STEPS = 2.0
+"""Filter in time of DINEOF, in steps of the data; its cross-validation chooses between this and none."""
+
 CLOUDY = 0.15
 """Share of the cells ever seen that is seen at a time, from which observations are images under clouds, not passes."""
 
@@ -33,6 +41,9 @@ START_STEPS = 5.0
 
 START_NOISE = 0.2
 """The same of the errors, in standard deviations of the observations."""
+
+_CALLER = 4
+"""Frames from a warning up to the user's call of the accessor."""
 
 
 def trust(
@@ -43,10 +54,11 @@ def trust(
     seed: int = 0,
     **options: Any,
 ) -> xr.Dataset:
-    """Compare models with optimal interpolation where observations were withheld from all of them.
+    """Compare models with optimal interpolation and DINEOF where observations were withheld from all of them.
 
     Whole passes are withheld (what was seen at one time in one piece), or of images what clouds of other days hide:
     next to a single withheld value others would be left. Errors of the withheld observations are in all rows alike.
+    DINEOF fills images only: along passes each time has too little for it.
 
     Parameters
     ----------
@@ -64,26 +76,39 @@ def trust(
     Returns
     -------
     Dataset
-        Over ``model``, optimal interpolation among them, the best one first: ``rmse`` at the withheld observations,
-        in their units; ``rmse_over_best``, with its 95 % ``rmse_over_best_interval`` over ``bound``, paired over passes
-        or days: where 1 lies inside, the two cannot be told apart. The attribute ``advice`` says which to use.
+        Over ``model``, optimal interpolation and of images DINEOF among them, the best one first: ``rmse`` at the
+        withheld observations, in their units; ``rmse_over_best``, with its 95 % ``rmse_over_best_interval`` over
+        ``bound``, paired over passes or days: where 1 lies inside, the two cannot be told apart. The attribute
+        ``advice`` says which to use.
 
     Raises
     ------
     ConfigError
-        If there are too few passes to withhold any, or a model has several variables.
+        If there are too few passes to withhold any, a model has several variables or the name of another row.
     MissingVariableError, UnitsMismatchError, GridMismatchError
         As of `oceanvar.assimilate`.
+
+    Warns
+    -----
+    MendedWarning
+        If images are too few, or too cloudy, for DINEOF, whose row is left out then.
     """
     named = dict(models) if isinstance(models, Mapping) else {_name_of(models): models}
+    if taken := {OPTIMAL, DINEOF} & set(named):
+        raise ConfigError(f"{sorted(taken)} are rows of their own: give the models other names")
     known = {name: loaded(model) for name, model in named.items()}
     field = _observed(obs, known, options.get("variables") or {})
-    withheld, blocks = _withheld(field, fraction, seed)
+    time = next((str(dim) for dim in field.dims if meaning_of(field[dim]) == TIME), str(field.dims[0]))
+    is_cloudy = _is_of_images(field.notnull(), time)
+    withheld, blocks = (_under_clouds if is_cloudy else _passes)(field, fraction, seed, time)
     kept = obs.assign({str(field.name): field.where(~withheld)})
     analyses = {
         name: assimilate(kept, model, **options)[str(field.name)].compute() for name, model in known.items()
     }
-    analyses[OPTIMAL] = _interpolated(kept[str(field.name)], withheld)
+    left = kept[str(field.name)]
+    analyses[OPTIMAL] = _interpolated(left, withheld)
+    if is_cloudy:
+        analyses |= _filled(left, time)
     return _compared(analyses, field, withheld, blocks)
 
 
@@ -104,13 +129,21 @@ def _observed(obs: xr.Dataset, models: Mapping[str, VarNet], names: Mapping[str,
     return usable(obs[name].compute(), "the observations")
 
 
-def _withheld(field: xr.DataArray, fraction: float, seed: int) -> tuple[xr.DataArray, xr.DataArray]:
-    """What is withheld, and the number of the independent unit of each value: its pass, or its time."""
+def _is_of_images(seen: xr.DataArray, time: str) -> bool:
+    return float(seen.sum() / (seen.any(time).sum() * seen.sizes[time])) > CLOUDY
+
+
+def _under_clouds(
+    field: xr.DataArray, fraction: float, seed: int, time: str
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """What clouds of other times hide, and the number of the independent unit of each value: its time."""
+    times = xr.DataArray(np.arange(field.sizes[time]), dims=time)
+    return withhold_clouds(field, fraction, seed, time), times.broadcast_like(field)
+
+
+def _passes(field: xr.DataArray, fraction: float, seed: int, time: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Whole passes, and the number of the independent unit of each value: its pass."""
     seen = field.notnull()
-    time = next((str(dim) for dim in field.dims if meaning_of(field[dim]) == TIME), str(field.dims[0]))
-    if float(seen.sum() / (seen.any(time).sum() * field.sizes[time])) > CLOUDY:
-        times = xr.DataArray(np.arange(field.sizes[time]), dims=time)
-        return withhold_clouds(field, fraction, seed, time), times.broadcast_like(field)
     # Pieces of one time that hang together, be it across a corner.
     structure = np.ones([1 if dim == time else 3 for dim in field.dims])
     whole = np.zeros([3] * field.ndim)
@@ -131,6 +164,21 @@ def _interpolated(kept: xr.DataArray, withheld: xr.DataArray) -> xr.DataArray:
     result = xr.full_like(withheld, np.nan, dtype=float).values
     result[withheld.values] = found.values
     return withheld.copy(data=result)
+
+
+def _filled(kept: xr.DataArray, time: str) -> dict[str, xr.DataArray]:
+    """DINEOF with or without a filter in time, whichever its own cross-validation says; nothing of too few images."""
+    steps = SMOOTHING_STEPS * spacing(kept, time)
+    try:
+        with warnings.catch_warnings():  # times without observations: the filter is for these
+            warnings.simplefilter("ignore", MendedWarning)
+            fits = [dineof(kept, smoothing=each, dim=time)[str(kept.name)] for each in (None, steps)]
+    except ConfigError as error:
+        warnings.warn(f"there is no row of DINEOF: {error}", MendedWarning, stacklevel=_CALLER)
+        return {}
+    best = min(fits, key=lambda each: float(each.attrs.get("cross_validation_rmse", np.inf)))
+    # Cells that nothing else was seen of are none of its matrix: the mean, as at times without observations.
+    return {DINEOF: best.fillna(float(kept.mean()))}
 
 
 def _compared(

@@ -3,34 +3,25 @@
 import inspect
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from oceanvar.archive.catalogue import open_archive
 from oceanvar.archive.sources import is_url
+from oceanvar.cli.rules import RULES, SAMPLERS, keywords, require_keys, rule_of
 from oceanvar.errors import ConfigError, StoreError
 from oceanvar.fitting import fit
 from oceanvar.network.files import PACKAGED
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.network.varnet import VarNet, load
-from oceanvar.observing.clouds import MovingClouds
-from oceanvar.observing.samplers import (
-    AbstractRule,
-    AbstractSampler,
-    EveryNthStep,
-    RandomComponents,
-    RandomFraction,
-    RandomHoles,
-)
-from oceanvar.observing.track_samplers import ShuffledTracks, TrackPositions
-from oceanvar.observing.tracks import FILE_EPOCH, read_tracks
-from oceanvar.observing.withholding import WholePasses, WithheldBlocks, Withhold
+from oceanvar.observing.withholding import WithheldBlocks, Withhold
 from oceanvar.options import check_keys
+from oceanvar.state.climatology import fit_climatology
+from oceanvar.state.inputs import mended
 from oceanvar.state.spaces import StateSpace
 from oceanvar.training.losses import LossWeights
 from oceanvar.training.settings import TrainingSettings
@@ -59,6 +50,9 @@ class Data:
     validation : float, str, list of str or table, optional
         Share of the time axis withheld at its end, other true fields, {truth = ..., observations = ...}, or blocks,
         {share = 0.1}.
+    climatology : table, optional
+        Mean and seasons of each point, fitted to the truth, or to observations alone, and taken off: {} or options,
+        {n_harmonics = 2, trend = true}. Default: none.
     in_memory : bool
         Load the data at once; otherwise windows are read as they are drawn.
     """
@@ -69,6 +63,7 @@ class Data:
     withhold: Any = None
     noise_std: Any = 0.0
     validation: Any = None
+    climatology: Any = None
     in_memory: bool = True
 
 
@@ -126,6 +121,9 @@ SECTIONS = {
 }
 """Sections of a training file, and where their keys come from."""
 
+CLIMATOLOGY = Source(fit_climatology, only=("n_harmonics", "trend", "smoothing"))
+"""Options of a climatology, and where they come from."""
+
 
 def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, progress: bool) -> xr.Dataset:
     """Train the model that a TOML file describes and write it to `out`.
@@ -161,6 +159,8 @@ def train_from_file(config: Path, out: Path, resume: bool, overwrite: bool, prog
         model = _model(job, folder)
         model.provenance["config"] = job
         truth, observations = _learned_from(data, folder, model.state_space)
+        if "climatology" in data:
+            model.normalise(_departing(model.state_space, truth, data["climatology"]))
         history = fit(
             truth,
             model,
@@ -191,18 +191,8 @@ def _read(config: Path) -> dict[str, Table]:
         if not isinstance(job.setdefault(name, {}), dict):
             raise ConfigError(f"{name!r} must be a section, [{name}], not {job[name]!r}")
         check_keys(job[name], known, f"key of section [{name}]")
-    _require(job["data"], ("observations",), "section [data]")
+    require_keys(job["data"], ("observations",), "section [data]")
     return job
-
-
-def _require(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
-    for key in keys:
-        if key not in table:
-            raise ConfigError(f"{where} lacks the key {key!r}")
-
-
-def _keywords(function: Callable[..., Any]) -> list[str]:
-    return list(inspect.signature(function).parameters)
 
 
 def _make_way(out: Path, checkpoint: Path, resume: bool, overwrite: bool) -> None:
@@ -228,12 +218,16 @@ def _model(job: dict[str, Table], folder: Path) -> VarNet:
                 "with start in [model], architecture and [state] come from that model: leave them out"
             )
         start = options["start"]
+        if "climatology" in job["data"]:
+            raise ConfigError(
+                f"climatology in section [data] is for a new model, and {start!r} has its own or none: leave it out"
+            )
         model = load(start if (PACKAGED / f"{start}.varnet").is_file() else folder / start)
         if variables is not None and tuple(variables) != model.state_space.variables:
             raise ConfigError(f"variables are {variables}, but {start!r} has {model.state_space.variables}")
         return model
-    _require(job["data"], ("variables",), "section [data]")
-    _require(state, ("dims", "patch"), "section [state]")
+    require_keys(job["data"], ("variables",), "section [data]")
+    require_keys(state, ("dims", "patch"), "section [state]")
     space = StateSpace(variables=tuple(job["data"]["variables"]), **state)
     return fourdvarnet(space, **{"seed": job["training"].get("seed", 0), **options})
 
@@ -252,15 +246,15 @@ def _learned_from(data: Table, folder: Path, space: StateSpace) -> tuple[xr.Data
             "a sampler in section [data] observes a truth, and there is none: give files of either"
         )
     observations = _open(given, folder, space, data.get("in_memory", True))
-    return observations, None if rule is None else Withhold(_rule(rule, folder, RULES, "withhold"))
+    return observations, None if rule is None else Withhold(rule_of(rule, folder, RULES, "withhold"))
 
 
 def _pair(table: Table, folder: Path, space: StateSpace, where: str) -> tuple[xr.Dataset, Any]:
     """Truth and observations: files, or a sampler."""
-    _require(table, ("truth", "observations"), where)
+    require_keys(table, ("truth", "observations"), where)
     given, in_memory = table["observations"], table.get("in_memory", True)
     truth = _open(table["truth"], folder, space, in_memory)
-    return truth, _rule(given, folder, SAMPLERS, "observations") if isinstance(given, dict) else _open(
+    return truth, rule_of(given, folder, SAMPLERS, "observations") if isinstance(given, dict) else _open(
         given, folder, space, in_memory
     )
 
@@ -272,9 +266,22 @@ def _open(paths: str | list[str], folder: Path, space: StateSpace, in_memory: bo
     return ds.load() if in_memory else ds
 
 
+def _departing(space: StateSpace, truth: xr.Dataset, given: Any) -> StateSpace:
+    """State space with a climatology of what is learned from."""
+    if not isinstance(given, dict):
+        raise ConfigError(f"climatology in section [data] must be a table, {{trend = true}}, not {given!r}")
+    check_keys(given, CLIMATOLOGY.defaults, "option of climatology in section [data]")
+    # With names, units and order as `fit` has them; it tells of what was mended.
+    fields = mended(truth, space, {}, "fill", "the truth").ds[list(space.variables)]
+    try:
+        return replace(space, climatology=fit_climatology(fields, space.dims, **given))
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"climatology = {given} in section [data]: {error}") from error
+
+
 def _validation(given: Any, folder: Path, space: StateSpace) -> Any:
     if isinstance(given, dict) and "share" in given:
-        check_keys(given, _keywords(WithheldBlocks), "key of validation")
+        check_keys(given, keywords(WithheldBlocks), "key of validation")
         return WithheldBlocks(**given)
     if isinstance(given, dict):
         check_keys(given, ("truth", "observations", "in_memory"), "key of validation")
@@ -285,90 +292,8 @@ def _validation(given: Any, folder: Path, space: StateSpace) -> Any:
 def _training(given: Table) -> Table:
     settings = dict(given)
     if "weights" in settings:
-        check_keys(settings["weights"], _keywords(LossWeights), "weight in section [training]")
+        check_keys(settings["weights"], keywords(LossWeights), "weight in section [training]")
         settings["weights"] = LossWeights(**settings["weights"])
     if "n_steps" in settings:  # keys of TOML are text
         settings["n_steps"] = {int(epoch): n for epoch, n in settings["n_steps"].items()}
     return settings
-
-
-def _track_positions(
-    path: str,
-    shift: float = 0.0,
-    epoch: str = FILE_EPOCH,
-    longitude_dim: str = "longitude",
-    latitude_dim: str = "latitude",
-    time_dim: str = "time",
-) -> TrackPositions:
-    """The positions of real measurements.
-
-    Parameters
-    ----------
-    path : str
-        Text file with the columns longitude, latitude, days.
-    shift : float
-        Days added to the times, to use the tracks of one year in another one.
-    epoch : str
-        Day 0 of the file.
-    longitude_dim, latitude_dim, time_dim : str
-        Dimensions of the truth.
-    """
-    dims = {"longitude_dim": longitude_dim, "latitude_dim": latitude_dim, "time_dim": time_dim}
-    return TrackPositions.from_text(path, shift=shift, epoch=epoch, **dims)
-
-
-def _shuffled_tracks(
-    path: str,
-    most_left_out: float = 0.3,
-    longitude_dim: str = "longitude",
-    latitude_dim: str = "latitude",
-    time_dim: str = "time",
-) -> ShuffledTracks:
-    """Passes of real tracks, drawn afresh for every window: shifted in time by whole days, some left out.
-
-    Parameters
-    ----------
-    path : str
-        File of tracks, as `oceanvar.observing.read_tracks` reads it.
-    most_left_out : float
-        Each window leaves out a share of the passes drawn between 0 and this.
-    longitude_dim, latitude_dim, time_dim : str
-        Dimensions of the truth.
-    """
-    tracks = read_tracks(path)
-    positions = TrackPositions(
-        tracks["longitude"].values,
-        tracks["latitude"].values,
-        (tracks["time"].values - np.datetime64(FILE_EPOCH)) / np.timedelta64(1, "D"),
-        longitude_dim=longitude_dim,
-        latitude_dim=latitude_dim,
-        time_dim=time_dim,
-    )
-    return ShuffledTracks(positions, tracks["track"].values, most_left_out)
-
-
-SAMPLERS: dict[str, Callable[..., AbstractSampler]] = {
-    "EveryNthStep": EveryNthStep,
-    "MovingClouds": MovingClouds,
-    "RandomComponents": RandomComponents,
-    "RandomFraction": RandomFraction,
-    "RandomHoles": RandomHoles,
-    "TrackPositions": _track_positions,
-    "ShuffledTracks": _shuffled_tracks,
-}
-"""Rules of observation that a file may name, with the functions that make them."""
-
-
-RULES: dict[str, Callable[..., AbstractRule]] = {**SAMPLERS, "WholePasses": WholePasses}
-"""Rules by which a file may have observations withheld."""
-
-
-def _rule(table: Table, folder: Path, known: Mapping[str, Callable[..., Any]], where: str) -> Any:
-    options = dict(table)
-    _require(options, ("sampler",), where)
-    name = options.pop("sampler")
-    check_keys([name], known, "sampler")
-    check_keys(options, _keywords(known[name]), f"option of the sampler {name}")
-    if "path" in options:
-        options["path"] = str(folder / options["path"])
-    return known[name](**options)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
-from oceanvar.cli.config import RULES, SECTIONS, Source
+from oceanvar.cli.config import CLIMATOLOGY, SECTIONS, Source
+from oceanvar.cli.rules import RULES
 from oceanvar.training.losses import LossWeights
 
 WIDTH = 100
@@ -25,6 +26,8 @@ def key_lines() -> Iterator[str]:
             yield from _keys(source)
         yield ""
     yield from ("[training.weights]", *_keys(Source(LossWeights)), "")
+    yield "# What climatology in [data] may say:"
+    yield from (*_keys(CLIMATOLOGY, all_in_comments=True), "")
     yield "# What a sampler in [data.observations] or withhold in [data] may be, and its options:"
     for name, made in RULES.items():
         yield "#"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from oceanvar.errors import ConfigError
 from oceanvar.labels.values import plausible, told_if_elsewhere
+from oceanvar.state.instruments import Instrument
 from oceanvar.state.samples import TrackPatches
 from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.observations import Observations
@@ -76,6 +77,8 @@ def _weighted(
 ) -> tuple[Tensor, Tensor]:
     """Normalised values, 0 where nothing was observed, and mask / error variance of them."""
     instrument = space.observing[name]
+    if instrument.bias:
+        values = values - _bias(instrument, name, values)
     # Of the type of the values, or each comparison would turn these into another one.
     limits = np.array([space.plausible(scale) for scale in instrument.scales], values.dtype)
     low, high = limits.T.reshape(2, -1, *[1] * (values.ndim - 2))
@@ -102,6 +105,15 @@ def _weighted(
         observed = observed & torch.isfinite(relative)
         seen, weights = torch.where(observed, seen, 0.0), torch.where(observed, relative, 0.0)
     return seen, weights
+
+
+def _bias(instrument: Instrument, name: str, values: np.ndarray) -> np.ndarray:
+    """Bias of each variable, shaped to be taken off ``(B, V, ...)``."""
+    if instrument.bias is True:
+        raise ConfigError(
+            f"the model does not know the bias of {name!r} yet: fit it, or give numbers, bias=(0.0,)"
+        )
+    return np.array(instrument.bias, values.dtype).reshape(-1, *[1] * (values.ndim - 2))
 
 
 def to_tensor(

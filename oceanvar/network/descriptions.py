@@ -31,8 +31,8 @@ def described(space: StateSpace, provenance: Mapping[str, Any], n_parameters: in
         ("window", ", ".join(window)),
         ("overlap", listed(f"{dim} {n}" for dim, n in space.overlap.items()) or "none"),
     ]
-    others = [name for name in space.instruments if name != STATE]
-    also = [f"instrument {name}" for name in others] + [f"covariate {name}" for name in space.covariates]
+    also = [_instrument(name, space) for name in space.instruments if name != STATE]
+    also += [f"covariate {name}" for name in space.covariates]
     if also:
         rows.append(("also reads", listed(also)))
     return [
@@ -43,6 +43,17 @@ def described(space: StateSpace, provenance: Mapping[str, Any], n_parameters: in
         ("to use it", f"obs.varnet.assimilate(model), where obs has {state}, NaN where nothing was observed"),
         ("its parts", "model.assimilator, model.state_space, model.provenance"),
     ]
+
+
+def _instrument(name: str, space: StateSpace) -> str:
+    instrument = space.instruments[name]
+    if not instrument.bias:
+        return f"instrument {name}"
+    if instrument.bias is True:
+        return f"instrument {name} (bias: found by fit)"
+    pairs = zip(instrument.bias, instrument.scales, strict=True)
+    told = [f"{bias:+.3g} {space.units.get(scale, '')}".rstrip() for bias, scale in pairs]
+    return f"instrument {name} (bias {', '.join(told)}, taken off)"
 
 
 def _trained_on(space: StateSpace, provenance: Mapping[str, Any]) -> str:

@@ -1,6 +1,8 @@
-"""What an instrument delivers: variables, scale, error variance."""
+"""What an instrument delivers: variables, scale, error variance, bias."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from oceanvar.errors import ConfigError
 
@@ -22,6 +24,15 @@ class Instrument:
         units, those of the values squared. Default: weights are masks, and the term gives the variance.
     along_track : bool
         Samples at arbitrary positions and times instead of a grid.
+    bias : True or sequence of float, optional
+        What each variable shows too much, in the units of the state (of its logarithm where it is known by that); it is
+        taken off. True: a constant that `fit` finds, against what it knows of the state at the same points, and the
+        model file keeps. Default: none.
+
+    Raises
+    ------
+    ConfigError
+        If variables, scales, variance and bias do not fit each other.
 
     Examples
     --------
@@ -33,6 +44,7 @@ class Instrument:
     scaled_as: tuple[str, ...] = ()
     variance: float | str | None = None
     along_track: bool = False
+    bias: Literal[True] | tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variables", tuple(self.variables))
@@ -46,6 +58,46 @@ class Instrument:
             raise ConfigError(
                 f"the error variance of {self.variables} is {self.variance}: it must be positive"
             )
+        if self.bias is not True:
+            object.__setattr__(self, "bias", self._numbers())
+
+    def _numbers(self) -> tuple[float, ...]:
+        """Bias of each variable; none where there are none."""
+        given = self.bias
+        if not (
+            isinstance(given, list | tuple)
+            and len(given) in (0, len(self.variables))
+            and all(isinstance(each, int | float) and math.isfinite(each) for each in given)
+        ):
+            raise ConfigError(
+                f"the bias of {self.variables} is {given}: give True, or a finite number for each, bias=(0.1,)"
+            )
+        return tuple(map(float, given))
+
+    def check_known_bias(self, name: str, variables: tuple[str, ...]) -> None:
+        """Demand that the bias is not one to be found, where it cannot be one against the observations of a state.
+
+        Parameters
+        ----------
+        name : str
+            Of the instrument.
+        variables : tuple of str
+            Of the state.
+
+        Raises
+        ------
+        ConfigError
+            If it is.
+        """
+        if self.bias is True:
+            raise ConfigError(
+                f"a bias is found against other observations of {variables}, and {name!r} observes {self.scales}: give "
+                "numbers, bias=(0.1,), or let training find it by the operator Calibration"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a model file, which says nothing of a bias where there is none."""
+        return {key: value for key, value in asdict(self).items() if value or key != "bias"}
 
     @property
     def scales(self) -> tuple[str, ...]:

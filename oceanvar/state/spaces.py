@@ -149,6 +149,8 @@ class StateSpace:
                 "give other observations another name"
             )
         for name, each in self.instruments.items():
+            if name == STATE or not set(each.scales) <= set(self.variables):
+                each.check_known_bias(name, self.variables)
             for variable, scale in zip(each.variables, each.scales, strict=True):
                 if scale not in self.variables and scale not in each.scaled_as:
                     raise ConfigError(
@@ -380,6 +382,7 @@ class StateSpace:
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""
         values = asdict(replace(self, climatology=None))
+        values["instruments"] = {name: each.to_json() for name, each in self.instruments.items()}
         values["climatology"] = self.climatology and self.climatology.to_json()
         # What a model does without is not written: its digest is that of before there was any.
         optional = (

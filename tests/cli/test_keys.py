@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from oceanvar.cli.commands import main
-from oceanvar.cli.config import RULES, SECTIONS, Source
+from oceanvar.cli.config import CLIMATOLOGY, SECTIONS, Source
 from oceanvar.cli.keys import documented
+from oceanvar.cli.rules import RULES
 from oceanvar.network.presets import fourdvarnet
 from oceanvar.training.losses import LossWeights
 from oceanvar.training.settings import TrainingSettings
@@ -39,6 +40,7 @@ def test_it_is_toml_with_the_defaults_of_what_reads_it(printed):
 def test_every_key_is_there_with_what_it_is(printed):
     known = {key for sources in SECTIONS.values() for source in sources for key in source.defaults}
     assert {each.name for each in fields(TrainingSettings)} | {"n_samples", "start", "withhold"} <= known
+    known |= {"n_harmonics", "trend", "smoothing"} & set(CLIMATOLOGY.defaults)
     known |= {name for made in (*RULES.values(), LossWeights) for name in Source(made).defaults}
     assert set(re.findall(r"^(?:# )?(\w+) = ", printed, re.MULTILINE)) - {"sampler"} == known
     lines = printed.splitlines()
