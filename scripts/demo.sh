@@ -7,3 +7,4 @@ rm -rf demo
 OMP_NUM_THREADS=1 python scripts/demo.py simulate demo
 oceanvar assimilate "demo/obs/*.nc" --model ocean --batch-size 4 --out demo/analysis.zarr
 python scripts/demo.py report demo
+OMP_NUM_THREADS=1 python scripts/demo.py sea demo

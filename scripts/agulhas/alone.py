@@ -34,6 +34,9 @@ SETTINGS = {
     "weights": LossWeights(truth_projection=0.0, analysis_projection=0.0),
     "progress": True,
 }
+N_SIMULATED = {"full": 40, "tiny": 2}
+"""Epochs of simulated currents."""
+
 PATCH = {"full": (32, 48), "tiny": (8, 8)}
 """Cells: with windows of the whole grid a network remembers the days that it has learned from."""
 
@@ -60,8 +63,9 @@ def train(out: Path, name: str, clouded: xr.Dataset, seed: int) -> oceanvar.VarN
     """Train on simulated currents that are as strong as those between the clouds, and keep the model."""
     scale, model = SCALES[name], untrained(name, clouded, seed)
     sampler = clouds(scale, list(model.state_space.dims))
-    simulated = simulate(clouded, scale, np.random.default_rng(seed)) + clouded.mean("time")
-    settings = {**SETTINGS, "n_epochs": scale.n_epochs, "n_samples": scale.n_samples, "seed": seed}
+    larger = dataclasses.replace(scale, n_members=2 * scale.n_members)
+    simulated = simulate(clouded, larger, np.random.default_rng(seed)) + clouded.mean("time")
+    settings = {**SETTINGS, "n_epochs": N_SIMULATED[name], "n_samples": scale.n_samples, "seed": seed}
     simulated.varnet.fit(model, sampler, checkpoint=out / "simulated_training", resume=True, **settings)
     return model
 
