@@ -133,7 +133,7 @@ def assimilate_archive(
         What a worker of the cluster must offer, ``{"GPU": 1}``, say.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
-        precision, mask, diagnostics, along_track, on_divergence. A unit of work is one chunk or shard in time, or one
+        precision, mask, diagnostics, n_samples, seed, along_track, on_divergence. A unit of work is one chunk or shard in time, or one
         NetCDF file.
 
     Returns

@@ -242,6 +242,8 @@ DESCRIBED: dict[str, Callable[[Setup], Any]] = {
     "precision": lambda setup: setup.options.precision,
     "mask": lambda setup: _token(setup.mask),
     "diagnostics": lambda setup: setup.options.diagnostics,
+    "n_samples": lambda setup: setup.options.n_samples,
+    "seed": lambda setup: setup.options.seed,
     "along_track": lambda setup: _token(setup.job.companions),
     "variables": lambda setup: dict(setup.options.variables),
     "gaps": lambda setup: setup.options.gaps,

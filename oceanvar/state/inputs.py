@@ -232,7 +232,7 @@ def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
     def back(analysis: xr.Dataset) -> xr.Dataset:
         found = {}
         for name, (units, _, way) in ways.items():
-            for each in (name, f"{name}_mean"):
+            for each in (name, f"{name}_mean", f"{name}_sample"):
                 if each in analysis:
                     found[each] = _scaled(analysis[each], way.inverse, units)
             # That of a logarithm has no units.
@@ -311,7 +311,8 @@ def _transformed(given: Mended, space: StateSpace) -> Mended:
         logs = {str(name): field for name, field in analysis.data_vars.items()}
         found = from_log10(logs, names, space.error_std)
         for name in names:
-            found[name] = _with_attrs(found[name], analysis[name])
+            for each in {name, f"{name}_sample"} & set(found):
+                found[each] = _with_attrs(found[each], analysis[each])
             if f"{name}_std" in analysis:
                 spread = {"long_name": f"standard deviation of the error of log10({name})", "units": "1"}
                 found[f"{name}_std"] = analysis[f"{name}_std"].drop_attrs().assign_attrs(spread)

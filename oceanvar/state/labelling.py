@@ -7,6 +7,7 @@ import xarray as xr
 
 from oceanvar.labels.discovery import about
 from oceanvar.labels.values import PACKING, VALID_RANGE
+from oceanvar.metrics.laws import MEMBER
 from oceanvar.state.spaces import StateSpace
 
 _PACKED = (*VALID_RANGE, *PACKING)
@@ -23,13 +24,18 @@ _HEALTH_ATTRS = {
 }
 
 
+def n_written(n_variables: int, diagnostics: bool, n_samples: int) -> int:
+    """Variables of a field for `labelled`: those of the state, with diagnostics their spreads and one, and samples."""
+    return n_variables * (1 + diagnostics + n_samples) + diagnostics
+
+
 def labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, digest: str) -> xr.Dataset:
     """Put the variables back under their names, with attributes but without packing or chunk encoding.
 
     Parameters
     ----------
     field : Variable
-        ``(*extra, variable, *dims)``: the variables of the state, and diagnostics where there are more.
+        ``(*extra, variable, *dims)``: the variables of the state, and where there are more diagnostics and samples.
     ds : Dataset
         Observations, of which attributes and coordinates are taken.
     space : StateSpace
@@ -48,8 +54,15 @@ def labelled(field: xr.Variable, ds: xr.Dataset, space: StateSpace, digest: str)
         for i, name in enumerate(names, start=len(names)):
             each = field.isel(variable=i)
             analysis[f"{name}_std"] = (each.dims, each.data, _std_attrs(name, analysis[name]))
-        each = field.isel(variable=-1)
+        each = field.isel(variable=2 * len(names))
         analysis["health"] = (each.dims, each.data, _HEALTH_ATTRS)
+    if field.sizes["variable"] > n_written(len(names), True, 0):
+        for i, name in enumerate(names, start=n_written(len(names), True, 0)):
+            each = field.isel(variable=slice(i, None, len(names)))
+            dims = [MEMBER if dim == "variable" else dim for dim in each.dims]
+            attrs = {"long_name": f"what {name} may be, by the error of its analysis"}
+            kept = {key: value for key, value in analysis[name].attrs.items() if key in ("units", "standard_name")}
+            analysis[f"{name}_sample"] = (dims, each.data, attrs | kept)
     coords = {name: coord for name, coord in ds.coords.items() if set(coord.dims) <= set(analysis.sizes)}
     analysis = analysis.assign_coords(coords)
     for each in analysis.variables.values():

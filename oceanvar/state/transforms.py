@@ -22,7 +22,8 @@ def from_log10(fields: Mapping[str, A], names: Iterable[str], error_std: Mapping
     Parameters
     ----------
     fields : mapping of str to ndarray or DataArray
-        The logarithms; ``name_std``, their standard deviation, may be among them, and stays as it is.
+        The logarithms; ``name_sample`` may be among them, and ``name_std``, their standard deviation, which stays as
+        it is.
     names : iterable of str
         Which of them are logarithms.
     error_std : mapping of str to float
@@ -37,7 +38,8 @@ def from_log10(fields: Mapping[str, A], names: Iterable[str], error_std: Mapping
     """
     found = dict(fields)
     for name in names:
-        found[name] = 10 ** fields[name]
+        for each in {name, f"{name}_sample"} & set(fields):
+            found[each] = 10 ** fields[each]
         spread = fields.get(f"{name}_std", error_std.get(name))
         if spread is not None:
             found[f"{name}_mean"] = found[name] * np.exp((_LN10 * spread) ** 2 / 2)
