@@ -62,8 +62,11 @@ def _deviation(
     white = replace(draws, origins=origin[None]).white((*key, N_SCALES), weights[None, None])[0, 0]
     observed = weights > 0
     error = white / torch.where(observed, weights, 1.0).sqrt()
-    seen = torch.where(observed, prior + error, 0.0)
-    return prior - interpolated(covariance.roots(window), weights, seen, n_steps)
+    seen = prior + error
+    # As of what was observed indeed, the mean is taken from the observations.
+    mean = (weights * seen).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    departures = torch.where(observed, seen - mean, 0.0)
+    return prior - mean - interpolated(covariance.roots(window), weights, departures, n_steps)
 
 
 def bumps(first: int, n: int, period: int, length: float) -> tuple[Tensor, np.ndarray]:

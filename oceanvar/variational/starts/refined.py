@@ -23,7 +23,7 @@ CORRECTION = 0.3
 MOST = 15.0
 """Largest normalised innovation that a network sees: outliers are further away."""
 
-N_DRAWN = 16
+N_DRAWN = 32
 """Fewest errors of an interpolation by which each of them is divided: they then have the variance 1 on average."""
 
 
