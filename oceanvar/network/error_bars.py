@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from oceanvar.errors import ConfigError
+from oceanvar.state.spaces import STATE
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.draws import Draws
 from oceanvar.variational.observations import Observations
 from oceanvar.variational.posterior import assessed, deviations, health, posterior_variance
-from oceanvar.state.spaces import STATE
 from oceanvar.variational.terms.scalars import no_residuals
 
 
@@ -51,8 +51,9 @@ def check_diagnosable(assimilator: Assimilator, draws: bool = False) -> None:
         )
     if not cost.is_calibrated:
         raise ConfigError(
-            f"{'samples' if draws else 'diagnostics'} need a cost whose weights are error variances (weak_constraint_cost), or a start that "
-            "has learned its errors (RefinedInterpolation, as in 'seas'); the weights of this model's cost are learned"
+            f"{'samples' if draws else 'diagnostics'} need a cost whose weights are error variances "
+            "(weak_constraint_cost), or a start that has learned its errors (RefinedInterpolation, as in 'seas'); the "
+            "weights of this model's cost are learned"
         )
 
 
@@ -60,7 +61,7 @@ def check_diagnosable(assimilator: Assimilator, draws: bool = False) -> None:
 def told(
     assimilator: Assimilator, state: Tensor, obs: Observations, draws: Draws | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Variance of the error of an analysis, its misfit for each observation ``(B,)``, and errors ``(n, B, V, T, *S)``."""
+    """Variance of the error of an analysis, misfit for each observation ``(B,)``, and errors ``(n, B, V, T, *S)``."""
     cost, start = assimilator.cost, assimilator.start
     nothing = state.new_empty((0, *state.shape))
     if not cost.is_calibrated:

@@ -1,7 +1,7 @@
 """The model a user builds, trains, saves, loads and applies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from oceanvar.network.files import (
 from oceanvar.network.names import check_names
 from oceanvar.reprs import Rows, as_html, as_text
 from oceanvar.state.samples import TrackPatches
-from oceanvar.state.spaces import STATE, StateSpace
+from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
 from oceanvar.variational.draws import Draws
@@ -160,8 +160,8 @@ class VarNet:
         Returns
         -------
         ndarray
-            ``(B, 2 V + 1 + n V, T, *S)``: the analysis, its standard deviation (Laplace's approximation, or as the start
-            has learned it), 2 J / n_obs, the same at all points of a patch, and n samples; see
+            ``(B, 2 V + 1 + n V, T, *S)``: the analysis, its standard deviation (Laplace's approximation, or as the
+            start has learned it), 2 J / n_obs, the same at all points of a patch, and n samples; see
             `oceanvar.variational.posterior`. Of a patch that has diverged standard deviation and samples are NaN, and
             2 J / n_obs is infinite.
 

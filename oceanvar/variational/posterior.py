@@ -120,9 +120,9 @@ def posterior_variance(cost: VariationalCost, state: Tensor, obs: Observations) 
 def deviations(cost: VariationalCost, state: Tensor, obs: Observations, draws: Draws) -> Tensor:
     """Draw errors of an analysis from the law of which `posterior_variance` is the variance, ``(n, B, V, T, *S)``.
 
-    Observations, model and background are disturbed by their errors, and the analysis answers (Bardsley, Solonen, Haario
-    and Laine, 2014, SIAM J. Sci. Comput. 36, A1895-A1910, linearised at the minimum): windows that overlap see the same
-    disturbances.
+    Observations, model and background are disturbed by their errors, and the analysis answers (Bardsley, Solonen,
+    Haario and Laine, 2014, SIAM J. Sci. Comput. 36, A1895-A1910, linearised at the minimum): windows that overlap see
+    the same disturbances.
 
     Parameters
     ----------

@@ -115,7 +115,9 @@ def test_conditional_samples_have_the_covariance_of_the_error_of_interpolation()
     covariance = Covariance(torch.tensor([[1.0, 0.4]]).double(), lengths, weights)
     samples = conditional(covariance, draws(n, 1, 3), 40)[:, 0].flatten(1)
     basis = torch.eye(60, dtype=torch.float64).view(60, *shape)
-    prior = torch.stack([sum(coloured(root, whitened(root, e)) for root in covariance.roots(0)).flatten() for e in basis])
+    prior = torch.stack(
+        [sum(coloured(root, whitened(root, e)) for root in covariance.roots(0)).flatten() for e in basis]
+    )
     seen = weights.flatten() > 0
     n_seen = int(seen.sum())
     noise = 0.25 * torch.eye(n_seen, dtype=torch.float64)

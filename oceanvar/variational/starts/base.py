@@ -48,7 +48,7 @@ class AbstractStart(Reader, nn.Module, abc.ABC):
         return False
 
     def deviations(self, obs: Observations, draws: Draws) -> Tensor:
-        """Draw errors of the first guess made from some observations, ``(n, B, V, T, *S)``, of the variance assessed."""
+        """Draw errors of the first guess made from some observations, ``(n, B, V, T, *S)``."""
         raise ConfigError(f"{type(self).__name__} cannot draw its errors: use one that infers a covariance")
 
     @abc.abstractmethod

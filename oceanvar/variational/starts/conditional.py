@@ -29,7 +29,8 @@ def deviations(covariance: Covariance, draws: Draws, n_steps: int) -> Tensor:
     covariance : Covariance
         Of a batch of windows, and the weights of their observations.
     draws : Draws
-        Which samples. The windows of the covariance are those of its origins, the variables of each one after the other.
+        Which samples. The windows of the covariance are those of its origins, the variables of each one after the
+        other.
     n_steps : int
         Iterations of the interpolation.
     """
@@ -38,7 +39,9 @@ def deviations(covariance: Covariance, draws: Draws, n_steps: int) -> Tensor:
     members = [
         torch.stack(
             [
-                _deviation(covariance, number, (draws.seed, member, variable), draws, draws.origins[window], n_steps)
+                _deviation(
+                    covariance, number, (draws.seed, member, variable), draws, draws.origins[window], n_steps
+                )
                 for number, (window, variable) in enumerate(windows)
             ]
         )

@@ -78,8 +78,8 @@ class RefinedInterpolation(AbstractStart):
     def deviations(self, obs: Observations, draws: Draws) -> Tensor:
         """Draw errors of the first guess, ``(n, B, V, T, *S)``.
 
-        They are correlated as those of the interpolation, which are drawn from the covariance that it infers, and have
-        the variance that the network states: each point is divided by the root mean square of `N_DRAWN` of them at least.
+        They are correlated as those of the interpolation, which are drawn from the covariance that it infers, and
+        have the variance that the network states: each is divided by the root mean square of `N_DRAWN` at least.
         """
         shape, assessment = obs.values[self.interpolation.name].shape, self.assessed(obs)
         covariance = self.interpolation.interpolate(obs).covariance

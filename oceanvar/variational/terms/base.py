@@ -233,7 +233,7 @@ class TermLinearization:
         return self._pullback(self._scaled(steepest * self._pushforward(tangent)))
 
     def disturbed(self, noise: Callable[[Tensor], Tensor]) -> Tensor:
-        """J^T sqrt(lambda w rho''(r) / N) e, shaped like the state: its covariance is the Gauss-Newton matrix of the term.
+        """J^T sqrt(lambda w rho''(r) / N) e, shaped like the state; its covariance is the Gauss-Newton matrix.
 
         Parameters
         ----------
