@@ -111,10 +111,10 @@ def test_patches_draw_one_field_so_that_samples_have_the_stated_spread_where_the
     model, obs = sea
     analysis = obs.varnet.assimilate(model, n_samples=32, periodic=periodic)
     ratio = (spread(analysis, "ssh") / analysis["ssh_std"]).mean("time")
-    # Two patches that drew each their own would leave 0.7 in the middle of where they overlap.
-    assert 0.9 < float(ratio.mean()) < 1.01
-    assert float(ratio.mean("lat").min()) > 0.85
-    assert float(ratio.mean("lon").min()) > 0.85
+    # Up to eight patches that drew each their own would leave less than half where they overlap.
+    assert 0.85 < float(ratio.mean()) < 1.01
+    assert float(ratio.mean("lat").min()) > 0.8
+    assert float(ratio.mean("lon").min()) > 0.8
 
 
 def test_samples_know_what_the_mean_of_overlapping_windows_has_gained(model):
