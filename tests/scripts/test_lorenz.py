@@ -44,8 +44,8 @@ def test_learned_equations_take_the_place_of_the_true_ones(tmp_path, monkeypatch
     assert not any("Lorenz63" in type(each).__name__ for each in model.assimilator.modules())
 
 
-def test_the_trust_in_the_background_is_the_likeliest_and_kept_in_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate, "TRUSTS", (1.0, 0.3))
+def test_the_trust_that_error_bars_need_is_kept_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate, "TRUSTS", (0.3,))
     line = ["lorenz63", "--n-windows", "20", "--out", str(tmp_path)]
     done = CliRunner().invoke(calibrate.main, line, catch_exceptions=False)
     assert done.exit_code == 0, done.output
