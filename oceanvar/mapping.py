@@ -35,7 +35,7 @@ from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.tapers import Taper, taper_factors
 from oceanvar.state.inputs import Mended, lengthened, like, mended
-from oceanvar.state.labelling import labelled, n_written
+from oceanvar.state.labelling import MEMBER, labelled, n_written
 from oceanvar.state.samples import track_cutter
 from oceanvar.state.spaces import StateSpace
 
@@ -265,6 +265,10 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         space.check(background, "the background")
         background = reordered(ds, background, space.all_dims(ds), "observations and background")
     mask = _sea(mask, ds, space)
+    if options.n_samples and MEMBER in ds.dims:
+        raise ConfigError(
+            f"samples lie along {MEMBER!r}, and the observations have that dimension: rename theirs"
+        )
     if options.diagnostics:
         check_diagnosable(model.assimilator, options.n_samples > 0)
     if options.periodic is None:

@@ -45,8 +45,8 @@ _NOT_PLANNED = {
     "fields",
     "device",
     "threads",
+    "output",
 }
-_NOT_PLANNED |= {"output"}
 """What a plan of an append takes from the record, for it is not asked."""
 
 

@@ -150,12 +150,7 @@ class VarNet:
     ) -> np.ndarray:
         """Assimilate as `solve`, and say how far each patch can be trusted, without knowing the truth.
 
-        Parameters
-        ----------
-        values, background, device, precision, tracks, on_divergence, place
-            As of `solve`.
-        draws : Draws, optional
-            Samples to draw of what the truth may be.
+        With `draws`, samples of what the truth may be are drawn too.
 
         Returns
         -------

@@ -8,7 +8,7 @@ import xarray as xr
 
 from oceanvar.labels.discovery import about
 from oceanvar.labels.values import PACKING, VALID_RANGE
-from oceanvar.metrics.laws import MEMBER
+from oceanvar.metrics.laws import MEMBER as MEMBER
 from oceanvar.state.spaces import StateSpace
 
 _PACKED = (*VALID_RANGE, *PACKING)

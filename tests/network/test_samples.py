@@ -158,8 +158,12 @@ def test_samples_beside_an_analysis_are_not_scored_and_are_an_ensemble_by_themse
     assert coverage == pytest.approx(float(scores["coverage_90"].sel(variable="x")), abs=0.05)
 
 
-def test_a_model_that_knows_how_large_its_errors_are_but_not_how_correlated_is_refused(sea, monkeypatch):
+def test_what_cannot_be_drawn_is_refused(sea, monkeypatch):
     model, obs = sea
+    with pytest.raises(
+        ConfigError, match="samples lie along 'member', and the observations have that dimension"
+    ):
+        obs.expand_dims(member=2).varnet.assimilate(model, n_samples=2)
     monkeypatch.setattr(RefinedInterpolation, "draws_errors", False)
     with pytest.raises(ConfigError, match="leave n_samples out, or use a start that infers a covariance"):
         obs.varnet.assimilate(model, n_samples=2)
