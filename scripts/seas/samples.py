@@ -38,11 +38,11 @@ def main(n_seas: int) -> None:
         obs = sea[["ssh_observed"]].rename(ssh_observed="ssh")
         analysis = obs.varnet.assimilate(model, n_samples=N_MEMBERS, mask=sea["sea"])
         errors, drawn = derived(analysis.ssh - sea.ssh), derived(analysis.ssh_sample - analysis.ssh)
-        for name, error in errors.items():
+        for name, error in errors.items():  # NaN where land leaves no box whole
             ratio = float((error**2).mean() / (drawn[name] ** 2).mean())
             squares.setdefault(name, []).append(ratio)
     for name, ratios in squares.items():
-        print(f"{name}: {np.mean(ratios) ** 0.5:.2f}, median {np.median(ratios) ** 0.5:.2f}")
+        print(f"{name}: {np.nanmean(ratios) ** 0.5:.2f}, median {np.nanmedian(ratios) ** 0.5:.2f}")
 
 
 if __name__ == "__main__":
