@@ -20,8 +20,10 @@ from oceanvar.labels.discovery import with_coverage
 from oceanvar.labels.extents import PatchPlaces
 from oceanvar.labels.horizons import extended
 from oceanvar.labels.masks import check_some_sea, sea_at, sea_observed, sea_of
+from oceanvar.network.error_bars import check_diagnosable
 from oceanvar.network.handles import (
     PatchSolver,
+    Samples,
     automatic_batch_size,
     points_at_once,
     resolve_device,
@@ -33,7 +35,7 @@ from oceanvar.patching.graphs import map_patches
 from oceanvar.patching.grids import PatchGrid
 from oceanvar.patching.tapers import Taper, taper_factors
 from oceanvar.state.inputs import Mended, lengthened, like, mended
-from oceanvar.state.labelling import labelled
+from oceanvar.state.labelling import MEMBER, labelled, n_written
 from oceanvar.state.samples import track_cutter
 from oceanvar.state.spaces import StateSpace
 
@@ -56,6 +58,8 @@ def assimilate(
     chunks: Mapping[str, Any] | None = None,
     mask: xr.DataArray | str | None = None,
     diagnostics: bool = False,
+    n_samples: int = 0,
+    seed: int = 0,
     along_track: Mapping[str, xr.Dataset] | None = None,
     variables: Mapping[str, str] | None = None,
     gaps: str = "fill",
@@ -100,6 +104,13 @@ def assimilate(
         Add what the analysis says about itself without the truth, for models whose cost is that of
         weak-constraint 4D-Var: ``<variable>_std``, the standard deviation of its error, and ``health``, twice
         the cost per observation of the patches that cover a point: about 1, more in a wrong minimum.
+    n_samples : int
+        Add as many fields that the truth may be, as ``<variable>_sample`` along ``member``, and the diagnostics. Their
+        departures from the analysis are as large as ``<variable>_std`` says, and correlated as its errors are: for the
+        error of a mean over a box, of a gradient, of a transport. For models of weak-constraint 4D-Var, and those
+        whose start infers a covariance (``"seas"``).
+    seed : int
+        Of the samples: the same wherever data are cut into chunks.
     along_track : mapping of str to Dataset, optional
         For a model with along-track instruments, the samples of each, in memory: variables over one dimension
         with coordinates longitude, latitude, time, say. A patch gets those within half a cell of it. The grid may be
@@ -165,6 +176,8 @@ def assimilate(
         precision=precision,
         mask=mask,
         diagnostics=diagnostics,
+        n_samples=n_samples,
+        seed=seed,
         along_track=along_track or {},
         variables=variables or {},
         gaps=gaps,
@@ -252,8 +265,12 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
         space.check(background, "the background")
         background = reordered(ds, background, space.all_dims(ds), "observations and background")
     mask = _sea(mask, ds, space)
+    if options.n_samples and MEMBER in ds.dims:
+        raise ConfigError(
+            f"samples lie along {MEMBER!r}, and the observations have that dimension: rename theirs"
+        )
     if options.diagnostics:
-        model.check_diagnosable()
+        check_diagnosable(model.assimilator, options.n_samples > 0)
     if options.periodic is None:
         _check_closed(ds, space)
     grid = PatchGrid({dim: ds.sizes[dim] for dim in space.dims}, space.patch, space.overlap, space.periodic)
@@ -268,17 +285,26 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
             has_background,
             options.diagnostics,
             options.on_divergence,
+            _samples(options, grid),
         ),
         taper_factors(options.taper, grid),
-        2 * space.n_variables + 1 if options.diagnostics else space.n_variables,
+        n_written(space.n_variables, options.diagnostics, options.n_samples),
         automatic_batch_size(n_points, options.device)
         if options.batch_size == "auto"
         else int(options.batch_size),
         np.dtype(np.float64 if options.precision == "float64" else np.float32),
         track_cutter(options.along_track, ds, space, options.variables),
         PatchPlaces.of(ds, grid.patch),
+        located=options.n_samples > 0,
     )
     return Setup(model, space, job, options, given, background, mask)
+
+
+def _samples(options: Options, grid: PatchGrid) -> Samples | None:
+    if not options.n_samples:
+        return None
+    periods = tuple(grid.sizes[dim] if dim in grid.periodic else 0 for dim in grid.dims)
+    return Samples(options.n_samples, options.seed, periods)
 
 
 def _labelled_like(beside: Any, ds: xr.Dataset) -> Any:

@@ -45,6 +45,8 @@ class Options:
     precision: str = "float32"
     mask: xr.DataArray | str | None = None
     diagnostics: bool = False
+    n_samples: int = 0
+    seed: int = 0
     along_track: Mapping[str, xr.Dataset | xr.DataArray | Sequence[xr.Dataset | xr.DataArray]] = field(
         default_factory=dict
     )
@@ -75,6 +77,10 @@ class Options:
         check_choice("on_divergence", self.on_divergence, ON_DIVERGENCE)
         if not isinstance(self.diagnostics, bool):
             raise ConfigError(f"diagnostics is {self.diagnostics!r}: give True or False")
+        for name in ("n_samples", "seed"):
+            if _whole(getattr(self, name)) < 0:
+                raise ConfigError(f"{name} must be a whole number of at least 0, got {getattr(self, name)!r}")
+        object.__setattr__(self, "diagnostics", self.diagnostics or self.n_samples > 0)
 
     @classmethod
     def of(cls, given: Mapping[str, Any], others: Iterable[str] = ()) -> Self:
@@ -132,12 +138,16 @@ def check_device(device: object) -> None:
 def _check_batch_size(given: object) -> None:
     if given == "auto":
         return
-    try:
-        number = operator.index(given)  # type: ignore[arg-type]
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(given, bool):
+    if _whole(given) < 1:
         raise ConfigError(f"batch_size must be 'auto' or a whole number of at least 1, got {given!r}")
+
+
+def _whole(given: object) -> int:
+    """A whole number as such; -1 for what is none."""
+    try:
+        return -1 if isinstance(given, bool) else operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        return -1
 
 
 def _check_samples(name: str, given: object) -> None:

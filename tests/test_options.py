@@ -38,6 +38,8 @@ REFUSED = {
     "device": ("gpu", "device must be 'auto', 'cpu', 'cuda' or 'cuda:1', say; got 'gpu'"),
     "precision": ("bf17", "precision must be one of 'float32', 'float64', 'bfloat16', got 'bf17'"),
     "diagnostics": ("yes", "diagnostics is 'yes': give True or False"),
+    "n_samples": (2.5, "n_samples must be a whole number of at least 0, got 2.5"),
+    "seed": (-1, "seed must be a whole number of at least 0, got -1"),
     "variables": ("sla", "variables is 'sla': give a mapping"),
     "gaps": ("guess", "gaps must be one of 'fill', 'refuse', got 'guess'"),
     "on_divergence": ("ignore", "on_divergence must be one of 'error', 'fallback', 'nan', got 'ignore'"),

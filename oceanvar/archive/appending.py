@@ -35,7 +35,18 @@ logger = logging.getLogger(__name__)
 _OLD = "replaced"
 """Name in that folder of the output that is replaced, until it is removed."""
 
-_NOT_PLANNED = {"taper", "background", "mask", "diagnostics", "fields", "device", "threads", "output"}
+_NOT_PLANNED = {
+    "taper",
+    "background",
+    "mask",
+    "diagnostics",
+    "n_samples",
+    "seed",
+    "fields",
+    "device",
+    "threads",
+    "output",
+}
 """What a plan of an append takes from the record, for it is not asked."""
 
 

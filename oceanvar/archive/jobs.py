@@ -133,8 +133,8 @@ def assimilate_archive(
         What a worker of the cluster must offer, ``{"GPU": 1}``, say.
     **options
         Of `oceanvar.mapping.assimilate`: patch, overlap, background, periodic, taper, batch_size, device,
-        precision, mask, diagnostics, along_track, on_divergence. A unit of work is one chunk or shard in time, or one
-        NetCDF file.
+        precision, mask, diagnostics, n_samples, seed, along_track, on_divergence. A unit of work is one chunk or
+        shard in time, or one NetCDF file.
 
     Returns
     -------

@@ -241,6 +241,8 @@ DESCRIBED: dict[str, Callable[[Setup], Any]] = {
     "device": lambda setup: setup.options.device,
     "precision": lambda setup: setup.options.precision,
     "mask": lambda setup: _token(setup.mask),
+    "n_samples": lambda setup: setup.options.n_samples,
+    "seed": lambda setup: setup.options.seed,
     "diagnostics": lambda setup: setup.options.diagnostics,
     "along_track": lambda setup: _token(setup.job.companions),
     "variables": lambda setup: dict(setup.options.variables),

@@ -25,6 +25,7 @@ from oceanvar.mapping import Setup, stacked
 from oceanvar.network.handles import PatchSolver, resolve_device
 from oceanvar.patching.streaming import Sums, TimeStream, regroup
 from oceanvar.state.anomalies import with_climatology
+from oceanvar.state.labelling import written_at
 from oceanvar.state.transforms import from_log10
 from oceanvar.threads import best_number
 
@@ -264,11 +265,11 @@ class ArchiveRun:
         first, stop = self.writer.bounds[unit : unit + 2]
         part, rows = self.parts.get(unit), self._rows_of(unit)
         axis = -len(self.setup.space.dims)
-        # The first names are those of the block, in its order; others are computed from them.
-        names = self.writer.fields[: block.shape[axis - 1]]
-        fields = {name: block.take(i, axis - 1) for i, name in enumerate(names)}
-        places = self.setup.given.ds.isel({self.setup.space.dims[0]: slice(first, stop)})
-        fields = with_climatology(fields, places, self.setup.space)
+        beside = (slice(None),) * -axis
+        places = written_at(self.setup.space.variables, block.shape[axis - 1])
+        fields = {name: block[(..., place, *beside)] for name, place in places.items()}
+        at = self.setup.given.ds.isel({self.setup.space.dims[0]: slice(first, stop)})
+        fields = with_climatology(fields, at, self.setup.space)
         values = from_log10(fields, self.setup.space.transform, self.setup.space.error_std)
         state = block.take(range(self.setup.space.n_variables), axis - 1)
         try:

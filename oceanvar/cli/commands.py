@@ -110,6 +110,15 @@ main.add_command(osse)
     is_flag=True,
     help="Also write standard deviation and health, for models with a cost of weak-constraint 4D-Var.",
 )
+@click.option(
+    "--samples",
+    "n_samples",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Also write so many fields that the truth may be, with standard deviation and health. [default: none]",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the samples. [default: 0]")
 @click.option("--skip-bad", is_flag=True, help="Go on without files that cannot be used, and list them.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Worker processes to start on this machine. [default: none]"

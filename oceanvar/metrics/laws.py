@@ -207,9 +207,11 @@ def error_bars(analysis: xr.Dataset, truth: xr.Dataset) -> dict[Hashable, xr.Dat
 
 
 def without_error_bars(analysis: xr.Dataset, truth: xr.Dataset) -> xr.Dataset:
-    """The variables themselves, without what `error_bars` finds, and without the health written beside it."""
-    bars = [one.name for one in error_bars(analysis, truth).values()]
-    return analysis.drop_vars([*bars, *([_HEALTH] if bars and _HEALTH not in truth else [])], errors="ignore")
+    """The variables themselves, without what `error_bars` finds, and without health and samples beside it."""
+    bars = error_bars(analysis, truth)
+    beside = [_HEALTH, *(f"{name}_sample" for name in bars)] if bars else []
+    beside = [name for name in beside if name not in truth]
+    return analysis.drop_vars([*(one.name for one in bars.values()), *beside], errors="ignore")
 
 
 def scores_of_sums(sums: Mapping[Hashable, xr.DataArray]) -> dict[str, xr.DataArray]:

@@ -6,9 +6,10 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from oceanvar.maps.inference import inference_form
 from oceanvar.network.varnet import VarNet, from_bytes
 from oceanvar.state.samples import TrackPatches
 from oceanvar.threads import best_number, threads
+from oceanvar.variational.draws import Draws
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,22 @@ On a CPU 16 patches of 25 x 100 x 100 at once cost twice as much each as two of 
 """
 
 
+class Samples(NamedTuple):
+    """Samples to draw of every patch; see `oceanvar.variational.draws.Draws`.
+
+    Attributes
+    ----------
+    n, seed : int
+        How many, and of which noise.
+    periods : tuple of int
+        Points after which each dimension comes back to its beginning; 0 if it never does.
+    """
+
+    n: int
+    seed: int
+    periods: tuple[int, ...]
+
+
 @dataclass(eq=False)
 class PatchSolver:
     """Solves batches of patches given as arrays; the function that patch graphs carry.
@@ -67,6 +85,8 @@ class PatchSolver:
         Whether standard deviation and health follow the analysis, see `VarNet.solve_and_diagnose`.
     on_divergence : {"error", "fallback", "nan"}
         What becomes of a patch whose solve has diverged.
+    samples : Samples, optional
+        Which samples follow the diagnostics.
     n_threads : int, optional
         Threads that torch uses on a CPU; results of different numbers differ in the last digits. Default: as many
         as are quickest when it is called (`oceanvar.threads`).
@@ -78,6 +98,7 @@ class PatchSolver:
     has_background: bool
     diagnostics: bool = False
     on_divergence: str = "error"
+    samples: Samples | None = None
     n_threads: int | None = None
     digest: str = ""
     content: bytes = field(default=b"", repr=False)
@@ -101,6 +122,7 @@ class PatchSolver:
             self.has_background,
             self.diagnostics,
             self.on_divergence,
+            self.samples,
         )
 
     def __call__(
@@ -108,8 +130,11 @@ class PatchSolver:
         patches: np.ndarray,
         tracks: Mapping[str, TrackPatches] | None = None,
         place: Callable[[int], str] = "number {}".format,
+        origins: Sequence[tuple[int, ...]] | None = None,
     ) -> np.ndarray:
         """Analysis ``(n, V, *patch)`` (and diagnostics) of patches ``(n, C, *patch)``, in physical units.
+
+        Samples need to know where the patches lie, by `origins`.
 
         Where the memory of a device is too small for a batch, it is solved in halves, and so are all later ones.
 
@@ -124,8 +149,13 @@ class PatchSolver:
             copied = self._copy(resolve_device(self.device))
             n_inputs = len(copied.model.state_space.inputs)
             background = patches[:, n_inputs:] if self.has_background else None
-            batch = _Batch(patches[:, :n_inputs], background, tracks or {}, place)
+            batch = _Batch(patches[:, :n_inputs], background, tracks or {}, place, self._draws(origins))
             return copied.solve(batch, self.diagnostics, self.on_divergence)
+
+    def _draws(self, origins: Sequence[tuple[int, ...]] | None) -> Draws | None:
+        if self.samples is None:
+            return None
+        return Draws(*self.samples, np.array(origins))
 
     def _copy(self, device: str) -> "_WorkingCopy":
         key = (self.digest, device, self.precision)
@@ -144,12 +174,13 @@ class PatchSolver:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Patches to solve, with their backgrounds, along-track samples and places."""
+    """Patches to solve, with their backgrounds, along-track samples, places and what to draw of each."""
 
     values: np.ndarray
     background: np.ndarray | None
     tracks: Mapping[str, TrackPatches]
     place: Callable[[int], str]
+    draws: Draws | None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -158,7 +189,8 @@ class _Batch:
         """Some of the patches."""
         background = None if self.background is None else self.background[which]
         tracks = {name: each.part(which) for name, each in self.tracks.items()}
-        return _Batch(self.values[which], background, tracks, lambda i: self.place(which.start + i))
+        draws = None if self.draws is None else replace(self.draws, origins=self.draws.origins[which])
+        return _Batch(self.values[which], background, tracks, lambda i: self.place(which.start + i), draws)
 
 
 @dataclass
@@ -184,7 +216,7 @@ class _WorkingCopy:
 
     def _tried(self, batch: _Batch, diagnostics: bool, on_divergence: str) -> np.ndarray | None:
         """Solve at once; None, and half as many patches from now on, if the memory is too small."""
-        solve = self.model.solve_and_diagnose if diagnostics else self.model.solve
+        solve = partial(self.model.solve_and_diagnose, draws=batch.draws) if diagnostics else self.model.solve
         try:
             return solve(
                 batch.values,

@@ -1,7 +1,7 @@
 """The model a user builds, trains, saves, loads and applies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from oceanvar.maps.units import scaled_parts
 from oceanvar.network.bridge import on_device, to_array, to_covariates, to_observations
 from oceanvar.network.descriptions import described
 from oceanvar.network.divergence import tell_trapped, without_diverged
+from oceanvar.network.error_bars import check_diagnosable, told
 from oceanvar.network.files import (
     FORMAT,
     built,
@@ -38,14 +39,13 @@ from oceanvar.network.files import (
 from oceanvar.network.names import check_names
 from oceanvar.reprs import Rows, as_html, as_text
 from oceanvar.state.samples import TrackPatches
-from oceanvar.state.spaces import STATE, StateSpace
+from oceanvar.state.spaces import StateSpace
 from oceanvar.variational.assimilators import Assimilator
 from oceanvar.variational.designs.sampling import SamplingDesign
+from oceanvar.variational.draws import Draws
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.posterior import assessed, diagnosed
 from oceanvar.variational.priors.eof import EOFPrior
 from oceanvar.variational.shapes import broadcast
-from oceanvar.variational.terms.scalars import no_residuals
 from oceanvar.variational.verdicts import Verdict
 
 FEW = 1000
@@ -146,15 +146,19 @@ class VarNet:
         tracks: Mapping[str, TrackPatches] | None = None,
         on_divergence: str = "error",
         place: Callable[[int], str] = "number {}".format,
+        draws: Draws | None = None,
     ) -> np.ndarray:
         """Assimilate as `solve`, and say how far each patch can be trusted, without knowing the truth.
+
+        With `draws`, samples of what the truth may be are drawn too.
 
         Returns
         -------
         ndarray
-            ``(B, 2 V + 1, T, *S)``: the analysis, its standard deviation (Laplace's approximation, or as the start
-            has learned it), and 2 J / n_obs, the same at all points of a patch; see `oceanvar.variational.posterior`.
-            Of a patch that has diverged the standard deviation is NaN and the last one is infinite.
+            ``(B, 2 V + 1 + n V, T, *S)``: the analysis, its standard deviation (Laplace's approximation, or as the
+            start has learned it), 2 J / n_obs, the same at all points of a patch, and n samples; see
+            `oceanvar.variational.posterior`. Of a patch that has diverged standard deviation and samples are NaN, and
+            2 J / n_obs is infinite.
 
         Raises
         ------
@@ -164,23 +168,16 @@ class VarNet:
         DivergenceError
             As of `solve`.
         """
-        self.check_diagnosable()
+        check_diagnosable(self.assimilator, draws is not None)
         obs = self._observed(values, background, device, precision, tracks)
         state, diverged = self._solve(obs, device, precision, on_divergence, place)
         # Of these nothing is known; a finite state keeps them from disturbing anything.
-        variance, scores = self._diagnosed(state.nan_to_num(), obs)
-        variance[diverged], scores[diverged] = torch.nan, torch.inf
+        variance, scores, errors = told(self.assimilator, state.nan_to_num(), obs, draws)
+        variance[diverged], scores[diverged], errors[:, diverged] = torch.nan, torch.inf, torch.nan
         spread = variance.sqrt().cpu().numpy() * self.state_space.scales(np.float32)[1]
         fit = broadcast(scores, state).expand_as(state[:, :1]).cpu().numpy()
-        return np.concatenate([to_array(state, self.state_space), spread, fit], axis=1)
-
-    @torch.no_grad()
-    def _diagnosed(self, state: torch.Tensor, obs: Observations) -> tuple[torch.Tensor, torch.Tensor]:
-        """Variance of the error of an analysis, and its misfit for each observation."""
-        cost, start = self.assimilator.cost, self.assimilator.start
-        if cost.is_calibrated:
-            return diagnosed(cost, state, replace(obs, background=self.assimilator.first_guess(obs)))
-        return assessed(start.assessed(obs), state, obs.values[STATE])
+        samples = [to_array(state + each, self.state_space) for each in errors]
+        return np.concatenate([to_array(state, self.state_space), spread, fit, *samples], axis=1)
 
     def _observed(
         self,
@@ -231,32 +228,6 @@ class VarNet:
                     f"this model solves patches of {self.state_space.patch[dim]} points along {dim!r} only, not of "
                     f"{space.patch[dim]}: leave {dim!r} out of patch (a shorter time is lengthened by empty ones)"
                 )
-
-    def check_diagnosable(self) -> None:
-        """Demand a cost that says how far an analysis can be trusted.
-
-        Raises
-        ------
-        ConfigError
-            If its weights are no error variances, what is known of the state is in no term of it, or a term is no
-            penalty of residuals; and no errors were learned.
-        """
-        if self.assimilator.start.knows_errors:
-            return
-        cost, solver = self.assimilator.cost, self.assimilator.solver
-        for term in cost.terms:
-            if not term.is_residual:
-                raise ConfigError(no_residuals(term))
-        if solver.adds_prior:
-            raise ConfigError(
-                f"diagnostics tell errors by the cost, and what {type(solver).__name__} knows of the state besides "
-                "is in no term of it: leave them out, or put it into terms (BackgroundTerm, MapTerm)"
-            )
-        if not cost.is_calibrated:
-            raise ConfigError(
-                "diagnostics need a cost whose weights are error variances (weak_constraint_cost), or a start that has "
-                "learned its errors (RefinedInterpolation); the weights of this model's cost are learned"
-            )
 
     @torch.no_grad()
     def worth(self, values: np.ndarray) -> np.ndarray:

@@ -43,6 +43,8 @@ class PatchJob:
     described
         Says from its origin where a patch lies. Given, `function` takes ``place=``, which says it of the patch of a
         number in the batch.
+    located
+        Whether `function` takes ``origins=``, the start indices of its patches on the grid.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class PatchJob:
     dtype: np.dtype
     companions: Callable[[list[Origin]], Any] | None = None
     described: Callable[[Origin], str] | None = None
+    located: bool = False
     sums: Factors = field(init=False)
 
     def __post_init__(self) -> None:
@@ -180,7 +183,9 @@ def _call(patches: np.ndarray, origins: list[Origin], job: PatchJob) -> np.ndarr
     try:
         others = [] if job.companions is None else [job.companions(origins)]
         described = job.described
-        named = {} if described is None else {"place": lambda number: described(origins[number])}
+        named: dict[str, Any] = {"origins": origins} if job.located else {}
+        if described is not None:
+            named["place"] = lambda number: described(origins[number])
         results = np.asarray(job.function(patches, *others, **named))
         expected = (len(patches), job.n_out, *job.grid.patch_shape)
         if results.shape != expected:

@@ -35,7 +35,13 @@ def departures(
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
         present = [name for name in climatology.coefficients if name in analysis]
-        whole = {name: analysis[name] + climatology.at(name, analysis[name]) for name in present}
+        added = {name: climatology.at(name, analysis[name]) for name in present}
+        whole = {
+            each: analysis[each] + mean
+            for name, mean in added.items()
+            for each in (name, f"{name}_sample")
+            if each in analysis
+        }
         return analysis.assign({name: _kept(each, analysis[name]) for name, each in whole.items()})
 
     return ds.assign(off), back
@@ -49,7 +55,13 @@ def with_climatology(
         return dict(fields)
     present = [name for name in space.climatology.coefficients if name in fields]
     added = {name: space.climatology.at(name, places).values.astype(fields[name].dtype) for name in present}
-    return {**fields, **{name: fields[name] + each for name, each in added.items()}}
+    whole = {
+        each: fields[each] + mean
+        for name, mean in added.items()
+        for each in (name, f"{name}_sample")
+        if each in fields
+    }
+    return {**fields, **whole}
 
 
 def _kept(field: xr.DataArray, like: xr.DataArray) -> xr.DataArray:

@@ -20,7 +20,7 @@ from oceanvar.labels.units import Conversion, conversion, of_logarithm, squared
 from oceanvar.labels.values import VALID_RANGE, check_decoded, within_valid_range
 from oceanvar.state.anomalies import departures
 from oceanvar.state.spaces import StateSpace
-from oceanvar.state.transforms import from_log10, variance_of_log10
+from oceanvar.state.transforms import analysis_from_log10, variance_of_log10
 
 Back = Callable[[xr.Dataset], xr.Dataset]
 
@@ -232,7 +232,7 @@ def _converted(given: Mended, space: StateSpace, what: str) -> Mended:
     def back(analysis: xr.Dataset) -> xr.Dataset:
         found = {}
         for name, (units, _, way) in ways.items():
-            for each in (name, f"{name}_mean"):
+            for each in (name, f"{name}_mean", f"{name}_sample"):
                 if each in analysis:
                     found[each] = _scaled(analysis[each], way.inverse, units)
             # That of a logarithm has no units.
@@ -308,19 +308,7 @@ def _transformed(given: Mended, space: StateSpace) -> Mended:
     names = [name for name in space.transform if name in logarithmic]
 
     def back(analysis: xr.Dataset) -> xr.Dataset:
-        logs = {str(name): field for name, field in analysis.data_vars.items()}
-        found = from_log10(logs, names, space.error_std)
-        for name in names:
-            found[name] = _with_attrs(found[name], analysis[name])
-            if f"{name}_std" in analysis:
-                spread = {"long_name": f"standard deviation of the error of log10({name})", "units": "1"}
-                found[f"{name}_std"] = analysis[f"{name}_std"].drop_attrs().assign_attrs(spread)
-            if f"{name}_mean" in found:
-                mean = _with_attrs(found[f"{name}_mean"], analysis[name])
-                found[f"{name}_mean"] = mean.assign_attrs(
-                    long_name=f"mean of {name}, which itself is the median"
-                )
-        return analysis.assign(found)
+        return analysis_from_log10(analysis, names, space.error_std)
 
     logs, told = {}, []
     for name in logarithmic:

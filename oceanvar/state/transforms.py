@@ -1,6 +1,6 @@
 """Variables that a model knows by their logarithm, and what an analysis of it says of the variables themselves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +22,8 @@ def from_log10(fields: Mapping[str, A], names: Iterable[str], error_std: Mapping
     Parameters
     ----------
     fields : mapping of str to ndarray or DataArray
-        The logarithms; ``name_std``, their standard deviation, may be among them, and stays as it is.
+        The logarithms; ``name_sample`` may be among them, and ``name_std``, their standard deviation, which stays as
+        it is.
     names : iterable of str
         Which of them are logarithms.
     error_std : mapping of str to float
@@ -37,8 +38,31 @@ def from_log10(fields: Mapping[str, A], names: Iterable[str], error_std: Mapping
     """
     found = dict(fields)
     for name in names:
-        found[name] = 10 ** fields[name]
+        for each in {name, f"{name}_sample"} & set(fields):
+            found[each] = 10 ** fields[each]
         spread = fields.get(f"{name}_std", error_std.get(name))
         if spread is not None:
             found[f"{name}_mean"] = found[name] * np.exp((_LN10 * spread) ** 2 / 2)
     return found
+
+
+def analysis_from_log10(
+    analysis: xr.Dataset, names: Sequence[str], error_std: Mapping[str, float]
+) -> xr.Dataset:
+    """An analysis with those among `names`, and what is written beside them, taken back: see `from_log10`."""
+    logs = {str(name): field for name, field in analysis.data_vars.items()}
+    found = from_log10(logs, names, error_std)
+    for name in names:
+        for each in {name, f"{name}_sample"} & set(found):
+            found[each] = _like(found[each], analysis[each])
+        if f"{name}_std" in analysis:
+            spread = {"long_name": f"standard deviation of the error of log10({name})", "units": "1"}
+            found[f"{name}_std"] = analysis[f"{name}_std"].drop_attrs().assign_attrs(spread)
+        if f"{name}_mean" in found:
+            mean = _like(found[f"{name}_mean"], analysis[name])
+            found[f"{name}_mean"] = mean.assign_attrs(long_name=f"mean of {name}, which itself is the median")
+    return analysis.assign(found)
+
+
+def _like(field: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    return field.astype(np.result_type(like.dtype, np.float32)).assign_attrs(like.attrs)

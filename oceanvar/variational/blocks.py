@@ -127,7 +127,7 @@ class Elimination:
     couplings : list of Tensor
         T - 1 matrices L_t^-1 E_t^T, with E_t the block below the diagonal.
     targets : list of Tensor
-        T right-hand sides L_t^-1 b_t, ``(B, n, 1)``.
+        T right-hand sides L_t^-1 b_t, ``(B, n, columns)``.
     """
 
     factors: list[Tensor]
@@ -136,7 +136,7 @@ class Elimination:
 
 
 def eliminate(blocks: TridiagonalBlocks, target: Tensor) -> Elimination:
-    """Factorise from the first time to the last, with a right-hand side ``(B, T, n)``.
+    """Factorise from the first time to the last, with right-hand sides ``(B, T, n, columns)``.
 
     A matrix that is not positive definite gives numbers that are not finite or of no use; the damped
     iteration refuses such a step.
@@ -145,36 +145,38 @@ def eliminate(blocks: TridiagonalBlocks, target: Tensor) -> Elimination:
     factors: list[Tensor] = []
     couplings: list[Tensor] = []
     targets: list[Tensor] = []
-    diagonal, rest = blocks.diagonal[:, 0], target[:, 0].unsqueeze(-1)
+    diagonal, rest = blocks.diagonal[:, 0], target[:, 0]
     for t in range(n_times):
         factors.append(torch.linalg.cholesky_ex(diagonal)[0])
         if t == n_times - 1:
             targets.append(torch.linalg.solve_triangular(factors[t], rest, upper=False))
             break
-        # The right-hand side rides along as one more column.
+        # The right-hand sides ride along as more columns.
         wide = torch.cat((blocks.lower[:, t].mT, rest), dim=-1)
         solved = torch.linalg.solve_triangular(factors[t], wide, upper=False)
         couplings.append(solved[..., :n])
         targets.append(solved[..., n:])
         update = couplings[t].mT @ solved
         diagonal = blocks.diagonal[:, t + 1] - update[..., :n]
-        rest = target[:, t + 1].unsqueeze(-1) - update[..., n:]
+        rest = target[:, t + 1] - update[..., n:]
     return Elimination(factors, couplings, targets)
 
 
 def solve(blocks: TridiagonalBlocks, target: Tensor) -> Tensor:
-    """Solution ``(B, T, n)`` for a right-hand side of that shape."""
+    """Solution for a right-hand side ``(B, T, n)``, or for several of them ``(B, T, n, columns)``."""
+    if target.ndim == blocks.diagonal.ndim - 1:
+        return solve(blocks, target.unsqueeze(-1)).squeeze(-1)
     done = eliminate(blocks, target)
     solution = [torch.linalg.solve_triangular(done.factors[-1].mT, done.targets[-1], upper=True)]
     for t in reversed(range(len(done.couplings))):
         rest = done.targets[t] - done.couplings[t] @ solution[-1]
         solution.append(torch.linalg.solve_triangular(done.factors[t].mT, rest, upper=True))
-    return torch.stack(solution[::-1], dim=1).squeeze(-1)
+    return torch.stack(solution[::-1], dim=1)
 
 
 def inverse_diagonal(blocks: TridiagonalBlocks) -> Tensor:
     """Diagonal ``(B, T, n)`` of the inverse matrix, by the recursion of a smoother from the last time back."""
-    done = eliminate(blocks, torch.zeros_like(blocks.diagonal[..., 0]))
+    done = eliminate(blocks, torch.zeros_like(blocks.diagonal[..., :0]))
     factors = torch.stack(done.factors, dim=1)
     eye = torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device)
     inverses = torch.linalg.solve_triangular(factors, eye.expand_as(factors), upper=False)

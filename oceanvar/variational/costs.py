@@ -81,6 +81,11 @@ class VariationalCost(nn.Module):
         return VariationalCost(*terms)
 
     @property
+    def trusted(self) -> "VariationalCost":
+        """View of this cost whose curvature tells the error of an analysis: each weight times the trust in its term."""
+        return self.reweighted({index: term.trust for index, term in enumerate(self.terms)})
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether the weights of all observations are inverse error variances, so that costs can be judged."""
         return bool(self.observed) and all(term.precision is not None for term in self.observed)

@@ -1,15 +1,20 @@
 """What an analysis says about itself: its health and its uncertainty."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from oceanvar.errors import ConfigError
 from oceanvar.maps.compositions import total
-from oceanvar.variational.blocks import inverse_diagonal
+from oceanvar.variational.blocks import assembled, inverse_diagonal, solve
 from oceanvar.variational.costs import VariationalCost
-from oceanvar.variational.linearizations import Linearization
+from oceanvar.variational.draws import Draws
 from oceanvar.variational.observations import Observations
-from oceanvar.variational.shapes import from_time, per_window
+from oceanvar.variational.shapes import by_time, from_time, per_window
 from oceanvar.variational.starts.base import Assessment
+from oceanvar.variational.terms.base import AbstractCostTerm, AbstractTerm, TermLinearization
+from oceanvar.variational.terms.scalars import no_residuals
 
 
 @torch.no_grad()
@@ -85,7 +90,7 @@ def posterior_variance(cost: VariationalCost, state: Tensor, obs: Observations) 
     """Variance of the error of each point of an analysis, ``(B, V, T, *S)``, normalised units squared.
 
     Laplace's approximation: the diagonal of the inverse of the Gauss-Newton matrix of J = N U / 2 at the
-    minimum, exact for linear models, by block elimination.
+    minimum, exact for linear models, by block elimination. Each weight is multiplied by the `trust` in its term.
 
     Parameters
     ----------
@@ -107,20 +112,45 @@ def posterior_variance(cost: VariationalCost, state: Tensor, obs: Observations) 
     ConfigError
         If the Gauss-Newton matrix of the cost is not block tridiagonal.
     """
-    return _variance(cost.at(state, obs))
-
-
-def _variance(point: Linearization) -> Tensor:
-    state = point.state
-    variance = inverse_diagonal(point.blocks()) * (2 / state[0].numel())
+    variance = inverse_diagonal(cost.trusted.at(state, obs).blocks()) * (2 / state[0].numel())
     return from_time(variance, state).to(state.dtype)
 
 
 @torch.no_grad()
-def diagnosed(cost: VariationalCost, state: Tensor, obs: Observations) -> tuple[Tensor, Tensor]:
-    """`posterior_variance` and `health` of an analysis from one evaluation of its cost."""
-    point = cost.at(state, obs)
-    return _variance(point), _per_observation(point.value, cost, state, obs)
+def deviations(cost: VariationalCost, state: Tensor, obs: Observations, draws: Draws) -> Tensor:
+    """Draw errors of an analysis from the law of which `posterior_variance` is the variance, ``(n, B, V, T, *S)``.
+
+    Observations, model and background are disturbed by their errors, and the analysis answers (Bardsley, Solonen,
+    Haario and Laine, 2014, SIAM J. Sci. Comput. 36, A1895-A1910, linearised at the minimum): windows that overlap see
+    the same disturbances.
+
+    Parameters
+    ----------
+    cost, state, obs
+        As for `posterior_variance`.
+    draws : Draws
+        Which samples: noise that belongs to places.
+
+    Raises
+    ------
+    ConfigError
+        If the Gauss-Newton matrix of the cost is not block tridiagonal, or a term is no penalty of residuals.
+    """
+    points = [_linearized(term, state, obs) for term in cost.trusted.terms]
+    forcing = [
+        total(point.disturbed(partial(draws.white, (member, number))) for number, point in enumerate(points))
+        for member in range(draws.n)
+    ]
+    columns = torch.stack([by_time(each) for each in forcing], dim=-1).double()
+    answers = solve(assembled([point.blocks() for point in points], state), columns)
+    found = torch.stack([from_time(each, state) for each in answers.unbind(-1)])
+    return (found * (2 / state[0].numel()) ** 0.5).to(state.dtype)
+
+
+def _linearized(term: AbstractCostTerm, state: Tensor, obs: Observations) -> TermLinearization:
+    if not isinstance(term, AbstractTerm):
+        raise ConfigError(no_residuals(term))
+    return term.at(state, obs)
 
 
 def assessed(assessment: Assessment, state: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

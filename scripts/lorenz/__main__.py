@@ -1,14 +1,14 @@
 """Table 2 of the 4DVarNet paper: train the models with `train`, `learned` and `table2`, score all methods with `osse`.
 
-`cycle` scores window after window, `recipes` compares ways to train,
-`floor` what iterations could still gain.
+`calibrate` sets error bars right, `cycle` scores window after window, `recipes` compares ways to train, and `floor` says
+what iterations could still gain.
 
 python -m scripts.lorenz osse lorenz63 --n-windows 4000
 """
 
 import click
 
-from scripts.lorenz import cycle, ensembles, floor, learned, osse, recipes, table2, train
+from scripts.lorenz import calibrate, cycle, ensembles, floor, learned, osse, recipes, table2, train
 
 
 @click.group()
@@ -17,6 +17,7 @@ def main() -> None:
 
 
 main.add_command(train.main, "train")
+main.add_command(calibrate.main, "calibrate")
 main.add_command(learned.main, "learned")
 main.add_command(table2.main, "table2")
 main.add_command(osse.main, "osse")

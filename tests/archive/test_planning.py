@@ -42,6 +42,8 @@ CHANGED = {
     "precision": "float64",
     "mask": xr.DataArray(np.arange(11) > 0, dims="lat"),
     "diagnostics": True,
+    "n_samples": 2,
+    "seed": 5,
     "along_track": {"nadir": TRACKS.isel(sample=slice(1, None))},
     "variables": {"ssh": "ssh"},
     "gaps": "refuse",

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from oceanvar.network import load
 from oceanvar.papers.ladder import Climate, gradient_descent, interpolations, stages_of
-from scripts.lorenz import cycle, ensembles, learned, osse, recipes, train
+from scripts.lorenz import calibrate, cycle, ensembles, learned, osse, recipes, train
 
 
 @pytest.mark.parametrize("system", ["lorenz63", "lorenz96"])
@@ -44,6 +44,21 @@ def test_learned_equations_take_the_place_of_the_true_ones(tmp_path, monkeypatch
     assert "R, U-Net + Gauss-Newton" in (tmp_path / "lorenz63-learned.md").read_text()
     assert (tmp_path / "lorenz63-learned.varnet").stat().st_size < 20_000, "the U-Net is borrowed"
     assert not any("Lorenz63" in type(each).__name__ for each in model.assimilator.modules())
+
+
+def test_the_trust_that_error_bars_need_is_kept_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate, "TRUSTS", (0.3,))
+    line = ["lorenz63", "--n-windows", "20", "--out", str(tmp_path)]
+    done = CliRunner().invoke(calibrate.main, line, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    before, after = load("lorenz63"), load(tmp_path / "lorenz63.varnet")
+    observed, dynamics, background = (term.trust for term in after.assimilator.cost.terms)
+    assert observed == dynamics
+    assert background == pytest.approx(0.3 * observed)
+    for name, weights in before.assimilator.state_dict().items():
+        assert (after.assimilator.state_dict()[name] == weights).all(), name
+    lines = (tmp_path / "lorenz63.md").read_text().splitlines()
+    assert sum(each.startswith("- error bars, first ten steps: ") for each in lines) == 1
 
 
 def test_lorenz96_learns_every_phase_and_kind_of_observation():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from oceanvar.errors import ConfigError
+from oceanvar.variational.draws import Draws
 from oceanvar.variational.observations import Observations, Reader
 
 
@@ -40,6 +41,15 @@ class AbstractStart(Reader, nn.Module, abc.ABC):
     def assessed(self, obs: Observations) -> Assessment:
         """Assess the first guess made from some observations."""
         raise ConfigError(f"{type(self).__name__} does not know its errors: use one that has learned them")
+
+    @property
+    def draws_errors(self) -> bool:
+        """Whether `deviations` draws errors of the first guess."""
+        return False
+
+    def deviations(self, obs: Observations, draws: Draws) -> Tensor:
+        """Draw errors of the first guess made from some observations, ``(n, B, V, T, *S)``."""
+        raise ConfigError(f"{type(self).__name__} cannot draw its errors: use one that infers a covariance")
 
     @abc.abstractmethod
     def forward(self, obs: Observations) -> Tensor:

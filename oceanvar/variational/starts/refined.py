@@ -1,14 +1,18 @@
 """A network's correction of an interpolation, and how large the error is that is left."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from oceanvar.maps.base import AbstractMap
 from oceanvar.registry import registered
+from oceanvar.variational.draws import Draws
 from oceanvar.variational.observations import Observations, Reads
 from oceanvar.variational.shapes import broadcast, per_window
 from oceanvar.variational.starts.adaptive import AdaptiveInterpolation, Interpolated
 from oceanvar.variational.starts.base import AbstractStart, Assessment
+from oceanvar.variational.starts.conditional import deviations
 
 N_FIELDS = 5
 """Fields that a network sees: the interpolation, its innovations, how well and how densely was observed, numbers."""
@@ -18,6 +22,9 @@ CORRECTION = 0.3
 
 MOST = 15.0
 """Largest normalised innovation that a network sees: outliers are further away."""
+
+N_DRAWN = 32
+"""Fewest errors of an interpolation by which each of them is divided: they then have the variance 1 on average."""
 
 
 @registered
@@ -62,6 +69,23 @@ class RefinedInterpolation(AbstractStart):
     def assessed(self, obs: Observations) -> Assessment:
         """Variance of the error, as the network has learned it, and weights of the observations, as inferred."""
         return self._refined(obs)[1]
+
+    @property
+    def draws_errors(self) -> bool:
+        """True."""
+        return True
+
+    def deviations(self, obs: Observations, draws: Draws) -> Tensor:
+        """Draw errors of the first guess, ``(n, B, V, T, *S)``.
+
+        They are correlated as those of the interpolation, which are drawn from the covariance that it infers, and
+        have the variance that the network states: each is divided by the root mean square of `N_DRAWN` at least.
+        """
+        shape, assessment = obs.values[self.interpolation.name].shape, self.assessed(obs)
+        covariance = self.interpolation.interpolate(obs).covariance
+        drawn = deviations(covariance, replace(draws, n=max(draws.n, N_DRAWN)), self.interpolation.n_steps)
+        size = drawn.square().mean(0).sqrt().clamp(min=torch.finfo(drawn.dtype).tiny)
+        return (drawn[: draws.n] / size).view(-1, *shape) * assessment.variance.sqrt()
 
     def _refined(self, obs: Observations) -> tuple[Tensor, Assessment]:
         shape = obs.values[self.interpolation.name].shape

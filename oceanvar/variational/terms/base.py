@@ -7,7 +7,7 @@ residuals are in `oceanvar.variational.terms.scalars`.
 
 import abc
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Protocol, Self, final
 
@@ -57,7 +57,10 @@ class AbstractCostTerm(Reader, nn.Module, abc.ABC):
     """Whether the term is a penalty of residuals, as Gauss-Newton needs it."""
     factor = 1.0
     """What `reweighted` has multiplied the weight by."""
-    set_later = ("factor",)
+    trust = 1.0
+    """Factor on the weight where the error of an analysis is told: less than 1 for what is known less well than solves
+    take it to be, a background that has seen the observations, say. Found on withheld windows."""
+    set_later = ("factor", "trust")
 
     def __init__(self, weight: float = 1.0):
         super().__init__()
@@ -228,6 +231,16 @@ class TermLinearization:
         """The same with the curvature of the penalty at 0, where it is largest."""
         steepest = self._term.penalty.curvature(torch.zeros_like(self._residual))
         return self._pullback(self._scaled(steepest * self._pushforward(tangent)))
+
+    def disturbed(self, noise: Callable[[Tensor], Tensor]) -> Tensor:
+        """J^T sqrt(lambda w rho''(r) / N) e, shaped like the state; its covariance is the Gauss-Newton matrix.
+
+        Parameters
+        ----------
+        noise : callable
+            Makes white noise e for residuals.
+        """
+        return self._pullback(self.curvatures.clamp(min=0).sqrt() * noise(self._residual))
 
     def blocks(self) -> TermBlocks:
         """Part of the term in a block tridiagonal Gauss-Newton matrix, see `AbstractTerm.blocks`."""
