@@ -1,7 +1,7 @@
 """Table 2 of the 4DVarNet paper: train the models with `train`, `learned` and `table2`, score all methods with `osse`.
 
-`calibrate` sets error bars right, `cycle` scores window after window, `recipes` compares ways to train, and `floor` says
-what iterations could still gain.
+`calibrate` sets error bars right, `cycle` scores window after window, `recipes` compares ways to train, and
+`floor` says what iterations could still gain.
 
 python -m scripts.lorenz osse lorenz63 --n-windows 4000
 """
