@@ -52,6 +52,8 @@ numpydoc_xref_param_type = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "oceanvar"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,

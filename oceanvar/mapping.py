@@ -260,15 +260,8 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
     space = space.within(ds.sizes, {*options.patch, *model.fixed_dims})
     space = space.economical(ds.sizes, {*options.patch, *options.overlap}, points_at_once(options.device))
     if background is not None:
-        guess = mended(background, space, {}, "refuse", "the background")
-        background = (lengthened(guess, space, space.dims[0], "the background") if is_fixed else guess).ds
-        space.check(background, "the background")
-        background = reordered(ds, background, space.all_dims(ds), "observations and background")
+        background = _background(background, ds, space, is_fixed)
     mask = _sea(mask, ds, space)
-    if options.n_samples and MEMBER in ds.dims:
-        raise ConfigError(
-            f"samples lie along {MEMBER!r}, and the observations have that dimension: rename theirs"
-        )
     if options.diagnostics:
         check_diagnosable(model.assimilator, options.n_samples > 0)
     if options.periodic is None:
@@ -285,7 +278,7 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
             has_background,
             options.diagnostics,
             options.on_divergence,
-            _samples(options, grid),
+            _samples(options, grid, ds),
         ),
         taper_factors(options.taper, grid),
         n_written(space.n_variables, options.diagnostics, options.n_samples),
@@ -300,9 +293,21 @@ def set_up(ds: xr.Dataset, model: VarNet | str | Path, options: Options) -> Setu
     return Setup(model, space, job, options, given, background, mask)
 
 
-def _samples(options: Options, grid: PatchGrid) -> Samples | None:
+def _background(background: xr.Dataset, ds: xr.Dataset, space: StateSpace, is_fixed: bool) -> xr.Dataset:
+    """The background as the model expects it, on the grid of the observations."""
+    guess = mended(background, space, {}, "refuse", "the background")
+    background = (lengthened(guess, space, space.dims[0], "the background") if is_fixed else guess).ds
+    space.check(background, "the background")
+    return reordered(ds, background, space.all_dims(ds), "observations and background")
+
+
+def _samples(options: Options, grid: PatchGrid, ds: xr.Dataset) -> Samples | None:
     if not options.n_samples:
         return None
+    if MEMBER in ds.dims:
+        raise ConfigError(
+            f"samples lie along {MEMBER!r}, and the observations have that dimension: rename theirs"
+        )
     periods = tuple(grid.sizes[dim] if dim in grid.periodic else 0 for dim in grid.dims)
     return Samples(options.n_samples, options.seed, periods)
 

@@ -82,5 +82,7 @@ def hull(inside: xr.DataArray) -> dict[Hashable, slice]:
 def _ends(time: Times) -> tuple[np.datetime64, np.datetime64]:
     first, last = time
     first, last = (_OPEN[0] if first is None else first), (_OPEN[1] if last is None else last)
+    # Older pandas take no string of numpy's.
+    first, last = (str(each) if isinstance(each, str) else each for each in (first, last))
     last = pd.Period(last).end_time if isinstance(last, str) else pd.Timestamp(last)
     return np.datetime64(pd.Timestamp(first), "ns"), np.datetime64(last, "ns")
