@@ -9,9 +9,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-ON_THEIR_OWN = {"torch"}
-"""Tested by the release check where a Python has that version of its own."""
-
 
 def test_bounds_are_those_that_the_release_check_tests():
     pins = dict(
@@ -21,7 +18,7 @@ def test_bounds_are_those_that_the_release_check_tests():
     )
     for each in PROJECT["dependencies"]:
         name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", each).groups()
-        assert name in ON_THEIR_OWN or pins[name.lower()] == bound, each
+        assert pins[name.lower()] == bound, each
 
 
 def test_the_description_has_nothing_that_lies_beside_it():
