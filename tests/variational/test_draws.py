@@ -109,7 +109,7 @@ def test_windows_that_overlap_draw_one_field_and_nearly_one_with_somewhat_other_
 
 
 def test_conditional_samples_have_the_covariance_of_the_error_of_interpolation():
-    shape, n = (3, 4, 5), 600
+    shape, n = (3, 4, 5), 300
     weights = torch.where(torch.rand(1, *shape) < 0.3, 4.0, 0.0).double()
     lengths = torch.tensor([[[2.0, 1.5, 2.5], [4.0, 5.0, 5.0]]], dtype=torch.float64)
     covariance = Covariance(torch.tensor([[1.0, 0.4]]).double(), lengths, weights)
@@ -128,5 +128,5 @@ def test_conditional_samples_have_the_covariance_of_the_error_of_interpolation()
     left[:, seen] -= gain
     expected = left @ prior @ left.T + gain @ noise @ gain.T
     found = samples.T @ samples / n
-    torch.testing.assert_close(found, expected, atol=0.25, rtol=0)
-    assert float(found.trace()) == pytest.approx(float(expected.trace()), rel=0.05)
+    torch.testing.assert_close(found, expected, atol=0.35, rtol=0)
+    assert float(found.trace()) == pytest.approx(float(expected.trace()), rel=0.08)
