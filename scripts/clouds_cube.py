@@ -22,7 +22,6 @@ import oceanvar
 from oceanvar.baselines import dineof
 from oceanvar.network import fourdvarnet
 from oceanvar.observing import MovingClouds
-from oceanvar.training import LossWeights
 from oceanvar.truths import GaussianScales, gaussian_fields
 from scripts.keeping import claim, kept
 
@@ -58,6 +57,17 @@ def error(field: xr.DataArray, data: xr.Dataset) -> float:
     return float(((field - data["sst"]).isel(each).where(hidden) ** 2).mean() ** 0.5)
 
 
+def clocks() -> tuple[float, float]:
+    """Seconds of the clock and of the processor."""
+    return time.perf_counter(), time.process_time()
+
+
+def minutes_since(began: tuple[float, float]) -> dict[str, float]:
+    """What both clocks have gone on since then."""
+    clock, processor = ((now - then) / 60 for now, then in zip(clocks(), began, strict=True))
+    return {"minutes": clock, "cpu_minutes": processor}
+
+
 def learned(data: xr.Dataset, minutes: float, widths: tuple[int, ...], folder: Path) -> dict:
     """Train for some time on what was seen, and map it."""
     patch, overlap = (
@@ -67,7 +77,7 @@ def learned(data: xr.Dataset, minutes: float, widths: tuple[int, ...], folder: P
     space = oceanvar.StateSpace(("sst",), tuple(patch), patch, overlap)
     model = fourdvarnet(space, n_steps=0, n_features=4, n_hidden=4, start_widths=widths)
     seen = data[["seen"]].rename(seen="sst")
-    began, processor = time.perf_counter(), time.process_time()
+    began = clocks()
     history = seen.varnet.fit(
         model,
         noise_std=KELVIN,
@@ -75,14 +85,10 @@ def learned(data: xr.Dataset, minutes: float, widths: tuple[int, ...], folder: P
         batch_size=8,
         learning_rate=2e-3,
         precision="bfloat16",
-        weights=LossWeights(truth_projection=0.0, analysis_projection=0.0),
         budget=f"{minutes}min",
         progress=True,
     )
-    spent = {
-        "minutes": (time.perf_counter() - began) / 60,
-        "cpu_minutes": (time.process_time() - processor) / 60,
-    }
+    spent = minutes_since(began)
     folder.mkdir(parents=True, exist_ok=True)
     history.to_netcdf(folder / f"history_{minutes:g}.nc")
     return {"error": error(seen.varnet.assimilate(model)["sst"], data), **spent}
@@ -90,12 +96,9 @@ def learned(data: xr.Dataset, minutes: float, widths: tuple[int, ...], folder: P
 
 def by_modes(data: xr.Dataset, max_modes: int) -> dict:
     """DINEOF with the number of modes that withheld data choose."""
-    began, processor = time.perf_counter(), time.process_time()
+    began = clocks()
     found = dineof(data["seen"], max_modes=max_modes)["seen"]
-    spent = {
-        "minutes": (time.perf_counter() - began) / 60,
-        "cpu_minutes": (time.process_time() - processor) / 60,
-    }
+    spent = minutes_since(began)
     return {"error": error(found, data), **spent}
 
 

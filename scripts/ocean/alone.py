@@ -8,15 +8,12 @@ import xarray as xr
 import oceanvar
 from oceanvar.metrics import score_table
 from oceanvar.observing import Nadirs
-from oceanvar.training import LossWeights
-from scripts.keeping import kept_model
 from scripts.ocean.cases import (
     BOX,
     FIRST_TEST_SEED,
     FIRST_TRAINING_SEED,
     FIRST_VALIDATION_SEED,
     MISSIONS,
-    NOISE,
     Scale,
     mirrored,
     month,
@@ -27,12 +24,10 @@ from scripts.ocean.cases import (
     scores_of,
     seen_anywhere,
 )
-from scripts.ocean.models import direct_inversion, fitted_on_years
+from scripts.ocean.models import direct_inversion, fitted, fitted_on_years
 
 NADIRS = Nadirs(MISSIONS)
 ALONE, TRUTH = "4 nadirs: tracks alone", "4 nadirs: truth"
-MISFIT = LossWeights(truth_projection=0.0, analysis_projection=0.0)
-PATIENT = {"learning_rate": 2e-3, "batch_size": 16, "precision": "bfloat16", "n_validation": 192}
 
 
 def run(out: Path, scale: Scale, seed: int) -> dict:
@@ -65,27 +60,17 @@ def from_truth(out: Path, scale: Scale, seed: int) -> oceanvar.VarNet:
 
 def from_tracks(out: Path, scale: Scale, seed: int) -> oceanvar.VarNet:
     """Train on what was seen once of each of the years, and validate on what was seen of another one."""
-    folder = out / "alone" / "tracks"
 
-    def train() -> oceanvar.VarNet:
-        model = direct_inversion(scale, seed)
-        history = seen_years(out, scale, FIRST_TRAINING_SEED, scale.n_years).varnet.fit(
-            model,
-            noise_std=NOISE,
-            validation=seen_years(out, scale, FIRST_VALIDATION_SEED, 1),
-            weights=MISFIT,
-            n_epochs=scale.n_epochs_alone,
-            n_samples=scale.n_samples,
-            seed=seed,
-            checkpoint=folder,
-            resume=True,
-            progress=True,
-            **PATIENT,
+    def data() -> tuple[xr.Dataset, xr.Dataset]:
+        return (
+            seen_years(out, scale, FIRST_TRAINING_SEED, scale.n_years),
+            seen_years(out, scale, FIRST_VALIDATION_SEED, 1),
         )
-        history.to_netcdf(folder / "history.nc")
-        return model
 
-    return kept_model(folder / "model.varnet", train)
+    model, folder = direct_inversion(scale, seed), out / "alone" / "tracks"
+    # No sampler: a part of what was seen is withheld and learned from.
+    settings = {"n_epochs": scale.n_epochs_alone, "n_validation": 192, "learning_rate": 2e-3}
+    return fitted(model, folder, data, None, scale, seed, **settings)
 
 
 def seen_years(out: Path, scale: Scale, first_seed: int, n_years: int) -> xr.Dataset:

@@ -123,7 +123,7 @@ def fitted(
     model: oceanvar.VarNet,
     folder: Path,
     data: Callable[[], tuple[xr.Dataset, xr.Dataset]],
-    sampler: AbstractSampler,
+    sampler: AbstractSampler | None,
     scale: Scale,
     seed: int,
     **settings: Any,
