@@ -12,47 +12,30 @@ from oceanvar.archive import read_summary
 from oceanvar.cli.report import summary_lines
 from oceanvar.errors import ConfigError
 from oceanvar.maps import Identity, TotalOf
-from oceanvar.network.bridge import to_tensor
 from oceanvar.observing import EveryNthStep
-from oceanvar.papers.experiments import EXPERIMENTS, NOISE_STD
+from oceanvar.papers.experiments import NOISE_STD
 from oceanvar.variational import (
     LBFGS,
     Assimilator,
-    BlockTridiagonalGaussNewton,
     Box,
     EnergyTerm,
-    FirstStateTerm,
     ObservationTerm,
     ProximalGradient,
     VariationalCost,
-    weak_constraint_cost,
 )
+from tests.network.twins import LORENZ, sixty_windows, weak_constraint_model
 
 N_TIMES = 64
-LORENZ = EXPERIMENTS["lorenz63"]
 
 
 @pytest.fixture(scope="module")
 def model() -> oceanvar.VarNet:
-    climate = LORENZ.simulate(1000, seed=1, n_trajectories=4)
-    space = oceanvar.StateSpace(("x", "y", "z"), ("time",), {"time": N_TIMES}, {"time": 16})
-    space = space.normalised_by(climate)
-    states = to_tensor(space.stack(oceanvar.windows(climate, N_TIMES)).values, space)
-    cost = weak_constraint_cost(
-        LORENZ.step(),
-        obs_variance=NOISE_STD**2,
-        model_error_variance=1e-5,
-        mean=[space.mean[name] for name in space.variables],
-        std=[space.std[name] for name in space.variables],
-        background=FirstStateTerm([3]).fit_(states),
-    )
-    return oceanvar.VarNet(Assimilator(cost, BlockTridiagonalGaussNewton(), 12), space)
+    return weak_constraint_model(N_TIMES, overlap=16)
 
 
 @pytest.fixture(scope="module")
 def twin() -> tuple[xr.Dataset, xr.Dataset]:
-    truth = oceanvar.windows(LORENZ.simulate(N_TIMES, seed=2, n_trajectories=60), N_TIMES)
-    return truth, truth.varnet.observe(EveryNthStep(8), noise_std=NOISE_STD, seed=3, dims=["time"])
+    return sixty_windows(N_TIMES)
 
 
 def test_the_spread_is_that_of_the_error_and_the_health_is_about_one(model, twin):
